@@ -1,0 +1,75 @@
+# The front door: `make` lists what it opens. Needs Python 3.11, 3.12 or 3.13 with pip, and make; nothing else.
+# Only relative paths, so that the folder may lie anywhere and its name may hold a space.
+
+PYTHON ?= python3
+PORT ?= 8080
+SHELL := /bin/sh
+RUN := .venv/bin/python -m
+UV := $(RUN) uv pip
+PIP := $(PYTHON) -m pip --python .venv/bin/python --disable-pip-version-check
+IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
+
+.PHONY: help install demo ui test lint bench psql lock clean
+
+help: ## list these targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: install ## load a month through the real DAGs and query it [SOURCE=... COLOUR=... MONTH=YYYY-MM]
+	@$(RUN) include.local_servers.demo \
+		$(if $(SOURCE),--source '$(SOURCE)') $(if $(COLOUR),--colour '$(COLOUR)') $(if $(MONTH),--month '$(MONTH)')
+
+ui: install ## Airflow with its web page, until Ctrl-C [PORT=8080]
+	@$(RUN) include.local_servers.ui --port '$(PORT)'
+
+test: lint ## lint, then run the tests [ARGS="-k month"]
+	@$(RUN) pytest $(ARGS)
+
+lint: install ## check style and types
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+
+bench: install ## measure what the README claims [ARGS=...]
+	@$(RUN) benchmarks $(ARGS)
+
+psql: install ## a prompt in the embedded warehouse [ARGS="-c 'select 1'"]
+	@$(RUN) include.local_servers.run psql $(ARGS)
+
+lock: install ## make requirements*.txt anew from requirements*.in [ARGS=--upgrade]
+	@for name in requirements requirements-dev; do \
+		$(UV) compile --quiet --python .venv/bin/python --universal --python-version 3.11 $(ARGS) \
+			--custom-compile-command 'make lock' --output-file $$name.txt $$name.in || exit; \
+	done
+
+# The stamp is a copy of the lock, made last: an environment without it was interrupted and starts over,
+# one with another lock is brought in step. uv does not read pip's configuration, so it is told pip's index;
+# where it cannot get through, pip itself goes the same way, slower.
+install: ## make .venv what requirements-dev.txt says (any target does this first)
+	@$(IN_STEP) || $(MAKE) --no-print-directory -s .venv-in-step
+
+.PHONY: .venv-in-step
+.venv-in-step:
+	@$(PYTHON) -c '$(IS_SUPPORTED)' 2>/dev/null || { \
+		echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo not there)." \
+			"Name another: make install PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 && $(PYTHON) -c 'import venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no pip or no venv module. On Debian: apt install python3-pip python3-venv" >&2; exit 1; }
+	@mkdir -p .local && exec 9>.local/install.lock && if command -v flock >/dev/null; then flock 9; fi; \
+	if $(IN_STEP); then exit; fi; \
+	echo "installing $$(grep -c == requirements-dev.txt) packages into .venv (once, about a minute)" >&2; \
+	if test -x .venv/bin/python && test -f .venv/requirements-dev.txt; then rm .venv/requirements-dev.txt; \
+	else $(PYTHON) -m venv --clear --without-pip .venv || exit; fi; \
+	$(PIP) install -qq "$$(grep '^uv==' requirements-dev.txt)" || exit; \
+	index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PYTHON) -m pip config get global.index-url 2>/dev/null)}}; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	$(UV) sync --quiet --python .venv/bin/python requirements-dev.txt || { \
+		echo "uv did not get through; now with pip, which takes some minutes" >&2; \
+		$(PIP) install -qq --requirement requirements-dev.txt || exit; \
+	}; \
+	cp requirements-dev.txt .venv/requirements-dev.txt
+
+clean: ## stop what runs and remove all that was made: .venv, .local, caches
+	@if $(IN_STEP); then $(RUN) include.local_servers.ui --remove || echo "removing the files all the same" >&2; fi
+	@rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Everything the DAG files of this bundle import."""

@@ -1,0 +1,1 @@
+"""Servers that run from Python packages alone, where no Docker is at hand."""
