@@ -1,0 +1,169 @@
+"""What the publisher publishes: sources, services, their columns and the eras of their files, read from rows of data.
+
+The rows are in the ``.toml`` files beside this module. A new column, alias, era, service or source is a new row there.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from include.nyc_taxi.errors import PermanentError
+from include.nyc_taxi.months import Month
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from include.nyc_taxi.files import TripFile
+
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A canonical column: the same name and meaning in the lake and in every warehouse.
+
+    `type` is int16, float64, timestamp (naive, microseconds) or text; each place spells it in its own way.
+    """
+
+    name: str
+    type: str
+    description: str
+    services: tuple[str, ...]
+    published_as: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Era:
+    """A span of months whose files share one list of columns; it ends where the next era of its source begins."""
+
+    name: str
+    since: Month
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A publisher of trip files: where a file lies under its base URL, and a month known to be there."""
+
+    name: str
+    connection: str
+    description: str
+    base_url: str
+    path: str
+    known: str
+
+    def url(self, file: TripFile, base_url: str | None = None) -> str:
+        """Where this source publishes the file; another base URL serves a mirror or a test."""
+        return f"{(base_url or self.base_url).rstrip('/')}/{self.path_of(file)}"
+
+    def path_of(self, file: TripFile) -> str:
+        """The file's path under the base URL."""
+        return self.path.format(service=file.service, month=file.month)
+
+    def known_url(self, service: str, base_url: str | None = None) -> str:
+        """A file of the service that has been published for years."""
+        path = self.path.format(service=service, month=self.known)
+        return f"{(base_url or self.base_url).rstrip('/')}/{path}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A kind of taxi or car service whose trip records are published month by month."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    eras: Mapping[str, tuple[Era, ...]]
+    last: Mapping[str, Month]
+
+    def column_published_as(self, name: str) -> Column | None:
+        """The canonical column behind a published name, whatever its case and the spaces around it."""
+        return self._by_published_name.get(_folded(name))
+
+    def era(self, source: str, month: Month) -> Era:
+        """The era of the file that this source publishes for the month."""
+        eras = self.eras.get(source, ())
+        if not eras:
+            raise PermanentError(f"{self.name}: source {source!r} does not publish it; sources are {sorted(self.eras)}")
+        last = self.last.get(source)
+        if month < eras[0].since or (last is not None and month > last):
+            span = f"from {eras[0].since} to {last}" if last else f"from {eras[0].since} on"
+            raise PermanentError(f"{self.name} {month}: source {source!r} has {self.name} {span}")
+        return max((era for era in eras if era.since <= month), key=lambda era: era.since)
+
+    @property
+    def _by_published_name(self) -> dict[str, Column]:
+        return _names(self.columns)
+
+
+@cache
+def _names(columns: tuple[Column, ...]) -> dict[str, Column]:
+    names: dict[str, Column] = {}
+    for column in columns:
+        for name in (column.name, *column.published_as):
+            if names.setdefault(_folded(name), column) is not column:
+                raise ValueError(f"published name {name!r} stands for {names[_folded(name)].name} and {column.name}")
+    return names
+
+
+def _folded(name: str) -> str:
+    return name.strip().lower()
+
+
+def service(name: str) -> Service:
+    """The service of that name; an unknown one is a ValueError that lists the known."""
+    return _row(services(), "service", name)
+
+
+def source(name: str) -> Source:
+    """The source of that name; an unknown one is a ValueError that lists the known."""
+    return _row(sources(), "source", name)
+
+
+@cache
+def sources() -> dict[str, Source]:
+    """Every source, by name."""
+    return {row["name"]: Source(**row) for row in _rows("sources", "source")}
+
+
+@cache
+def services() -> dict[str, Service]:
+    """Every service, by name."""
+    columns = tuple(Column(**_tuples(row)) for row in _rows("columns", "column"))
+    return {row["name"]: _service(row, columns) for row in _rows("services", "service")}
+
+
+def _service(row: dict[str, Any], columns: Iterable[Column]) -> Service:
+    eras: dict[str, list[Era]] = {}
+    for era in row["era"]:
+        since = Month.parse(era["since"])
+        named = Era(f"{era['source']}-{since}", since, tuple(era["columns"].split()))
+        eras.setdefault(era["source"], []).append(named)
+    return Service(
+        name=row["name"],
+        description=row["description"],
+        columns=tuple(column for column in columns if row["name"] in column.services),
+        eras={source: tuple(sorted(of_source, key=lambda era: era.since)) for source, of_source in eras.items()},
+        last={source: Month.parse(month) for source, month in row.get("last", {}).items()},
+    )
+
+
+def _row(rows: Mapping[str, _Row], kind: str, name: str) -> _Row:
+    try:
+        return rows[name]
+    except KeyError:
+        raise ValueError(f"{kind} {name!r} is not one of {sorted(rows)}") from None
+
+
+def _rows(file: str, table: str) -> list[dict[str, Any]]:
+    text = files(__package__).joinpath(f"{file}.toml").read_text(encoding="utf-8")
+    rows: list[dict[str, Any]] = tomllib.loads(text)[table]
+    return rows
+
+
+def _tuples(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}

@@ -1,0 +1,185 @@
+"""The lake: a folder or bucket with three zones, where an object appears under its name only when it is whole.
+
+    raw/{source}/{service}/          the bytes as published, each with a manifest
+    data/{service}/                  accepted rows, canonical schema
+    rejects/{service}/               rejected rows, a reason each
+
+Any fsspec file system will do; a local folder is written without a copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from time import time
+from typing import TYPE_CHECKING
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from include.nyc_taxi import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from include.nyc_taxi.files import TripFile
+
+_STAGING = ".staging"
+_STAGED_FOR_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What lies in raw/ and where it came from.
+
+    `bytes` is the size; `fetched_at` is when the bytes came, `checked_at` when the publisher last said that they are
+    still the current ones, both ISO 8601 in UTC.
+    """
+
+    source: str
+    url: str
+    etag: str | None
+    last_modified: str | None
+    bytes: int
+    sha256: str
+    fetched_at: str
+    checked_at: str
+
+
+def raw_key(file: TripFile, source: str) -> str:
+    """Where the bytes of a published file lie in the lake."""
+    name = PurePosixPath(catalog.source(source).path_of(file)).name
+    return f"raw/{source}/{file.service}/{name}"
+
+
+def source_of(raw_key: str) -> str:
+    """The source that a raw key speaks of."""
+    _zone, source, *_rest = raw_key.split("/")
+    return source
+
+
+def data_key(file: TripFile) -> str:
+    """Where the accepted rows of a trip file lie in the lake."""
+    return f"data/{file.service}/{file.name}.parquet"
+
+
+def rejects_key(file: TripFile) -> str:
+    """Where the rejected rows of a trip file lie in the lake."""
+    return f"rejects/{file.service}/{file.name}.parquet"
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a local file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Lake:
+    """A place for objects under keys like ``data/green/green_tripdata_2024-01.parquet``."""
+
+    def __init__(self, fs: fsspec.AbstractFileSystem, root: str) -> None:
+        self.fs = fs
+        self.root = root.rstrip("/")
+        self._local = Path(self.root) if isinstance(fs, LocalFileSystem) else None
+
+    @classmethod
+    def at(cls, url: str | Path) -> Lake:
+        """The lake at a path or an fsspec URL such as ``file:///data/lake`` or ``gs://bucket/prefix``."""
+        fs, root = fsspec.core.url_to_fs(str(url))
+        return cls(fs, root)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return self._local is not None
+
+    def path(self, key: str) -> str:
+        """The object's path on the lake's file system."""
+        return f"{self.root}/{key}"
+
+    def url(self, key: str) -> str:
+        """The object's address, for people and logs."""
+        return str(self.fs.unstrip_protocol(self.path(key)))
+
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes; None if there is no such object."""
+        try:
+            return int(self.fs.info(self.path(key))["size"])
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def staged(self, key: str) -> Iterator[Path]:
+        """A local file to write; it becomes the object when the block ends well, in one move, and else vanishes."""
+        with self._staging_folder() as folder:
+            path = folder / PurePosixPath(key).name
+            yield path
+            if self._local is None:
+                self.fs.put_file(str(path), self.path(key))
+            else:
+                _flush(path)
+                target = self._local / key
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+
+    @contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        """A local file with the object's bytes: the object itself in a local lake, else a copy for this block."""
+        if self._local is not None:
+            yield self._local / key
+            return
+        with tempfile.TemporaryDirectory(prefix="nyc-taxi-") as folder:
+            path = Path(folder) / PurePosixPath(key).name
+            self.fs.get_file(self.path(key), str(path))
+            yield path
+
+    def manifest(self, key: str) -> Manifest | None:
+        """What is known of a raw object; None where there is none, or a manifest that cannot be read."""
+        try:
+            text = self.fs.cat_file(self.path(f"{key}.manifest.json"))
+            return Manifest(**json.loads(text))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def write_manifest(self, key: str, manifest: Manifest) -> None:
+        """Say what lies under a raw key. Write it after the object: it is what makes the object count."""
+        with self.staged(f"{key}.manifest.json") as path:
+            path.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+
+    @contextmanager
+    def _staging_folder(self) -> Iterator[Path]:
+        if self._local is None:
+            with tempfile.TemporaryDirectory(prefix="nyc-taxi-") as temporary:
+                yield Path(temporary)
+            return
+        staging = self._local / _STAGING
+        _forget_older(staging, time() - _STAGED_FOR_SECONDS)
+        folder = staging / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_older(staging: Path, than: float) -> None:
+    """Remove what killed processes have left."""
+    for folder in staging.glob("*"):
+        try:
+            if folder.stat().st_mtime < than:
+                shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:
+            continue
+
+
+def _flush(path: Path) -> None:
+    """Make the bytes durable before the name shows them."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,239 @@
+"""landing: a raw file becomes accepted rows in data/ and rejected rows in rejects/, in one pass and bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from include.nyc_taxi import quality
+from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, PermanentError
+from include.nyc_taxi.lake import data_key, raw_key, rejects_key, sha256_of
+from include.nyc_taxi.progress import Progress
+from include.nyc_taxi.reading import arrow_schema, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from include.nyc_taxi.files import TripFile
+    from include.nyc_taxi.lake import Lake, Manifest
+    from include.nyc_taxi.reading import Reading, UnknownColumns
+
+log = logging.getLogger(__name__)
+
+# Raise it when the same raw bytes would become other rows, so that what was landed before is landed again.
+_VERSION = 1
+_METADATA_KEY = b"nyc_taxi"
+_ROW_GROUP_ROWS = 1 << 17
+_ZSTD_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What lies in data/ for a trip file: where it came from, what it was taken for, and its counts.
+
+    `recipe` is a digest of everything that made the rows what they are; equal recipes mean equal rows.
+    """
+
+    recipe: str
+    source: str
+    source_url: str
+    source_etag: str | None
+    source_sha256: str
+    source_bytes: int
+    schema_era: str
+    quality_profile: str
+    rows_read: int
+    rows_accepted: int
+    rows_rejected: int
+    rejected_by_reason: dict[str, int]
+    without_passengers_read: int
+    without_passengers_kept: int
+
+
+def landed(lake: Lake, file: TripFile) -> Landed | None:
+    """What data/ and rejects/ hold for the file; None where they hold nothing, nothing whole, or not of one pass."""
+    accepted, rejected = (_description(lake, key) for key in (data_key(file), rejects_key(file)))
+    return accepted if accepted == rejected else None
+
+
+def described(data: parquet.ParquetFile) -> Landed | None:
+    """What an opened file of data/ or rejects/ says of the pass that wrote it."""
+    try:
+        return Landed(**json.loads(data.metadata.metadata[_METADATA_KEY]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _description(lake: Lake, key: str) -> Landed | None:
+    try:
+        with lake.fs.open(lake.path(key), "rb") as file, parquet.ParquetFile(file) as data:
+            return described(data)
+    except (FileNotFoundError, pa.ArrowException):
+        return None
+
+
+def land(
+    file: TripFile,
+    lake: Lake,
+    *,
+    source: str = "official",
+    profile: str = "notes",
+    unknown_columns: UnknownColumns = "error",
+    force: bool = False,
+) -> Landed:
+    """Read the raw file once and write its accepted and its rejected rows; do nothing where just these lie already.
+
+    Raises:
+        SchemaMismatch: the file's columns or values are not those of its era.
+        DamagedFile: the raw file is cut, or holds no row.
+        CountMismatch: the rows written are not the rows read.
+        LakeChanged: another run replaced the raw file meanwhile.
+    """
+    by = quality.rules(profile, file.service)
+    manifest = lake.manifest(raw_key(file, source))
+    if manifest is None:
+        raise PermanentError(f"{file}: {lake.url(raw_key(file, source))} is not there: fetch it first")
+    recipe = _recipe(file, manifest, source, profile, unknown_columns)
+    there = None if force else landed(lake, file)
+    if there is not None and there.recipe == recipe:
+        log.info("%s: data/ already holds its %s rows of this source and profile", file, f"{there.rows_accepted:,}")
+        return there
+    with ExitStack() as stack:
+        raw = stack.enter_context(lake.local(raw_key(file, source)))
+        if sha256_of(raw) != manifest.sha256:
+            raise LakeChanged(f"{file}: {raw.name} is not what its manifest says: another run is replacing it")
+        data = stack.enter_context(lake.staged(data_key(file)))
+        rejects = stack.enter_context(lake.staged(rejects_key(file)))
+        reading = stack.enter_context(read(raw, file, source=source, unknown_columns=unknown_columns))
+        tally = _Tally(Progress(file.name, "rows", reading.rows))
+        schema = arrow_schema(file.service)
+        with _writer(data, schema) as accepted, _writer(rejects, quality.rejects_schema(schema)) as rejected:
+            _sort(reading, by, tally, accepted, rejected)
+            result = _result(tally, reading, recipe, manifest, profile)
+            accepted.describe(result)
+            rejected.describe(result)
+        _check_counts(reading, result, data, rejects)
+    log.info(
+        "%s: landed %s of %s rows in %.1f s (%s rows/s), rejected %s",
+        file,
+        f"{result.rows_accepted:,}",
+        f"{result.rows_read:,}",
+        tally.progress.seconds,
+        f"{tally.progress.rate:,.0f}",
+        result.rejected_by_reason or "none",
+    )
+    return result
+
+
+class _Tally:
+    """The counts of one pass over a file, and its progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.read = 0
+        self.rejected: Counter[str] = Counter()
+        self.without_passengers_read = 0
+        self.without_passengers_kept = 0
+
+
+def _sort(reading: Reading, by: Sequence[quality.Rule], tally: _Tally, accepted: _Rows, rejected: _Rows) -> None:
+    """Send every row to one of the two files, and count it."""
+    for trips in reading.batches:
+        kept, hit = quality.split(trips, reading.file, by)
+        accepted.write(kept)
+        for reason, rows in hit.items():
+            rejected.write(quality.with_reason(rows, reason))
+            tally.rejected[reason] += rows.num_rows
+        tally.read += trips.num_rows
+        tally.without_passengers_read += quality.without_passengers(trips)
+        tally.without_passengers_kept += quality.without_passengers(kept)
+        tally.progress.advance(trips.num_rows)
+    if tally.read == 0:
+        raise DamagedFile(f"{reading.file}: the file has a header and no row")
+
+
+class _Rows:
+    """A parquet file being written, in row groups of one size whatever the size of the batches."""
+
+    def __init__(self, writer: parquet.ParquetWriter) -> None:
+        self._writer = writer
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._waiting.append(batch)
+        self._rows += batch.num_rows
+        if self._rows >= _ROW_GROUP_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_batches(self._waiting), row_group_size=self._rows)
+        self._waiting, self._rows = [], 0
+
+    def describe(self, result: Landed) -> None:
+        self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(asdict(result))})
+
+
+@contextmanager
+def _writer(path: Path, schema: pa.Schema) -> Iterator[_Rows]:
+    times = {field.name for field in schema if pa.types.is_timestamp(field.type)}
+    with parquet.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        # Times hardly repeat: a dictionary of them is built in vain.
+        use_dictionary=[name for name in schema.names if name not in times],
+    ) as writer:
+        rows = _Rows(writer)
+        yield rows
+        rows.flush()
+
+
+def _recipe(file: TripFile, manifest: Manifest, source: str, profile: str, unknown_columns: UnknownColumns) -> str:
+    """A digest of all that decides which rows the file becomes."""
+    schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
+    rules = [f"{rule.name}: {rule.says}" for rule in quality.rules(profile, file.service)]
+    ingredients = [_VERSION, manifest.sha256, source, profile, rules, unknown_columns, schema]
+    return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
+
+
+def _result(tally: _Tally, reading: Reading, recipe: str, manifest: Manifest, profile: str) -> Landed:
+    rejected = tally.rejected.total()
+    return Landed(
+        recipe=recipe,
+        source=manifest.source,
+        source_url=manifest.url,
+        source_etag=manifest.etag,
+        source_sha256=manifest.sha256,
+        source_bytes=manifest.bytes,
+        schema_era=reading.era.name,
+        quality_profile=profile,
+        rows_read=tally.read,
+        rows_accepted=tally.read - rejected,
+        rows_rejected=rejected,
+        rejected_by_reason=dict(tally.rejected),
+        without_passengers_read=tally.without_passengers_read,
+        without_passengers_kept=tally.without_passengers_kept,
+    )
+
+
+def _check_counts(reading: Reading, result: Landed, data: Path, rejects: Path) -> None:
+    """Believe the files that were written, not the loop that wrote them."""
+    accepted, rejected = (parquet.read_metadata(path).num_rows for path in (data, rejects))
+    promised = result.rows_read if reading.rows is None else reading.rows
+    if not promised == result.rows_read == accepted + rejected or accepted != result.rows_accepted:
+        raise CountMismatch(
+            f"{reading.file}: the file has {promised:,} rows, {result.rows_read:,} were read, "
+            f"{accepted:,} accepted and {rejected:,} rejected: these do not add up"
+        )

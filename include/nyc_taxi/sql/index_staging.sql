@@ -1,0 +1,1 @@
+CREATE INDEX {index} ON {staging} USING brin (pickup_datetime)

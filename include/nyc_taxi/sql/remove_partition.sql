@@ -1,0 +1,3 @@
+ALTER TABLE {table} DETACH PARTITION {partition};
+
+DROP TABLE {partition};
