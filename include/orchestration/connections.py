@@ -1,0 +1,51 @@
+"""connections: from Airflow's connections and Variables, which play the notes' blocks, to what the core takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.sdk import BaseHook, ObjectStoragePath, Variable
+
+from include.nyc_taxi import catalog
+from include.nyc_taxi.lake import Lake
+
+if TYPE_CHECKING:
+    import psycopg
+
+WAREHOUSE_CONNECTION = "taxi_warehouse"
+LAKE_VARIABLE = "taxi_lake"
+
+_PROTOCOLS = ("http", "https")
+
+
+def base_url(source: str) -> str:
+    """Where the source's files begin: the host of its http connection, with or without `https://` and a path."""
+    name = catalog.source(source).connection
+    connection = BaseHook.get_connection(name)
+    host, schema = connection.host or "", connection.schema or ""
+    if "://" in host:
+        return host
+    if not host:
+        raise ValueError(f"connection {name!r} has no host; expected a base URL such as https://host")
+    protocol = schema if schema in _PROTOCOLS else "https" if connection.conn_type == "https" else "http"
+    port = f":{connection.port}" if connection.port else ""
+    path = f"/{schema}" if schema and schema not in _PROTOCOLS else ""
+    return f"{protocol}://{host}{port}{path}"
+
+
+def lake() -> Lake:
+    """The lake that the Variable `taxi_lake` names: `file:///folder` or `gs://connection_id@bucket/prefix`."""
+    url = Variable.get(LAKE_VARIABLE, default=None)
+    if not url:
+        raise ValueError(
+            f"Variable {LAKE_VARIABLE!r} is not set; expected file:///folder or gs://taxi_gcp@bucket/prefix"
+        )
+    path = ObjectStoragePath(url)
+    return Lake(path.fs, path.path)
+
+
+def warehouse() -> psycopg.Connection[Any]:
+    """A connection to the warehouse, for the caller to close."""
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    return cast("psycopg.Connection[Any]", PostgresHook(WAREHOUSE_CONNECTION).get_conn())

@@ -1,0 +1,35 @@
+"""retries: try again what can heal, and fail at once what cannot.
+
+The delay is Airflow's own setting, ``[core] default_task_retry_delay``, and grows with every try.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowNotFoundException, ParamValidationError
+
+from include.nyc_taxi.errors import PermanentError, TransientError
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(TransientError, RetryAction.RETRY, reason="the cause may be gone at the next try"),
+        RetryRule(PermanentError, RetryAction.FAIL, reason="the same input gives the same error"),
+        RetryRule(
+            [ValueError, TypeError, KeyError, ParamValidationError, AirflowNotFoundException],
+            RetryAction.FAIL,
+            reason="the run's params, a connection or a Variable must be put right first",
+        ),
+    ]
+)
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "nyc-taxi",
+    "retries": 1,
+    "retry_policy": RETRY_POLICY,
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=15),
+    "execution_timeout": timedelta(hours=2),
+}

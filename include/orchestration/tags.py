@@ -1,0 +1,14 @@
+"""Tags: the words by which DAGs are found in the web UI."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Tag(StrEnum):
+    """Every tag that a DAG of this bundle may have."""
+
+    TLC = "nyc-tlc"
+    NOTES = "from-the-notes"
+    WEB = "source:web"
+    POSTGRES = "target:postgres"

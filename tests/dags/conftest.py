@@ -1,0 +1,70 @@
+"""Airflow for the tests: an AIRFLOW_HOME of this session, with the project's own environment around it."""
+
+import json
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLES = {"nyc-taxi": ROOT, "tests": ROOT / "tests" / "dags" / "bundle"}
+
+# Airflow reads its settings when it is first imported, so they must be there before any test module is.
+_home = tempfile.TemporaryDirectory(prefix="nyc-taxi-airflow-")
+os.environ |= {
+    "AIRFLOW_HOME": _home.name,
+    "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "0",
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_home.name}/airflow.db",
+    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(
+        [
+            {
+                "name": name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(path)},
+            }
+            for name, path in BUNDLES.items()
+        ]
+    ),
+}
+
+
+def pytest_collection_modifyitems(items):
+    """Only our own warnings are errors here: Airflow and what it stands on have theirs."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+            item.add_marker(pytest.mark.filterwarnings(r"error:::include\."))
+
+
+@pytest.fixture(scope="session")
+def airflow_database():
+    """A metadata database with the DAGs of every bundle in it."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import sync_bag_to_db
+    from airflow.utils.db import initdb
+
+    initdb()
+    DagBundlesManager().sync_bundles_to_db()
+    for name in BUNDLES:
+        sync_bag_to_db(_parsed(name), name, None)
+    yield
+    _home.cleanup()
+
+
+def _parsed(name):
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    return BundleDagBag(BUNDLES[name], bundle_path=BUNDLES[name], bundle_name=name)
+
+
+@pytest.fixture
+def bag():
+    """Parses a bundle, by name, as the DAG processor does."""
+    return _parsed

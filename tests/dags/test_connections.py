@@ -1,0 +1,33 @@
+"""Where the source is, however a person spells its connection."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("connection", "base_url"),
+    [
+        ('{"conn_type": "http", "host": "https://example.org"}', "https://example.org"),
+        ('{"conn_type": "http", "host": "https://example.org/a/b/"}', "https://example.org/a/b/"),
+        ('{"conn_type": "http", "host": "example.org", "schema": "https"}', "https://example.org"),
+        ('{"conn_type": "http", "host": "127.0.0.1", "port": 8000}', "http://127.0.0.1:8000"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://127.0.0.1:8000/tlc", "http://127.0.0.1:8000/tlc"),
+        ("https://example.org", "https://example.org"),
+        ("http://example.org:443/https", "https://example.org:443"),
+    ],
+)
+def test_the_base_url_of_a_source_is_that_of_its_connection(airflow_database, monkeypatch, connection, base_url):
+    from include.orchestration import connections
+
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_SOURCE", connection)
+
+    assert connections.base_url("official") == base_url
+
+
+def test_a_connection_without_a_host_is_refused_with_what_was_expected(airflow_database, monkeypatch):
+    from include.orchestration import connections
+
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_SOURCE", '{"conn_type": "http"}')
+
+    with pytest.raises(ValueError, match="connection 'taxi_source' has no host; expected a base URL"):
+        connections.base_url("official")

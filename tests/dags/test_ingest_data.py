@@ -1,0 +1,296 @@
+"""The flow from end to end: a publisher on loopback, a lake, a Postgres, and Airflow's own way of running it."""
+
+import json
+import os
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import psycopg
+import pytest
+from airflow.sdk.exceptions import ParamValidationError
+from psycopg.conninfo import conninfo_to_dict
+
+from include.local_servers.generator import write_month
+from include.local_servers.publisher import Publisher
+from include.nyc_taxi import Month, TripFile, catalog
+
+GREEN = TripFile("green", Month(2024, 1))
+ROWS = 3000
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A folder that plays the official source, and what is in its file."""
+    folder = tmp_path_factory.mktemp("published")
+    path = folder / catalog.source("official").path_of(GREEN)
+    path.parent.mkdir(parents=True)
+    return folder, write_month(GREEN, path, rows=ROWS)
+
+
+@pytest.fixture
+def airflow(airflow_database, warehouse, published, tmp_path, monkeypatch):
+    """The connections and the Variable of a deployment whose publisher is on loopback."""
+    target = conninfo_to_dict(warehouse)
+    connection = {
+        "conn_type": "postgres",
+        "host": target["host"],
+        "port": int(target["port"]),
+        "login": target["user"],
+        "password": target["password"],
+        "schema": target["dbname"],
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{tmp_path / 'a lake'}")
+    with Publisher(published[0]) as publisher:
+        publish_at(monkeypatch, publisher.base_url)
+        yield
+
+
+def publish_at(monkeypatch, base_url):
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_SOURCE", json.dumps({"conn_type": "http", "host": base_url}))
+
+
+@pytest.fixture
+def run(airflow, bag):
+    """Runs the flow with a conf, as `airflow dags test` does."""
+
+    def test_run(logical_date=None, **conf):
+        return bag("nyc-taxi").dags["ingest_data"].test(logical_date=logical_date, run_conf=conf)
+
+    return test_run
+
+
+@pytest.fixture
+def query(warehouse):
+    def rows(statement):
+        with psycopg.connect(warehouse) as connection:
+            return connection.execute(statement).fetchall()
+
+    return rows
+
+
+@pytest.fixture
+def errors(airflow_database):
+    """What failed tasks say, as a listener of Airflow's hears it."""
+    from airflow.listeners import hookimpl
+    from airflow.sdk.listener import get_listener_manager
+
+    class Listener:
+        def __init__(self):
+            self.heard = []
+
+        @hookimpl
+        def on_task_instance_failed(self, error):
+            self.heard.append(f"{type(error).__name__}: {error}")
+
+    listener = Listener()
+    get_listener_manager().add_listener(listener)
+    yield listener.heard
+    get_listener_manager().pm.unregister(listener)
+
+
+def states(run):
+    return {ti.task_id: ti.state for ti in run.get_task_instances()}
+
+
+def tries(run, task_id):
+    return run.get_task_instance(task_id).try_number
+
+
+JANUARY = {"colour": "green", "year": 2024, "month": 1}
+
+
+def test_every_row_of_the_month_is_loaded_or_rejected(run, query, published):
+    finished = run(**JANUARY)
+
+    generated = published[1]
+    kept = generated.rows - generated.without_passengers
+    assert finished.state == "success"
+    assert query("SELECT file_month::text, count(*) FROM green_taxi_trips GROUP BY 1") == [("2024-01-01", kept)]
+    assert query(
+        "SELECT dag_id, run_id, rows_read, rows_loaded, rows_rejected, rejected_by_reason FROM load_ledger"
+    ) == [
+        (
+            "ingest_data",
+            finished.run_id,
+            generated.rows,
+            kept,
+            generated.without_passengers,
+            {"no_passengers": generated.without_passengers},
+        )
+    ]
+
+
+def test_the_log_says_what_the_notes_said_with_true_numbers(run, published, caplog):
+    run(**JANUARY)
+
+    said = caplog.text
+    assert "Logging Subflow for: green_taxi_trips" in said
+    assert f"pre: missing passenger count: {published[1].without_passengers}" in said
+    assert "post: missing passenger count: 0" in said
+
+
+def test_a_second_run_changes_nothing_and_says_so(run, query, caplog):
+    run(**JANUARY)
+    before = query("SELECT tableoid, count(*) FROM green_taxi_trips GROUP BY 1")
+    caplog.clear()
+
+    finished = run(**JANUARY)
+
+    said = caplog.text
+    assert finished.state == "success"
+    assert "no request made" in said
+    assert "already holds" in said
+    assert query("SELECT tableoid, count(*) FROM green_taxi_trips GROUP BY 1") == before
+    assert query("SELECT count(*) FROM load_ledger") == [(1,)]
+
+
+def test_force_does_every_step_again(run, query):
+    run(**JANUARY)
+
+    assert run(**JANUARY, force=True).state == "success"
+    assert query("SELECT count(*) FROM load_ledger") == [(2,)]
+
+
+def test_another_quality_profile_replaces_the_month(run, query):
+    run(**JANUARY)
+
+    run(**JANUARY, quality="none")
+
+    assert query("SELECT count(*) FROM green_taxi_trips") == [(ROWS,)]
+    assert query("SELECT quality_profile FROM load_ledger ORDER BY load_id") == [("notes",), ("none",)]
+
+
+def test_a_date_alone_decides_the_month(run, query):
+    assert run(logical_date=datetime(2024, 1, 1, tzinfo=UTC), colour="green").state == "success"
+    assert query("SELECT DISTINCT month FROM load_ledger") == [("2024-01",)]
+
+
+def test_the_csv_mirror_and_a_table_of_another_schema_can_be_asked_for(run, query, tmp_path, monkeypatch):
+    file = TripFile("green", Month(2021, 1))
+    path = tmp_path / "mirror" / catalog.source("csv_mirror").path_of(file)
+    path.parent.mkdir(parents=True)
+    generated = write_month(file, path, source="csv_mirror", rows=ROWS)
+    with Publisher(tmp_path / "mirror") as mirror:
+        monkeypatch.setenv("AIRFLOW_CONN_TAXI_CSV_MIRROR", json.dumps({"conn_type": "http", "host": mirror.base_url}))
+        finished = run(colour="green", year=2021, month=1, source="csv_mirror", table_name="Course.rides")
+
+    assert finished.state == "success"
+    assert query('SELECT count(*) FROM "Course".rides') == [(generated.rows - generated.without_passengers,)]
+
+
+def test_only_addresses_and_counts_go_through_xcom(run):
+    finished = run(**JANUARY)
+
+    for task_id in ("extract_data", "transform_data", "load_data"):
+        value = finished.get_task_instance(task_id).xcom_pull(task_ids=task_id)
+        assert value
+        assert {type(item) for item in value.values()} <= {str, int}
+
+
+def test_an_unknown_param_is_refused_by_name_before_anything_is_done(run, query, errors):
+    finished = run(**JANUARY, monthz=2)
+
+    assert states(finished)["log_subflow.log_table_name"] == "failed"
+    assert states(finished)["extract_data"] == "upstream_failed"
+    assert "params ['monthz'] are not known to ingest_data" in errors[0]
+    assert query("SELECT to_regclass('load_ledger')") == [(None,)]
+
+
+EVIL = ["'; DROP TABLE load_ledger; --", "../../etc"]
+
+
+@pytest.mark.parametrize("evil", EVIL)
+@pytest.mark.parametrize("param", ["colour", "source", "quality", "unknown_columns"])
+def test_a_word_that_is_not_offered_is_refused_when_the_run_is_asked_for(run, param, evil):
+    with pytest.raises(ParamValidationError) as refusal:
+        run(**JANUARY | {param: evil})
+
+    assert param in str(refusal.value)
+    assert evil in str(refusal.value)
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_a_table_name_that_is_none_is_refused_before_anything_is_done(run, tmp_path, evil, errors):
+    finished = run(**JANUARY, table_name=evil)
+
+    assert states(finished)["log_subflow.log_table_name"] == "failed"
+    assert evil in errors[0].replace("\\'", "'")
+    assert not (tmp_path / "a lake").exists()
+
+
+def test_a_month_that_is_not_published_fails_at_once_with_a_clear_word(run, errors):
+    finished = run(colour="green", year=2024, month=2)
+
+    assert states(finished)["extract_data"] == "failed"
+    assert tries(finished, "extract_data") == 1
+    assert "HTTP 404: the source has no such file" in errors[0]
+
+
+def test_a_month_before_the_first_is_refused_with_the_span_of_the_source(run, errors):
+    finished = run(colour="green", year=2012, month=2)
+
+    assert tries(finished, "extract_data") == 1
+    assert "source 'official' has green from 2014-01 on" in errors[0]
+
+
+def test_a_missing_connection_fails_at_once(run, monkeypatch, errors):
+    monkeypatch.delenv("AIRFLOW_CONN_TAXI_SOURCE")
+
+    finished = run(**JANUARY)
+
+    assert states(finished)["extract_data"] == "failed"
+    assert tries(finished, "extract_data") == 1
+    assert "taxi_source" in errors[0]
+
+
+def test_a_missing_lake_variable_fails_at_once(run, monkeypatch, errors):
+    monkeypatch.delenv("AIRFLOW_VAR_TAXI_LAKE")
+
+    finished = run(**JANUARY)
+
+    assert tries(finished, "extract_data") == 1
+    assert "Variable 'taxi_lake' is not set; expected file:///folder" in errors[0]
+
+
+def test_throttling_is_tried_again_until_it_ends(run, monkeypatch, published, query):
+    path = next(published[0].rglob("*.parquet"))
+    refusals = iter([429, 429])
+
+    class Throttling(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status = next(refusals, 200)
+            body = path.read_bytes() if status == 200 else b""
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Throttling) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        publish_at(monkeypatch, f"http://127.0.0.1:{server.server_port}")
+        finished = run(**JANUARY)
+        server.shutdown()
+
+    assert finished.state == "success"
+    assert tries(finished, "extract_data") == 3
+    assert query("SELECT rows_read FROM load_ledger") == [(ROWS,)]
+
+
+def test_a_warehouse_that_is_down_is_tried_again_and_costs_no_second_download(run, monkeypatch, query):
+    good = json.loads(os.environ["AIRFLOW_CONN_TAXI_WAREHOUSE"])
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(good | {"port": 1}))
+    failed = run(**JANUARY)
+    failed_states, failed_tries = states(failed), tries(failed, "load_data")
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(good))
+
+    finished = run(**JANUARY)
+
+    assert (failed_states["transform_data"], failed_states["load_data"]) == ("success", "failed")
+    assert failed_tries == 4
+    assert finished.state == "success"
+    assert query("SELECT count(*) FROM load_ledger") == [(1,)]

@@ -1,0 +1,156 @@
+"""What holds for every DAG file of the bundle, whoever writes the next one."""
+
+import ast
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from include.nyc_taxi import catalog, quality
+from include.orchestration import params
+from include.orchestration.retries import RETRY_POLICY
+from include.orchestration.tags import Tag
+
+ROOT = Path(__file__).resolve().parents[2]
+DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
+EXPECTED_DAGS = {"ingest_data"}
+HEAVY = ("pandas", "pyarrow", "google", "psycopg", "httpx", "duckdb", "airflow.providers.google", "numpy")
+
+# Parses the DAG files as the DAG processor does and tells what that took. An audit hook sees every attempt to connect,
+# to start a process and to write a file, also those that a library makes.
+PARSE = """
+import json, sys, time
+started = time.process_time()
+import airflow.sdk
+from airflow.dag_processing.dagbag import BundleDagBag
+import_seconds = time.process_time() - started
+before = set(sys.modules)
+deeds = []
+def hook(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system"):
+        deeds.append(event)
+    elif event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+") and ".pyc" not in str(args[0]):
+        deeds.append(f"write {args[0]}")
+sys.addaudithook(hook)
+started = time.process_time()
+bag = BundleDagBag(sys.argv[1], bundle_path=sys.argv[1], bundle_name="nyc-taxi")
+parse_seconds = time.process_time() - started
+found = {
+    "dags": sorted(bag.dags), "import_seconds": import_seconds, "parse_seconds": parse_seconds, "deeds": deeds,
+    "modules": sorted(set(sys.modules) - before),
+}
+print("FOUND", json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsing(airflow_database, tmp_path_factory):
+    """What a fresh interpreter does when it parses the bundle."""
+    parsed = subprocess.run(
+        [sys.executable, "-P", "-c", PARSE, str(ROOT)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path_factory.mktemp("elsewhere"),
+    )
+    return json.loads(parsed.stdout.partition("FOUND ")[2])
+
+
+@pytest.fixture
+def dags(airflow_database, bag):
+    return bag("nyc-taxi").dags
+
+
+def test_the_bundle_holds_just_the_expected_dags(airflow_database, bag):
+    parsed = bag("nyc-taxi")
+
+    assert parsed.import_errors == {}
+    assert set(parsed.dags) == EXPECTED_DAGS
+
+
+def test_every_dag_file_makes_a_dag_of_its_own_name():
+    assert {path.stem for path in DAG_FILES} == EXPECTED_DAGS
+
+
+def test_parsing_finds_the_dags_in_a_fresh_interpreter(parsing):
+    assert set(parsing["dags"]) == EXPECTED_DAGS
+
+
+def test_parsing_costs_less_than_importing_airflow(parsing):
+    assert parsing["parse_seconds"] < parsing["import_seconds"]
+
+
+def test_parsing_imports_nothing_heavy(parsing):
+    heavy = [name for name in parsing["modules"] if name in HEAVY or name.startswith(tuple(f"{h}." for h in HEAVY))]
+
+    assert "include.orchestration.params" in parsing["modules"]
+    assert heavy == []
+
+
+def test_parsing_neither_connects_nor_starts_nor_writes_anything(parsing):
+    assert parsing["deeds"] == []
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
+def test_a_dag_file_imports_only_airflow_sdk_and_orchestration_at_its_top(path):
+    top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {node.module for node in top if isinstance(node, ast.ImportFrom)}
+
+    assert not any(isinstance(node, ast.Import) for node in top)
+    assert "airflow.sdk" in modules
+    assert all(module == "airflow.sdk" or module.startswith("include.orchestration") for module in modules)
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
+def test_a_dag_says_what_it_does_and_what_to_do_when_it_is_red(dags, dag_id):
+    doc = dags[dag_id].doc_md
+
+    assert [word for word in ("**What**", "**Grain**", "**Re-run safety**", "### Triage") if word not in doc] == []
+    assert dags[dag_id].description
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
+def test_the_tags_of_a_dag_are_known(dags, dag_id):
+    assert dags[dag_id].tags
+    assert dags[dag_id].tags <= set(Tag)
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
+def test_every_task_has_owner_retries_timeout_and_the_shared_retry_policy(dags, dag_id):
+    tasks = dags[dag_id].tasks
+
+    assert tasks
+    for task in tasks:
+        assert task.owner == "nyc-taxi", task
+        assert task.retries >= 1, task
+        assert task.execution_timeout, task
+        assert task.retry_policy == RETRY_POLICY, task
+
+
+def test_the_tasks_of_the_notes_are_there_in_their_order_with_their_retries(dags):
+    dag = dags["ingest_data"]
+    chain = ["log_subflow.log_table_name", "extract_data", "transform_data", "load_data"]
+
+    assert set(dag.task_ids) == set(chain)
+    for upstream, downstream in pairwise(chain):
+        assert dag.get_task(downstream).upstream_task_ids == {upstream}
+    assert (dag.get_task("extract_data").retries, dag.get_task("load_data").retries) == (3, 3)
+
+
+def test_the_form_offers_what_the_core_knows():
+    form = params.trip_file_params() | params.reading_params()
+
+    assert form["quality"].schema["enum"] == list(quality.PROFILES)
+    assert form["colour"].schema["enum"] == sorted(catalog.services())
+    assert form["source"].schema["enum"] == sorted(catalog.sources())
+
+
+def test_every_param_has_a_title_and_a_section():
+    form = params.trip_file_params() | params.reading_params() | params.table_params()
+
+    assert [
+        name for name, param in form.items() if not (param.schema.get("title") and param.schema.get("section"))
+    ] == []

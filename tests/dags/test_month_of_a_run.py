@@ -1,0 +1,127 @@
+"""However a run is started, `month_of` finds its month: real runs, made by Airflow's own API and command line code."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+DAG = "month_of_run"
+
+
+@pytest.fixture(scope="module")
+def api(airflow_database):
+    from airflow.api_fastapi.app import create_app
+    from fastapi.testclient import TestClient
+
+    with TestClient(create_app(), base_url="http://testserver") as client:
+        client.headers["Authorization"] = f"Bearer {client.get('/auth/token').json()['access_token']}"
+        yield client
+
+
+@pytest.fixture
+def dag(airflow_database, bag):
+    # Parsed anew, as a worker does for each task: a run's conf stays in the params of the DAG that ran with it.
+    return bag("tests").dags[DAG]
+
+
+def trigger(api, **body):
+    answer = api.post(f"/api/v2/dags/{DAG}/dagRuns", json={"logical_date": None} | body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["dag_run_id"]
+
+
+def month_that_a_task_sees(api, dag, run_id):
+    """Run the only task of an existing run as a worker would, and read what it returned."""
+    from airflow.models import TaskInstance
+    from airflow.sdk.api.datamodels._generated import TaskInstance as WorkerTaskInstance
+    from airflow.sdk.execution_time.supervisor import run_task_in_process
+    from airflow.utils.session import create_session
+    from airflow.utils.state import TaskInstanceState
+    from sqlalchemy import select
+
+    with create_session() as session:
+        ti = session.scalars(
+            select(TaskInstance).where(TaskInstance.dag_id == DAG, TaskInstance.run_id == run_id)
+        ).one()
+        ti.state = TaskInstanceState.QUEUED
+        worker_ti = WorkerTaskInstance(
+            id=ti.id,
+            task_id=ti.task_id,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            try_number=ti.try_number,
+            map_index=ti.map_index,
+            dag_version_id=ti.dag_version_id,
+        )
+    result = run_task_in_process(ti=worker_ti, task=dag.get_task("month"))
+    if result.ti.state != TaskInstanceState.SUCCESS:
+        return str(result.error)
+    return api.get(f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/month/xcomEntries/return_value").json()["value"]
+
+
+def test_a_trigger_of_the_web_ui_with_its_prefilled_date_is_for_the_month_of_that_date(api, dag):
+    run_id = trigger(api, logical_date="2024-05-17T13:00:00Z")
+
+    assert month_that_a_task_sees(api, dag, run_id) == "2024-05"
+
+
+def test_params_come_before_the_date(api, dag):
+    run_id = trigger(api, logical_date="2024-06-17T13:00:00Z", conf={"year": 2021, "month": 1})
+
+    assert month_that_a_task_sees(api, dag, run_id) == "2021-01"
+
+
+def test_params_come_before_the_partition_key(api, dag):
+    run_id = trigger(api, partition_key="2023-07", conf={"year": 2021, "month": 2})
+
+    assert month_that_a_task_sees(api, dag, run_id) == "2021-02"
+
+
+def test_a_trigger_of_the_api_without_a_date_takes_the_partition_key(api, dag):
+    run_id = trigger(api, partition_key="2023-08")
+
+    assert month_that_a_task_sees(api, dag, run_id) == "2023-08"
+
+
+def test_a_trigger_of_the_api_without_a_date_takes_the_params(api, dag):
+    run_id = trigger(api, conf={"year": 2022, "month": 12})
+
+    assert month_that_a_task_sees(api, dag, run_id) == "2022-12"
+
+
+def test_a_trigger_of_the_api_without_anything_fails_and_says_what_to_give(api, dag):
+    run_id = trigger(api)
+
+    assert "this run has no month: give the params year and month" in month_that_a_task_sees(api, dag, run_id)
+
+
+def test_half_a_month_is_refused(api, dag):
+    run_id = trigger(api, logical_date="2024-07-17T13:00:00Z", conf={"year": 2022})
+
+    assert "year=2022 and month=None: give both" in month_that_a_task_sees(api, dag, run_id)
+
+
+def test_each_run_of_a_backfill_is_for_the_month_of_its_partition(api, dag):
+    from airflow.models import DagRun
+    from airflow.utils.session import create_session
+    from airflow.utils.types import DagRunType
+    from sqlalchemy import select
+
+    answer = api.post(
+        "/api/v2/backfills",
+        json={"dag_id": DAG, "from_date": "2022-01-01T00:00:00Z", "to_date": "2022-03-31T00:00:00Z"},
+    )
+    assert answer.status_code == 200, answer.text
+
+    with create_session() as session:
+        runs = session.scalars(
+            select(DagRun.run_id).where(DagRun.dag_id == DAG, DagRun.run_type == DagRunType.BACKFILL_JOB)
+        ).all()
+
+    assert sorted(month_that_a_task_sees(api, dag, run_id) for run_id in runs) == ["2022-01", "2022-02", "2022-03"]
+
+
+def test_dags_test_with_a_date_is_for_the_month_of_that_date(dag):
+    run = dag.test(logical_date=datetime(2021, 1, 1, tzinfo=UTC))
+
+    assert run.state == "success"
+    assert run.get_task_instance("month").xcom_pull(task_ids="month") == "2021-01"
