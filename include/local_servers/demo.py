@@ -1,0 +1,206 @@
+"""The demo: one month through the real DAG into the embedded Postgres, watched by a person, with a report at the end.
+
+    python -m include.local_servers.demo --source ../tlc --colour green --month 2024-01
+
+Without a source it makes a month of its own and serves that over HTTP on loopback, so that the way is the real one.
+Warehouse and lake are those of `.local`, whatever the environment names: a demo writes into nothing of value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from include.local_servers import environment as project
+from include.local_servers.environment import LOCAL, ROOT, WAREHOUSE
+from include.local_servers.generator import write_month
+from include.local_servers.publisher import Publisher
+from include.local_servers.run import AIRFLOW, keep_warehouse, log_file, prepare_airflow, warehouse_connection
+from include.nyc_taxi import Month, TripFile, catalog
+from include.nyc_taxi.postgres import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DAG = "ingest_data"
+PUBLISHED = LOCAL / "published"
+OUR_LOGGERS = "include."
+A_TASK_STARTS = "[DAG TEST] starting task_id="
+# Where a folder may hold the files of a source, so that a mirror of any shape can be named.
+PLACES = {"official": ("", ".."), "csv_mirror": ("csv-mirror", "", "..")}
+
+QUESTION = """\
+SELECT extract(hour FROM pickup_datetime)::int AS hour,
+       count(*) AS trips,
+       round(avg(total_amount)::numeric, 2) AS dollars
+FROM {table}
+WHERE file_month = {month}
+GROUP BY hour
+ORDER BY trips DESC
+LIMIT 3"""
+LAST_LOAD = """
+SELECT *
+FROM load_ledger
+WHERE service = %s AND month = %s AND target_table = %s
+ORDER BY load_id DESC
+LIMIT 1
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the demo; exit with 1 where the flow fails."""
+    chosen = _parser().parse_args(arguments)
+    file = TripFile(chosen.colour, chosen.month)
+    with ExitStack() as stack:
+        source, base_url = _origin(file, chosen.source, stack)
+        environment = project.project_environment(os.environ)
+        prepare_airflow(environment)
+        _say("starting the embedded Postgres")
+        server = keep_warehouse()
+        environment |= {
+            WAREHOUSE: warehouse_connection(server),
+            "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}",
+            f"AIRFLOW_CONN_{catalog.source(source).connection.upper()}": json.dumps(
+                {"conn_type": "http", "host": base_url}
+            ),
+        }
+        conf = {"colour": file.service, "year": file.month.year, "month": file.month.month, "source": source}
+        seconds = _run_flow(conf, environment)
+        with psycopg.connect(server.conninfo(), row_factory=dict_row) as connection:
+            _report(connection, file, seconds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make demo", description="Load one month through the real DAG.")
+    parser.add_argument("--source", help="a folder or a URL with the publisher's files; none: a generated month")
+    parser.add_argument("--colour", default="yellow", choices=sorted(catalog.services()))
+    parser.add_argument("--month", type=Month.parse, default=Month(2021, 1), help="YYYY-MM")
+    return parser
+
+
+def _origin(file: TripFile, named: str | None, stack: ExitStack) -> tuple[str, str]:
+    """The source of the catalogue to ask, and the base URL that plays it."""
+    if named is not None and "://" in named:
+        return "official", named
+    if named is None:
+        folder, source = PUBLISHED, "official"
+        _generate(file, folder / catalog.source(source).path_of(file))
+    else:
+        folder, source = _found(file, Path(named))
+    publisher = stack.enter_context(Publisher(folder))
+    return source, publisher.base_url
+
+
+def _found(file: TripFile, named: Path) -> tuple[Path, str]:
+    """The folder that plays a source's base URL, and the source."""
+    tried = []
+    for source, places in PLACES.items():
+        for place in places:
+            folder = (named / place).resolve()
+            path = folder / catalog.source(source).path_of(file)
+            if path.is_file():
+                return folder, source
+            tried.append(str(path))
+    sys.exit("\n  ".join([f"no file of {file} in {named}; looked for", *tried]))
+
+
+def _generate(file: TripFile, path: Path) -> None:
+    if path.exists():
+        return
+    _say(f"making a month of trips: {path.relative_to(ROOT)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    write_month(file, unfinished)
+    unfinished.replace(path)
+
+
+def _run_flow(conf: dict[str, Any], environment: dict[str, str]) -> float:
+    """Run the DAG in a process of its own, show what its tasks say, and return the seconds that they took."""
+    log = log_file("demo")
+    _say(f"running: airflow dags test {DAG} -c '{json.dumps(conf)}'")
+    command = [*AIRFLOW, "dags", "test", DAG, "-c", json.dumps(conf)]
+    started: float | None = None
+    with (
+        log.open("w") as whole,
+        subprocess.Popen(
+            command,
+            env=environment | {"AIRFLOW__LOGGING__JSON_LOGS": "True"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as flow,
+    ):
+        assert flow.stdout is not None  # noqa: S101 - PIPE was asked for
+        for line in flow.stdout:
+            whole.write(line)
+            if _show(line) and started is None:
+                started = monotonic()
+    if flow.returncode:
+        sys.exit(f"\nthe flow failed; all that it said is in {log.relative_to(ROOT)}")
+    return monotonic() - (started or monotonic())
+
+
+def _show(line: str) -> bool:
+    """Print what a person wants to see of a line of the log; whether a task is at work by now."""
+    try:
+        entry = json.loads(line)
+        event, logger = str(entry["event"]), str(entry.get("logger", ""))
+    except (ValueError, TypeError, KeyError):
+        return False
+    if event.startswith(A_TASK_STARTS):
+        _say(event.removeprefix(A_TASK_STARTS).split()[0])
+        return False
+    if logger.startswith(OUR_LOGGERS):
+        _say(f"    {event}")
+        return True
+    for error in entry.get("exception") or ():
+        _say(f"    {error['exc_type']}: {error['exc_value']}")
+    return False
+
+
+def _report(connection: psycopg.Connection[dict[str, Any]], file: TripFile, seconds: float) -> None:
+    table = Table.of_service(file.service)
+    load = connection.execute(LAST_LOAD, (file.service, str(file.month), str(table))).fetchone()
+    if load is None:
+        sys.exit(f"the flow ended well, and load_ledger has no row for {file}: please report this")
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in load["rejected_by_reason"].items())
+    rate = load["rows_loaded"] / load["seconds"]
+    print(
+        f"\n{file} is in {table}\n"
+        f"  rows read      {load['rows_read']:>12,}   {load['source_url']}\n"
+        f"  rows loaded    {load['rows_loaded']:>12,}   by {load['dag_id']}, {load['loaded_at']:%Y-%m-%d %H:%M:%S %Z}\n"
+        f"  rows rejected  {load['rows_rejected']:>12,}   {reasons or 'none'}\n"
+        f"  load           {load['seconds']:>12.2f} s {rate:,.0f} rows/s\n"
+        f"  this run       {seconds:>12.2f} s all steps, without Airflow's start\n"
+    )
+    question = sql.SQL(QUESTION).format(table=table.identifier, month=sql.Literal(file.month.first_day))
+    print("\n".join(f"  {line}" for line in question.as_string(connection).splitlines()))
+    for row in connection.execute(question):
+        print(f"    {row['hour']:02d} h {row['trips']:>10,} trips   {row['dollars']:>8} dollars on average")
+    print(
+        "\nLook further:\n"
+        """  make psql    a prompt in the warehouse, or one answer: make psql ARGS="-c 'TABLE load_ledger'"\n"""
+        "  make ui      Airflow in the browser\n"
+    )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
