@@ -46,6 +46,8 @@ WHEEL_PARTS = (INSTALL, f"{WHEEL}.libs", f"{WHEEL}/.dylibs")  # shared libraries
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
+    # In the data folder, not in /dev/shm: containers have little of that, and some let only root write there.
+    "dynamic_shared_memory_type": "mmap",
     "timezone": "UTC",
     "log_timezone": "UTC",
     # Without replication, COPY into a table made in the same transaction skips the WAL.
