@@ -33,8 +33,15 @@ if TYPE_CHECKING:
 # -P: the caller's folder stays off the import path, where its `include` would come before that of a versioned bundle.
 AIRFLOW = [sys.executable, "-P", "-m", "airflow"]
 
-RUNS_TASKS = {("celery", "worker"), ("dags", "test"), ("scheduler",), ("standalone",), ("tasks", "test")}
-USES_WAREHOUSE = RUNS_TASKS | {("api-server",), ("connections", "test")}  # the API server serves the coverage page
+USES_WAREHOUSE = {
+    ("api-server",),  # it serves the coverage page
+    ("celery", "worker"),
+    ("connections", "test"),
+    ("dags", "test"),
+    ("scheduler",),
+    ("standalone",),
+    ("tasks", "test"),
+}
 NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}
 
 # One process for both, as most of the time goes into importing Airflow. What is wrong with a DAG is not said here.
