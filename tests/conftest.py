@@ -1,5 +1,6 @@
 """What tests of several folders share: a real Postgres with a database for each test, a lake, and months in it."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -14,6 +15,9 @@ from include.local_servers.generator import write_month
 from include.local_servers.postgres import EmbeddedPostgres
 from include.nyc_taxi import TripFile, catalog, landing
 from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
+
+# The servers of the tests are on this machine, where no proxy of the caller's environment can reach.
+os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
 
 _databases = count(1)
 

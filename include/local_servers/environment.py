@@ -22,6 +22,7 @@ AIRFLOW_HOME = LOCAL / "airflow"
 LOGS = LOCAL / "logs"
 POSTGRES_HOME = LOCAL / "postgres"
 
+LOOPBACK = "127.0.0.1"
 METADATA_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 WAREHOUSE = "AIRFLOW_CONN_TAXI_WAREHOUSE"
 
@@ -35,6 +36,8 @@ def project_environment(caller: Mapping[str, str]) -> dict[str, str]:
     environment = dict(caller)
     for defaults in (_settings_file(), _computed()):
         environment |= {name: value for name, value in defaults.items() if not is_set(name, environment)}
+    for name in ("NO_PROXY", "no_proxy"):  # no proxy can reach the servers that run here
+        environment[name] = ",".join(filter(None, [environment.get(name), LOOPBACK]))
     programs = str(Path(sys.executable).parent)
     path = environment.get("PATH", os.defpath).split(os.pathsep)
     if programs not in path:  # `airflow standalone` looks for `airflow` there

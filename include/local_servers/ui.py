@@ -143,8 +143,6 @@ def _environment(port: int) -> dict[str, str]:
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
     }
     environment |= {name: value for name, value in defaults.items() if not is_set(name, environment)}
-    for name in ("NO_PROXY", "no_proxy"):  # tasks talk to the API server, which no proxy can reach
-        environment[name] = ",".join(filter(None, [environment.get(name), HOST]))
     return environment
 
 

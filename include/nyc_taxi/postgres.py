@@ -143,6 +143,10 @@ def replace_month(
     """
     table = table or Table.of_service(file.service)
     landed = landing.landed(lake, file)
+    if landed is None and lake.size(data_key(file)) is not None:
+        raise LakeChanged(
+            f"{file}: {lake.url(data_key(file))} is not of one pass with its rejects: a run lands it anew"
+        )
     if landed is None:
         raise PermanentError(f"{file}: {lake.url(data_key(file))} is not there: land it first")
     with _errors_told(file, table):

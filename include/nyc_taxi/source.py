@@ -144,6 +144,8 @@ class _Transfer:
                 self._check_whole()
             except SourceThrottled:
                 raise
+            except httpx.UnsupportedProtocol as error:
+                raise PermanentError(f"{self.url}: is no URL of a web server: {error}") from error
             except (httpx.RequestError, SourceUnavailable) as error:
                 reason = f"{type(error).__name__}: {error}"
             except DamagedFile as error:

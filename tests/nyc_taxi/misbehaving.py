@@ -1,0 +1,173 @@
+"""A publisher on loopback whose server goes wrong as it is told, answer by answer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import NamedTuple, Self
+
+_LONGEST_STALL_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one answer to a GET; the rest of it is right.
+
+    Args:
+        status: answered in place of the file.
+        headers: sent in place of the right ones, or besides them.
+        cut_at: after so many bytes of the body the connection ends.
+        part: so many bytes are all that is sent of an asked range, and the answer says so.
+        stalls: after those bytes nothing more comes, and the connection stays.
+        then: happens after the answer.
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut_at: int | None = None
+    part: int | None = None
+    stalls: bool = False
+    then: Callable[[], None] = lambda: None
+
+
+class Published(NamedTuple):
+    content: bytes
+    etag: str | None = '"v1"'
+    last_modified: str | None = "Mon, 01 Mar 2021 10:00:00 GMT"
+
+
+class Asked(NamedTuple):
+    method: str
+    path: str
+    headers: Mapping[str, str]
+
+
+class Publisher:
+    """Serves `files` by their path; `faults` befall the coming GETs one by one, then `always` befalls all others."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Published] = {}
+        self.asked: list[Asked] = []
+        self.faults: list[Fault] = []
+        self.always = Fault()
+        self.missing = HTTPStatus.NOT_FOUND
+        self.head: int | None = None  # the answer to every HEAD, where that is not the file's
+        self.knows_ranges = True
+        self.knows_if_range = True
+        self.framing = "length"  # or "chunked" or "close": how an answer says where it ends
+        self.stopping = Event()
+
+    def __enter__(self) -> Self:
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.publisher = self
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def gets(self) -> list[Asked]:
+        return [asked for asked in self.asked if asked.method == "GET"]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    publisher: Publisher
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_HEAD(self) -> None:
+        publisher = self._note()
+        there = HTTPStatus.OK if self.path in publisher.files else publisher.missing
+        self._start(publisher.head or there, {"Content-Length": "0"})
+
+    def do_GET(self) -> None:
+        publisher = self._note()
+        fault = publisher.faults.pop(0) if publisher.faults else publisher.always
+        published = publisher.files.get(self.path)
+        if fault.status is not None or published is None:
+            self._send(fault.status or publisher.missing, {}, b"no file here", fault)
+        elif self._is_unchanged(published):
+            self._start(HTTPStatus.NOT_MODIFIED, fault.headers)
+        else:
+            self._send_file(published, fault)
+        fault.then()
+
+    def _note(self) -> Publisher:
+        publisher = self.server.publisher
+        publisher.asked.append(Asked(self.command, self.path, dict(self.headers)))
+        return publisher
+
+    def _is_unchanged(self, published: Published) -> bool:
+        if "If-None-Match" in self.headers:
+            return self.headers["If-None-Match"] == published.etag
+        return published.last_modified is not None and self.headers["If-Modified-Since"] == published.last_modified
+
+    def _send_file(self, published: Published, fault: Fault) -> None:
+        content, total = published.content, len(published.content)
+        names = {"ETag": published.etag, "Last-Modified": published.last_modified}
+        headers = {name: value for name, value in names.items() if value is not None}
+        first = self._first_byte(published)
+        if first is None:
+            self._send(HTTPStatus.OK, headers, content, fault)
+        elif first >= total:
+            headers["Content-Range"] = f"bytes */{total}"
+            self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers, b"", fault)
+        else:
+            end = total if fault.part is None else first + fault.part
+            headers["Content-Range"] = f"bytes {first}-{end - 1}/{total}"
+            self._send(HTTPStatus.PARTIAL_CONTENT, headers, content[first:end], fault)
+
+    def _first_byte(self, published: Published) -> int | None:
+        """Where the asked part begins; None if the whole file is to be sent."""
+        publisher = self.server.publisher
+        asked = self.headers["Range"]
+        if asked is None or not publisher.knows_ranges:
+            return None
+        current = (published.etag, published.last_modified)
+        if publisher.knows_if_range and self.headers["If-Range"] not in current:
+            return None
+        return int(asked.removeprefix("bytes=").removesuffix("-"))
+
+    def _send(self, status: int, headers: Mapping[str, str], body: bytes, fault: Fault) -> None:
+        framing = self.server.publisher.framing
+        how = {
+            "length": {"Content-Length": str(len(body))},
+            "chunked": {"Transfer-Encoding": "chunked"},
+            "close": {"Connection": "close"},
+        }
+        self._start(status, {**headers, **how[framing], **fault.headers})
+        part = body[: fault.cut_at]
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if framing == "chunked" and part else part)
+        if fault.stalls:
+            self.wfile.flush()
+            self.server.publisher.stopping.wait(_LONGEST_STALL_SECONDS)
+        if fault.stalls or fault.cut_at is not None or framing == "close":
+            self.close_connection = True
+        elif framing == "chunked":
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _start(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()

@@ -1,0 +1,59 @@
+"""The core stands alone: it does not know the orchestrator, and does not pay for pandas."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from include.local_servers.generator import write_month
+from include.nyc_taxi.lake import Lake
+from tests.nyc_taxi.trips import FILE, put_raw
+
+ROOT = Path(__file__).resolve().parents[2]
+
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+import include.nyc_taxi as core
+
+names = [module.name for module in pkgutil.walk_packages(core.__path__, f"{core.__name__}.")]
+for name in names:
+    importlib.import_module(name)
+print(json.dumps([names, list(sys.modules)]))
+"""
+
+LAND = """
+import json, sys
+from include.nyc_taxi import TripFile, landing
+from include.nyc_taxi.lake import Lake
+
+result = landing.land(TripFile.parse(sys.argv[1]), Lake.at(sys.argv[2]), source=sys.argv[3], profile="strict")
+print(json.dumps([result.rows_read, list(sys.modules)]))
+"""
+
+
+def in_fresh_interpreter(code: str, *arguments: str) -> list:
+    command = [sys.executable, "-c", code, *arguments]
+    answer = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(answer.stdout)
+
+
+def test_importing_the_core_imports_neither_airflow_nor_pandas():
+    names, imported = in_fresh_interpreter(IMPORT_ALL)
+
+    core = {"errors", "months", "files", "catalog", "lake", "source", "reading", "quality", "landing", "postgres"}
+    assert {f"include.nyc_taxi.{module}" for module in core} <= set(names) <= set(imported)
+    assert not {"airflow", "pandas"} & set(imported)
+
+
+@pytest.mark.parametrize("source", ["official", "csv_mirror"])
+def test_landing_a_file_imports_neither_airflow_nor_pandas(lake: Lake, tmp_path: Path, source: str):
+    write_month(FILE, tmp_path / "file", source=source, rows=1_000)
+    put_raw(lake, (tmp_path / "file").read_bytes(), source=source)
+
+    rows, imported = in_fresh_interpreter(LAND, FILE.name, lake.root, source)
+
+    assert rows == 1_000
+    assert "pyarrow" in imported
+    assert not {"airflow", "pandas"} & set(imported)

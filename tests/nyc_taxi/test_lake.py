@@ -1,0 +1,192 @@
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from time import time
+
+import pytest
+
+from include.nyc_taxi import Month, TripFile
+from include.nyc_taxi.lake import Lake, Manifest, data_key, raw_key, rejects_key, source_of
+from tests.nyc_taxi.trips import files_in
+
+FILE = TripFile("green", Month(2021, 1))
+KEY = data_key(FILE)
+MANIFEST = Manifest("official", "http://publisher/é", '"v1"', None, 3, "abc", "2021-03-01", "2021-03-02")
+
+
+def put(lake: Lake, key: str, content: bytes) -> None:
+    with lake.staged(key) as path:
+        path.write_bytes(content)
+
+
+def put_half(lake: Lake, key: str, content: bytes) -> None:
+    with lake.staged(key) as path:
+        path.write_bytes(content)
+        raise RuntimeError("half way")
+
+
+def content(lake: Lake, key: str) -> bytes:
+    return lake.fs.cat_file(lake.path(key))
+
+
+@pytest.fixture
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_keys_name_zone_service_and_month():
+    assert raw_key(FILE, "official") == "raw/official/green/green_tripdata_2021-01.parquet"
+    assert raw_key(FILE, "csv_mirror") == "raw/csv_mirror/green/green_tripdata_2021-01.csv.gz"
+    assert data_key(FILE) == "data/green/green_tripdata_2021-01.parquet"
+    assert rejects_key(FILE) == "rejects/green/green_tripdata_2021-01.parquet"
+
+
+def test_raw_key_tells_its_source():
+    assert source_of(raw_key(FILE, "csv_mirror")) == "csv_mirror"
+
+
+@pytest.mark.parametrize("source", ["../../etc", "official'; drop table trips --", ""])
+def test_key_of_an_unknown_source_is_refused(source: str):
+    with pytest.raises(ValueError, match="is not one of"):
+        raw_key(FILE, source)
+
+
+def test_only_a_folder_is_local(any_lake: Lake, request: pytest.FixtureRequest):
+    assert any_lake.is_local == (request.node.callspec.params["any_lake"] == "local")
+
+
+@pytest.mark.parametrize("address", ["{}/lake", "{}/lake/", "file://{}/lake"])
+def test_path_and_file_url_name_the_same_lake(address: str, tmp_path: Path):
+    lake = Lake.at(address.format(tmp_path))
+
+    assert lake.is_local
+    assert lake.path(KEY) == f"{tmp_path}/lake/{KEY}"
+    assert lake.url(KEY) == f"file://{tmp_path}/lake/{KEY}"
+
+
+def test_relative_path_is_below_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    put(Lake.at("my lake"), KEY, b"rows")
+
+    assert (tmp_path / "my lake" / KEY).read_bytes() == b"rows"
+
+
+def test_object_appears_when_its_block_ends(any_lake: Lake):
+    with any_lake.staged(KEY) as path:
+        path.write_bytes(b"rows")
+        assert any_lake.size(KEY) is None
+
+    assert content(any_lake, KEY) == b"rows"
+    assert any_lake.size(KEY) == 4
+
+
+def test_object_is_replaced_when_its_block_ends(any_lake: Lake):
+    put(any_lake, KEY, b"old")
+
+    with any_lake.staged(KEY) as path:
+        path.write_bytes(b"new rows")
+        assert content(any_lake, KEY) == b"old"
+
+    assert content(any_lake, KEY) == b"new rows"
+
+
+def test_open_file_keeps_the_old_bytes_while_the_object_is_replaced(lake: Lake):
+    put(lake, KEY, b"old")
+
+    with lake.local(KEY) as path, path.open("rb") as reader:
+        put(lake, KEY, b"new")
+
+        assert reader.read() == b"old"
+
+
+def test_failed_block_leaves_the_old_object_and_nothing_else(any_lake: Lake, own_temporary_folder: Path):
+    put(any_lake, KEY, b"old")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        put_half(any_lake, KEY, b"new")
+
+    assert content(any_lake, KEY) == b"old"
+    assert not any(own_temporary_folder.iterdir())
+
+
+def test_failed_first_block_leaves_no_file(lake: Lake):
+    with pytest.raises(RuntimeError, match="half way"):
+        put_half(lake, KEY, b"rows")
+
+    assert files_in(lake) == []
+
+
+def test_two_blocks_for_one_object_do_not_meet(any_lake: Lake):
+    with any_lake.staged(KEY) as first, any_lake.staged(KEY) as second:
+        first.write_bytes(b"first")
+        second.write_bytes(b"second")
+
+    assert content(any_lake, KEY) == b"first"
+
+
+def test_what_a_killed_process_staged_is_removed_after_a_day(lake: Lake):
+    staging = Path(lake.root) / ".staging"
+    for name, hours in (("yesterday", 25), ("today", 23)):
+        (staging / name).mkdir(parents=True)
+        (staging / name / "part").write_bytes(b"rows")
+        os.utime(staging / name, (time() - hours * 3600,) * 2)
+
+    put(lake, KEY, b"rows")
+
+    assert [path.name for path in staging.iterdir()] == ["today"]
+
+
+def test_local_file_has_the_objects_bytes_for_its_block(any_lake: Lake, own_temporary_folder: Path):
+    put(any_lake, KEY, b"rows")
+
+    with any_lake.local(KEY) as path:
+        assert path.read_bytes() == b"rows"
+        assert path.name == "green_tripdata_2021-01.parquet"
+
+    assert path.exists() == any_lake.is_local
+    assert not any(own_temporary_folder.iterdir())
+
+
+def test_local_lake_gives_the_object_itself(lake: Lake):
+    put(lake, KEY, b"rows")
+
+    with lake.local(KEY) as path:
+        assert str(path) == lake.path(KEY)
+
+
+def test_object_that_is_not_there_has_no_size(any_lake: Lake):
+    assert any_lake.size(KEY) is None
+
+
+def test_manifest_is_read_as_it_was_written(any_lake: Lake):
+    any_lake.write_manifest("raw/file", MANIFEST)
+
+    assert any_lake.manifest("raw/file") == MANIFEST
+    assert any_lake.size("raw/file.manifest.json") > 0
+
+
+def test_manifest_is_replaced(any_lake: Lake):
+    later = replace(MANIFEST, checked_at="2021-03-03")
+
+    any_lake.write_manifest("raw/file", MANIFEST)
+    any_lake.write_manifest("raw/file", later)
+
+    assert any_lake.manifest("raw/file") == later
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b'{"source": "official"}', b'{"other": 1}', b"\xff\xfe"])
+def test_manifest_that_cannot_be_read_counts_as_none(lake: Lake, text: bytes):
+    put(lake, "raw/file.manifest.json", text)
+
+    assert lake.manifest("raw/file") is None
+
+
+def test_object_without_manifest_has_none(any_lake: Lake):
+    put(any_lake, "raw/file", b"rows")
+
+    assert any_lake.manifest("raw/file") is None

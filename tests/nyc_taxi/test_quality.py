@@ -1,0 +1,173 @@
+from datetime import datetime
+
+import pyarrow as pa
+import pytest
+
+from include.nyc_taxi import Month, TripFile, quality
+from include.nyc_taxi.reading import arrow_schema
+
+FILE = TripFile("green", Month(2021, 1))
+GOOD = {
+    "pickup_datetime": datetime(2021, 1, 5, 8, 30),
+    "dropoff_datetime": datetime(2021, 1, 5, 8, 43),
+    "vendor_id": 2,
+    "passenger_count": 1,
+    "pickup_location_id": 74,
+    "dropoff_location_id": 263,
+    "trip_distance": 2.31,
+    "total_amount": 18.51,
+}
+
+
+def trips(*rows: dict[str, object], service: str = "green") -> pa.RecordBatch:
+    """Good trips, but for the given values."""
+    return pa.RecordBatch.from_pylist([GOOD | row for row in rows], schema=arrow_schema(service))
+
+
+def reasons(*rows: dict[str, object], profile: str = "strict", file: TripFile = FILE) -> dict[str, int]:
+    """How many of the rows each rule rejects; what it does not reject must be accepted."""
+    batch = trips(*rows, service=file.service)
+    accepted, rejected = quality.split(batch, file, quality.rules(profile, file.service))
+
+    counts = {reason: some.num_rows for reason, some in rejected.items()}
+    assert accepted.num_rows + sum(counts.values()) == batch.num_rows
+    return counts
+
+
+WRONG = [
+    ("no_passengers", {"passenger_count": 0}),
+    ("pickup_outside_month", {"pickup_datetime": datetime(2020, 12, 31, 23, 59, 59, 999_999)}),
+    (
+        "pickup_outside_month",
+        {"pickup_datetime": datetime(2021, 2, 1), "dropoff_datetime": datetime(2021, 2, 1)},
+    ),
+    ("pickup_outside_month", {"pickup_datetime": datetime(2009, 1, 1)}),
+    ("dropoff_before_pickup", {"dropoff_datetime": datetime(2021, 1, 5, 8, 29, 59, 999_999)}),
+    ("absurd_distance", {"trip_distance": -0.01}),
+    ("absurd_distance", {"trip_distance": 1000.01}),
+    ("absurd_distance", {"trip_distance": float("inf")}),
+    ("unknown_zone", {"pickup_location_id": 0}),
+    ("unknown_zone", {"dropoff_location_id": 266}),
+    ("unknown_zone", {"pickup_location_id": None, "dropoff_location_id": -1}),
+]
+RIGHT = [
+    {},
+    {"passenger_count": 9},
+    {"pickup_datetime": datetime(2021, 1, 1)},
+    {
+        "pickup_datetime": datetime(2021, 1, 31, 23, 59, 59, 999_999),
+        "dropoff_datetime": datetime(2021, 2, 1, 0, 10),
+    },
+    {"dropoff_datetime": GOOD["pickup_datetime"]},
+    {"trip_distance": 0.0},
+    {"trip_distance": 1000.0},
+    {"pickup_location_id": 1, "dropoff_location_id": 265},
+    {"total_amount": -18.51},
+]
+
+
+@pytest.mark.parametrize("service", ["green", "yellow"])
+@pytest.mark.parametrize(("reason", "values"), WRONG)
+def test_strict_rejects_what_is_wrong_and_says_why(reason: str, values: dict[str, object], service: str):
+    assert reasons(values, {}, file=TripFile(service, FILE.month)) == {reason: 1}
+
+
+@pytest.mark.parametrize("values", RIGHT)
+def test_strict_keeps_what_is_just_right(values: dict[str, object]):
+    assert reasons(values) == {}
+
+
+@pytest.mark.parametrize("column", GOOD)
+def test_strict_keeps_absent_values(column: str):
+    wrong = [values for _, values in WRONG]
+
+    assert reasons({column: None}) == {}
+    assert reasons({column: None}, *wrong) == reasons(*wrong)
+
+
+def test_notes_reject_trips_without_passengers_alone():
+    assert reasons(*(values for _, values in WRONG), profile="notes") == {"no_passengers": 1}
+
+
+def test_none_rejects_nothing():
+    assert reasons(*(values for _, values in WRONG), profile="none") == {}
+
+
+def test_first_rule_that_hits_claims_the_row():
+    all_wrong = {name: value for _, values in WRONG for name, value in values.items()}
+    but_passengers = all_wrong | {"passenger_count": 1}
+
+    assert reasons(all_wrong, but_passengers, {}) == {"no_passengers": 1, "pickup_outside_month": 1}
+
+
+def test_rows_keep_their_values_and_their_order():
+    batch = trips(*({"vendor_id": vendor, "passenger_count": vendor % 2} for vendor in range(6)))
+
+    accepted, rejected = quality.split(batch, FILE, quality.rules("notes", "green"))
+
+    assert accepted == batch.take(pa.array([1, 3, 5]))
+    assert rejected == {"no_passengers": batch.take(pa.array([0, 2, 4]))}
+
+
+def test_rule_that_hits_every_row_leaves_an_empty_batch():
+    accepted, rejected = quality.split(trips({"passenger_count": 0}), FILE, quality.rules("notes", "green"))
+
+    assert accepted.num_rows == 0
+    assert rejected["no_passengers"].num_rows == 1
+
+
+def test_empty_batch_is_split_into_nothing():
+    accepted, rejected = quality.split(trips({}).slice(0, 0), FILE, quality.rules("strict", "green"))
+
+    assert (accepted.num_rows, rejected) == (0, {})
+
+
+def test_december_ends_with_the_year():
+    december = TripFile("green", Month(2020, 12))
+    last = {"pickup_datetime": datetime(2020, 12, 31, 23, 59, 59), "dropoff_datetime": datetime(2021, 1, 1)}
+    next_year = {"pickup_datetime": datetime(2021, 1, 1), "dropoff_datetime": datetime(2021, 1, 1)}
+
+    assert reasons(last, next_year, file=december) == {"pickup_outside_month": 1}
+
+
+@pytest.mark.parametrize("name", ["lax", "Notes", "", "../../etc", "notes'; drop table trips --"])
+def test_unknown_profile_is_refused_with_the_known_ones(name: str):
+    with pytest.raises(ValueError, match=r"is not one of \['none', 'notes', 'strict'\]") as refusal:
+        quality.rules(name, "green")
+
+    assert repr(name) in str(refusal.value)
+
+
+def test_profiles_name_rules_that_exist():
+    names = [rule.name for rule in quality.RULES]
+
+    assert len(set(names)) == len(names)
+    assert all(set(profile) <= set(names) for profile in quality.PROFILES.values())
+    assert set(quality.PROFILES["strict"]) == set(names)
+
+
+def test_rule_about_a_column_that_the_service_lacks_does_not_apply():
+    rule = quality.Rule("no_tip", "trip_type is absent", ("trip_type",), lambda trips, _file: trips["trip_type"])
+
+    assert rule.applies_to("green")
+    assert not rule.applies_to("yellow")
+
+
+def test_rejected_rows_carry_their_reason():
+    batch = trips({}, {"trip_distance": None})
+
+    rejected = quality.with_reason(batch, "no_passengers")
+
+    assert rejected.schema.equals(quality.rejects_schema(batch.schema), check_metadata=True)
+    assert rejected["reason"].to_pylist() == ["no_passengers", "no_passengers"]
+    assert rejected.select(batch.schema.names) == batch
+
+
+def test_trips_without_passengers_are_counted_and_unknown_ones_are_not():
+    batch = trips(*({"passenger_count": count} for count in (0, 1, None, 0)))
+
+    assert quality.without_passengers(batch) == 2
+
+
+def test_service_that_does_not_count_passengers_has_no_trip_without():
+    assert quality.without_passengers(trips({}).drop_columns("passenger_count")) == 0

@@ -1,0 +1,108 @@
+"""Small trip files written row by row, with nothing of the core: what a publisher could publish."""
+
+import csv
+import gzip
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from include.nyc_taxi import Month, TripFile
+from include.nyc_taxi.lake import Lake, Manifest, raw_key
+
+Row = dict[str, Any]
+
+FILE = TripFile("green", Month(2021, 1))
+CSV, GZIPPED, PARQUET = (f"green_tripdata_2021-01{suffix}" for suffix in (".csv", ".csv.gz", ".parquet"))
+
+# The columns of green 2021-01, the same in both sources, with one trip of our own.
+TRIP: Row = {
+    "VendorID": 2,
+    "lpep_pickup_datetime": datetime(2021, 1, 5, 8, 30, 1),
+    "lpep_dropoff_datetime": datetime(2021, 1, 5, 8, 43, 59),
+    "store_and_fwd_flag": "N",
+    "RatecodeID": 1,
+    "PULocationID": 74,
+    "DOLocationID": 263,
+    "passenger_count": 1,
+    "trip_distance": 2.31,
+    "fare_amount": 11.5,
+    "extra": 0.5,
+    "mta_tax": 0.5,
+    "tip_amount": 2.96,
+    "tolls_amount": 0.0,
+    "ehail_fee": None,
+    "improvement_surcharge": 0.3,
+    "total_amount": 18.51,
+    "payment_type": 1,
+    "trip_type": 1,
+    "congestion_surcharge": 2.75,
+}
+DOUBLES = {
+    "RatecodeID",
+    "passenger_count",
+    "payment_type",
+    "trip_type",
+}  # ids with nulls, as the official file has them
+
+
+def trip(**values: object) -> Row:
+    """The trip with other values, by the publisher's names; a name that he does not use is a new last column."""
+    return TRIP | values
+
+
+def without(row: Row, name: str) -> Row:
+    """The row without that column."""
+    return {key: value for key, value in row.items() if key != name}
+
+
+def csv_text(rows: Sequence[Row], end: str = "\n") -> str:
+    """The rows under a header, both in the first row's order."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator=end)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def csv_gz(rows: Sequence[Row], end: str = "\n") -> bytes:
+    """The rows as a file of the CSV mirror."""
+    return gzip.compress(csv_text(rows, end).encode(), mtime=0)
+
+
+def write_parquet(path: Path, rows: Sequence[Row], types: Mapping[str, pa.DataType] | None = None) -> Path:
+    """The rows as an official file; some columns in other types than the publisher's."""
+    schema = pa.schema([(name, _type(name, rows, types or {})) for name in rows[0]])
+    parquet.write_table(pa.Table.from_pylist(list(rows), schema), path)
+    return path
+
+
+def _type(name: str, rows: Sequence[Row], types: Mapping[str, pa.DataType]) -> pa.DataType:
+    if name in types:
+        return types[name]
+    if name in DOUBLES:
+        return pa.float64()
+    return pa.array([TRIP.get(name, rows[0][name])]).type
+
+
+def put_raw(lake: Lake, content: bytes, file: TripFile = FILE, source: str = "csv_mirror") -> Manifest:
+    """Have the bytes in raw/ with their manifest, as a fetch leaves them."""
+    key = raw_key(file, source)
+    with lake.staged(key) as path:
+        path.write_bytes(content)
+    now = "2021-03-01T00:00:00+00:00"
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = Manifest(source, f"http://publisher/{key}", '"v1"', None, len(content), digest, now, now)
+    lake.write_manifest(key, manifest)
+    return manifest
+
+
+def files_in(lake: Lake) -> list[str]:
+    """The path of every file in a local lake, whatever it is."""
+    root = Path(lake.root)
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
