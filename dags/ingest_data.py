@@ -38,8 +38,7 @@ from include.orchestration.tags import Tag
 
 
 @dag(
-    dag_display_name="Ingest Flow",
-    description="One month of trip records from the web into Postgres",
+    description="The notes' Ingest Flow: one month of trip records from the web into Postgres",
     doc_md=__doc__,
     schedule=None,
     params=trip_file_params() | table_params() | reading_params(),

@@ -28,7 +28,9 @@ def trip_file_params() -> dict[str, Param]:
             "official",
             enum=sorted(catalog.sources()),
             title="Source",
-            description=" ".join(f"**{source.name}**: {source.description}" for source in catalog.sources().values()),
+            description_md=" ".join(
+                f"**{source.name}**: {source.description}" for source in catalog.sources().values()
+            ),
             section=section,
         ),
     }
@@ -42,21 +44,23 @@ def reading_params() -> dict[str, Param]:
             "notes",
             enum=["none", "notes", "strict"],
             title="Quality profile",
-            description="**notes** rejects rows with passenger_count 0, as the notes did; **strict** more; **none** "
+            description_md="**notes** rejects rows with passenger_count 0, as the notes did; **strict** more; **none** "
             "nothing. Rejected rows stay in the lake, with their reason.",
             section=section,
         ),
         "unknown_columns": Param(
             "error",
             enum=["error", "drop"],
-            title="Columns that the catalogue does not know",
+            title="Unknown columns",
+            description="error stops at a column that the catalogue does not know; drop leaves it out, with a warning.",
             section=section,
         ),
         "cache_ttl_hours": Param(
             24,
             type="number",
             minimum=0,
-            title="Hours for which a raw file is used without asking the publisher",
+            title="Cache, hours",
+            description="For how long a raw file is used without asking the publisher.",
             section=section,
         ),
         "force": Param(
@@ -77,7 +81,7 @@ def table_params() -> dict[str, Param]:
             type=["null", "string"],
             maxLength=127,
             title="Table",
-            description="table or schema.table; empty for `{colour}_taxi_trips` in schema public.",
+            description_md="table or schema.table; empty for `{colour}_taxi_trips` in schema public.",
             section="Where to",
         ),
     }
