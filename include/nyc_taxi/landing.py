@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 # Raise it when the same raw bytes would become other rows, so that what was landed before is landed again.
 _VERSION = 1
 _METADATA_KEY = b"nyc_taxi"
-_ROW_GROUP_ROWS = 1 << 17
+_ROW_GROUP_ROWS = 1 << 16
+# Rejected rows come in drops, each a slice that holds on to its own buffers: let few of them wait.
+_REJECTS_GROUP_ROWS = 1 << 14
 _ZSTD_LEVEL = 3
 
 
@@ -116,7 +118,10 @@ def land(
         reading = stack.enter_context(read(raw, file, source=source, unknown_columns=unknown_columns))
         tally = _Tally(Progress(file.name, "rows", reading.rows))
         schema = arrow_schema(file.service)
-        with _writer(data, schema) as accepted, _writer(rejects, quality.rejects_schema(schema)) as rejected:
+        with (
+            _writer(data, schema, _ROW_GROUP_ROWS) as accepted,
+            _writer(rejects, quality.rejects_schema(schema), _REJECTS_GROUP_ROWS) as rejected,
+        ):
             _sort(reading, by, tally, accepted, rejected)
             result = _result(tally, reading, recipe, manifest, profile)
             accepted.describe(result)
@@ -164,15 +169,16 @@ def _sort(reading: Reading, by: Sequence[quality.Rule], tally: _Tally, accepted:
 class _Rows:
     """A parquet file being written, in row groups of one size whatever the size of the batches."""
 
-    def __init__(self, writer: parquet.ParquetWriter) -> None:
+    def __init__(self, writer: parquet.ParquetWriter, group_rows: int) -> None:
         self._writer = writer
+        self._group_rows = group_rows
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._waiting.append(batch)
         self._rows += batch.num_rows
-        if self._rows >= _ROW_GROUP_ROWS:
+        if self._rows >= self._group_rows:
             self.flush()
 
     def flush(self) -> None:
@@ -185,7 +191,7 @@ class _Rows:
 
 
 @contextmanager
-def _writer(path: Path, schema: pa.Schema) -> Iterator[_Rows]:
+def _writer(path: Path, schema: pa.Schema, group_rows: int) -> Iterator[_Rows]:
     times = {field.name for field in schema if pa.types.is_timestamp(field.type)}
     with parquet.ParquetWriter(
         path,
@@ -195,7 +201,7 @@ def _writer(path: Path, schema: pa.Schema) -> Iterator[_Rows]:
         # Times hardly repeat: a dictionary of them is built in vain.
         use_dictionary=[name for name in schema.names if name not in times],
     ) as writer:
-        rows = _Rows(writer)
+        rows = _Rows(writer, group_rows)
         yield rows
         rows.flush()
 

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import uuid
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Literal, LiteralString, cast
 
 import psycopg
+import pyarrow as pa
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 from psycopg.rows import TupleRow, tuple_row
@@ -220,12 +222,13 @@ class _Replacement:
         self._execute("index_staging", index=sql.Identifier(f"{self.staging.name}_brin"))
 
     def _copy(self, data: parquet.ParquetFile) -> int:
-        encoder = ArrowToPostgresBinaryEncoder(data.schema_arrow)
-        names = sql.SQL(", ").join(map(sql.Identifier, data.schema_arrow.names))
+        filled = _filled_columns(data)
+        encoder = ArrowToPostgresBinaryEncoder(pa.schema([data.schema_arrow.field(name) for name in filled]))
+        names = sql.SQL(", ").join(map(sql.Identifier, filled))
         with self.connection.cursor() as cursor:
             with cursor.copy(self._statement("copy_staging", columns=names)) as copy:
                 copy.write(encoder.write_header())
-                for batch in data.iter_batches(_BATCH_ROWS, use_threads=False):
+                for batch in data.iter_batches(_BATCH_ROWS, columns=filled, use_threads=False):
                     copy.write(encoder.write_batch(batch))
                     self.progress.advance(batch.num_rows)
                 copy.write(encoder.finish())
@@ -296,6 +299,16 @@ class _Replacement:
 
     def _loaded(self, outcome: Literal["replaced", "unchanged"]) -> Loaded:
         return Loaded(outcome, self.table, self.landed, self.landed.rows_accepted, self.progress.seconds)
+
+
+def _filled_columns(data: parquet.ParquetFile) -> list[str]:
+    """The columns that hold any value; the others are null in the table without being sent."""
+    nulls: Counter[str] = Counter()
+    for group in map(data.metadata.row_group, range(data.metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            nulls[column.path_in_schema] += column.statistics.null_count
+    # Of a month without rows, any columns will do.
+    return [name for name in data.schema_arrow.names if nulls[name] < max(data.metadata.num_rows, 1)]
 
 
 def _prepare(connection: psycopg.Connection[Any], table: Table, service: str) -> None:

@@ -1,0 +1,224 @@
+"""The benchmark: our steps beside the least that any program has to do, and beside the notes' way.
+
+Every contestant is a whole process, imports and all, and meets an empty target and a server at rest. The contestants
+take turns, so that a busy minute of the machine hits all of them; ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+
+from benchmarks import report
+from benchmarks.measuring import Measured, measure, peak_mb
+from include.local_servers.postgres import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+TEMPORARY = ROOT / ".local" / "bench"
+RESULTS = Path(__file__).parent / "results"
+ROWS = 1_369_765
+QUICK_ROWS = 20_000
+OURS = "public.yellow_taxi_trips"
+PARTITION = "public.yellow_taxi_trips_2021_01"
+CONTESTANTS = [sys.executable, "-m", "benchmarks.contestants"]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A process to time, and the rows that its table must hold afterwards."""
+
+    name: str
+    says: str
+    command: list[str]
+    table: str | None = None
+    rows: int | None = None
+
+
+def main() -> None:
+    arguments = _arguments()
+    TEMPORARY.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=TEMPORARY))
+    folder.chmod(0o711)  # the server may be another user
+    server = EmbeddedPostgres(folder / "postgres")
+    try:
+        with server:
+            result = _Bench(folder, server).run(arguments.rows, arguments.rounds)
+    finally:
+        server.remove()
+        shutil.rmtree(folder)
+    print(report.text(result))
+    if arguments.results:
+        print(f"\nwritten to {report.write(result, arguments.results)}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, help="how often each contestant runs (default 5)")
+    parser.add_argument("--rows", type=int, help=f"rows of the file (default {ROWS:,}, the notes' file)")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"one round of {QUICK_ROWS:,} rows, not kept: a smoke test"
+    )
+    parser.add_argument("--results", type=Path, help="folder for the figures (default benchmarks/results)")
+    arguments = parser.parse_args()
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
+    arguments.rows = arguments.rows or (QUICK_ROWS if arguments.quick else ROWS)
+    arguments.results = arguments.results or (None if arguments.quick else RESULTS)
+    return arguments
+
+
+class _Bench:
+    """Files in a folder and a server, for the time of one benchmark."""
+
+    def __init__(self, folder: Path, server: EmbeddedPostgres) -> None:
+        self.folder = folder
+        self.server = server
+        self.environment = server.psql_environment() | {
+            "PGHOST": server.host,
+            "PGPORT": str(server.port),
+            "PGUSER": server.user,
+            "PGDATABASE": server.database,
+        }
+        self.connection = psycopg.connect(server.conninfo(), autocommit=True)
+
+    def run(self, rows: int, rounds: int) -> report.Result:
+        with self.connection:
+            inputs = self._prepared("once", rows)
+            contestants = list(self._contestants(self.folder / "once", inputs))
+            load_before = os.getloadavg()[0]
+            runs: dict[str, list[Measured]] = {contestant.name: [] for contestant in contestants}
+            for number in range(1, rounds + 1):
+                for contestant in contestants:
+                    runs[contestant.name].append(self._timed(contestant, f"round {number} of {rounds}"))
+            shutil.rmtree(self.folder / "once")
+            inputs_4x = self._prepared("4x", 4 * rows)
+            runs_4x = {
+                contestant.name: self._timed(contestant, "4x rows")
+                for contestant in self._steps(self.folder / "4x", inputs_4x)
+            }
+            return report.Result(
+                inputs=inputs,
+                says={contestant.name: contestant.says for contestant in contestants},
+                runs=runs,
+                runs_4x=runs_4x,
+                server_version=str(self.connection.info.server_version // 10_000),
+                least_peak_mb=peak_mb(resource.getrusage(resource.RUSAGE_SELF)),
+                load_average=(load_before, os.getloadavg()[0]),
+            )
+
+    def _steps(self, folder: Path, inputs: dict[str, Any]) -> Iterator[Contestant]:
+        """Our steps, one by one."""
+        kept = inputs["csv_mirror"]["rows_kept"]
+        mirror, official = str(folder / "csv_mirror"), str(folder / "official")
+        yield Contestant("load", "ours: data/ to swapped partition", _ours("load", mirror), PARTITION, kept)
+        yield Contestant(
+            "transform csv", "ours: csv.gz to data/ and rejects/", _ours("transform", mirror, "csv_mirror")
+        )
+        yield Contestant(
+            "transform parquet", "ours: parquet to data/ and rejects/", _ours("transform", official, "official")
+        )
+
+    def _contestants(self, folder: Path, inputs: dict[str, Any]) -> Iterator[Contestant]:
+        csv, official = inputs["csv_mirror"], inputs["official"]
+        kept, scratch = csv["rows_kept"], str(folder / "scratch.parquet")
+        yield Contestant("limit", "server-side COPY of encoded rows", self._limit(folder), "bench_limit", kept)
+        yield from self._steps(folder, inputs)
+        yield Contestant("stream csv", "bare pyarrow: csv.gz to parquet", _ours("stream_csv", csv["raw"], scratch))
+        yield Contestant(
+            "stream parquet", "bare pyarrow: parquet to parquet", _ours("stream_parquet", official["raw"], scratch)
+        )
+        for name, lake in (("end to end csv", "csv_mirror"), ("end to end parquet", "official")):
+            command = _ours("end_to_end", str(folder / lake), lake)
+            yield Contestant(name, "ours: both steps in one process", command, PARTITION, inputs[lake]["rows_kept"])
+        yield Contestant("psql", r"gunzip | psql \copy, nothing dropped", self._psql(csv), "bench_psql", csv["rows"])
+        for name, driver in (("notes", "psycopg2"), ("notes, psycopg 3", "psycopg")):
+            command = _ours("notes", csv["raw"], "bench_notes", driver)
+            yield Contestant(name, f"pandas to_sql by {driver}, ONE CHUNK of the file", command)
+        yield Contestant("start-up", "Python, the load step's imports, a connection", _ours("start_up"))
+
+    def _prepared(self, name: str, rows: int) -> dict[str, Any]:
+        _say(f"making {rows:,} rows as csv.gz and as parquet")
+        return self._told("prepare", str(self.folder / name), str(rows))
+
+    def _limit(self, folder: Path) -> list[str]:
+        """COPY by the server of a file that holds what our load step sends, into a table like the one it makes."""
+        lake, encoded = str(folder / "csv_mirror"), self.server.folder / "limit.bin"
+        columns = self._told("encode", lake, str(encoded))["columns"]
+        self._child("load", lake)
+        attributes = (
+            "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) "
+            "FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attname <> 'file_month'"
+        )
+        ((definitions,),) = self.connection.execute(attributes, [PARTITION]).fetchall()
+        return [
+            *self._psql_command(),
+            f"--command=CREATE TABLE bench_limit ({definitions}, file_month date NOT NULL DEFAULT '2021-01-01')",
+            f"--command=COPY bench_limit ({', '.join(columns)}) FROM '{encoded}' (FORMAT binary)",
+        ]
+
+    def _psql(self, csv: dict[str, Any]) -> list[str]:
+        columns = (
+            "vendor smallint, pickup timestamp, dropoff timestamp, passengers smallint, distance float8, "
+            "rate smallint, flag text, pickup_zone smallint, dropoff_zone smallint, payment smallint, "
+            "fare float8, extra float8, mta float8, tip float8, tolls float8, improvement float8, total float8, "
+            "congestion float8"
+        )
+        return [
+            *("/bin/sh", "-c", 'gunzip --stdout "$0" | "$@"', csv["raw"]),
+            *self._psql_command(),
+            f"--command=CREATE TABLE bench_psql ({columns})",
+            r"--command=\copy bench_psql from stdin csv header",
+        ]
+
+    def _psql_command(self) -> list[str]:
+        return [*self.server.psql_command(), "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
+
+    def _timed(self, contestant: Contestant, when: str) -> Measured:
+        for table in (OURS, "load_ledger", "bench_limit", "bench_psql", "bench_notes"):
+            self.connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(table)))
+        self.connection.execute("CHECKPOINT")
+        measured = measure(contestant.command, ROOT, self.environment, self.server.server_pid())
+        _say(f"{when}: {contestant.name}: {measured.wall:.2f} s")
+        if contestant.table is not None and contestant.rows is not None:
+            count = sql.SQL("SELECT count(*) FROM {}").format(sql.SQL(contestant.table))
+            found = self.connection.execute(count).fetchone()
+            if found != (contestant.rows,):
+                raise RuntimeError(f"{contestant.name}: {contestant.table} holds {found} rows, not {contestant.rows:,}")
+        return measured
+
+    def _told(self, *arguments: str) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self._child(*arguments))
+        return told
+
+    def _child(self, *arguments: str) -> str:
+        """What a program that is not timed prints."""
+        command = _ours(*arguments)
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, check=True, text=True
+        ).stdout
+
+
+def _ours(*arguments: str) -> list[str]:
+    return [*CONTESTANTS, *arguments]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""contestants: the programs that are timed, each as a process of its own.
+
+    python -m benchmarks.contestants NAME [ARGUMENT ...]
+
+The warehouse is where the PG* variables say. What a contestant needs is imported inside it, so that each pays for its
+own imports and for no other's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.nyc_taxi import TripFile
+
+NOTES_CHUNK_ROWS = 100_000
+
+
+def prepare(folder: str, rows: str) -> None:
+    """Make both editions of the month, bring them into a lake each, and land them. Not timed."""
+    from include.local_servers.generator import write_month
+    from include.local_servers.publisher import Publisher
+    from include.nyc_taxi import catalog, landing, source
+    from include.nyc_taxi.lake import Lake
+
+    inputs: dict[str, object] = {}
+    published = Path(folder, "published")
+    for edition in ("csv_mirror", "official"):
+        path = published / catalog.source(edition).path_of(_file())
+        path.parent.mkdir(parents=True)
+        generated = write_month(_file(), path, source=edition, rows=int(rows))
+        lake = Lake.at(Path(folder, edition))
+        with Publisher(published) as publisher:
+            fetched = source.fetch(_file(), lake, source=edition, base_url=publisher.base_url)
+        landed = landing.land(_file(), lake, source=edition)
+        inputs[edition] = {
+            "raw": lake.path(fetched.key),
+            "bytes": fetched.manifest.bytes,
+            "rows": landed.rows_read,
+            "rows_kept": landed.rows_accepted,
+            "without_passengers": generated.without_passengers,
+            "null_block": generated.null_block,
+        }
+        path.unlink()
+    print(json.dumps(inputs))
+
+
+def encode(lake_folder: str, encoded: str) -> None:
+    """Write what the load step sends as a file that the server itself can read. Not timed."""
+    from pgpq import ArrowToPostgresBinaryEncoder
+    from pyarrow import parquet
+
+    from include.nyc_taxi.lake import Lake, data_key
+
+    with parquet.ParquetFile(Lake.at(lake_folder).path(data_key(_file()))) as data, Path(encoded).open("wb") as file:
+        encoder = ArrowToPostgresBinaryEncoder(data.schema_arrow)
+        file.write(encoder.write_header())
+        file.writelines(encoder.write_batch(batch) for batch in data.iter_batches())
+        file.write(encoder.finish())
+    Path(encoded).chmod(0o644)
+    print(json.dumps({"columns": data.schema_arrow.names}))
+
+
+def transform(lake_folder: str, source: str) -> None:
+    """Our transform step: raw/ to data/ and rejects/."""
+    from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.landing import land
+
+    land(_file(), Lake.at(lake_folder), source=source, force=True)
+
+
+def load(lake_folder: str) -> None:
+    """Our load step: data/ to the month's partition and the ledger."""
+    import psycopg
+
+    from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.postgres import replace_month
+
+    with psycopg.connect() as connection:
+        replace_month(connection, _file(), Lake.at(lake_folder))
+
+
+def end_to_end(lake_folder: str, source: str) -> None:
+    """Both of our steps, from the raw file to the warehouse."""
+    transform(lake_folder, source)
+    load(lake_folder)
+
+
+def stream_csv(raw: str, out: str) -> None:
+    """What parses a CSV file and writes parquet in bounded memory, and does nothing else."""
+    import pyarrow as pa
+    from isal import igzip
+    from pyarrow import csv, parquet
+
+    names = "tpep_pickup_datetime tpep_dropoff_datetime"
+    types = dict.fromkeys(names.split(), pa.timestamp("us"))
+    names = "VendorID passenger_count RatecodeID PULocationID DOLocationID payment_type"
+    types |= dict.fromkeys(names.split(), pa.int16())
+    names = "trip_distance fare_amount extra mta_tax tip_amount tolls_amount improvement_surcharge total_amount"
+    types |= dict.fromkeys([*names.split(), "congestion_surcharge"], pa.float64())
+    types["store_and_fwd_flag"] = pa.string()
+    with igzip.open(raw) as file:
+        batches = csv.open_csv(file, convert_options=csv.ConvertOptions(column_types=types))
+        with parquet.ParquetWriter(out, batches.schema, compression="zstd", compression_level=3) as writer:
+            # A block of CSV is some 10,000 rows: as a row group each, they would cost more.
+            while some := list(islice(batches, 10)):
+                writer.write_table(pa.Table.from_batches(some))
+
+
+def stream_parquet(raw: str, out: str) -> None:
+    """What reads a parquet file and writes another in bounded memory, and does nothing else."""
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(raw)
+    with file, parquet.ParquetWriter(out, file.schema_arrow, compression="zstd", compression_level=3) as writer:
+        for batch in file.iter_batches():
+            writer.write_batch(batch)
+
+
+def start_up() -> None:
+    """What the load step needs before it can begin: Python, its imports, a connection."""
+    import psycopg
+
+    import include.nyc_taxi.lake
+    import include.nyc_taxi.postgres  # noqa: F401 - to be imported is all it is here for
+
+    psycopg.connect().close()
+
+
+def notes(raw: str, table: str, driver: str) -> None:
+    """The notes' way, for one chunk of theirs. Prints how long the chunk took without imports and connecting."""
+    import pandas as pd
+    from sqlalchemy import create_engine
+
+    with create_engine(f"postgresql+{driver}://").connect() as connection:
+        wall, cpu = time.perf_counter(), time.process_time()
+        trips = next(pd.read_csv(raw, iterator=True, chunksize=NOTES_CHUNK_ROWS))
+        rows = len(trips)
+        for column in ("tpep_pickup_datetime", "tpep_dropoff_datetime"):
+            trips[column] = pd.to_datetime(trips[column])
+        trips = trips[trips["passenger_count"] != 0]
+        trips.head(0).to_sql(table, connection, if_exists="replace")
+        trips.to_sql(table, connection, if_exists="append")
+        connection.commit()
+    chunk = {"rows": rows, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    print(json.dumps(chunk))
+
+
+def _file() -> TripFile:
+    from include.nyc_taxi import TripFile
+
+    return TripFile.parse("yellow_tripdata_2021-01")
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

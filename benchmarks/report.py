@@ -1,0 +1,173 @@
+"""report: what the runs show, as a table for people and as JSON for comparison."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.measuring import Measured
+
+_PACKAGES = ("isal", "numpy", "pandas", "pgpq", "psycopg", "psycopg2-binary", "pyarrow", "sqlalchemy")
+_NOTES = ("notes", "notes, psycopg 3")
+_FEWEST_ROWS = 1_000_000
+_STEPS = ("load", "transform csv", "transform parquet")
+_ROW = "{:<18} {:>7}  {:<15} {:>10} {:>11} {:>8}  {}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """All runs of a benchmark: by contestant and round, and one of each step with four times the rows."""
+
+    inputs: dict[str, Any]
+    says: dict[str, str]
+    runs: dict[str, list[Measured]]
+    runs_4x: dict[str, Measured]
+    server_version: str
+    least_peak_mb: float
+    load_average: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A figure that we set out to reach."""
+
+    says: str
+    figure: float
+    bound: float
+    at_most: bool = True
+    unit: str = "x"
+
+    @property
+    def reached(self) -> bool:
+        """Whether the figure is on the right side of the bound."""
+        return self.figure <= self.bound if self.at_most else self.figure >= self.bound
+
+    def __str__(self) -> str:
+        bound = f"at {'most' if self.at_most else 'least'} {self.bound:g}{self.unit}"
+        return f"{'reached' if self.reached else 'MISSED':<8} {self.says:<56} {self.figure:8.2f}{self.unit:<3}  {bound}"
+
+
+def reaches(result: Result) -> list[Reach]:
+    """The figures that the project promises, from this benchmark."""
+    runs = result.runs
+    peaks = {step: max(run.peak_mb for run in runs[step]) for step in _STEPS}
+    growth = {step: 100 * (result.runs_4x[step].peak_mb / peak - 1) for step, peak in peaks.items()}
+    load = [run.wall / limit.wall for run, limit in zip(runs["load"], runs["limit"], strict=True)]
+    transform = {
+        kind: median(
+            run.client_cpu / stream.client_cpu
+            for run, stream in zip(runs[f"transform {kind}"], runs[f"stream {kind}"], strict=True)
+        )
+        for kind in ("csv", "parquet")
+    }
+    return [
+        Reach("load: wall, of the limit's", median(load), 1.4),
+        *(Reach(f"transform {kind}: CPU, of the bare stream's", cpu, 1.2) for kind, cpu in transform.items()),
+        Reach("end to end csv: times as fast as the notes' way", _times_as_fast(result, "notes"), 30, at_most=False),
+        *(Reach(f"{step}: peak memory", peak, 250, unit=" MB") for step, peak in peaks.items()),
+        *(
+            Reach(f"{step}: peak memory with 4x the rows, more by", more, 15, unit=" %")
+            for step, more in growth.items()
+        ),
+    ]
+
+
+def text(result: Result) -> str:
+    """The figures as a page."""
+    csv, rounds = result.inputs["csv_mirror"], len(result.runs["limit"])
+    columns = ("", "wall", "min - max", "client CPU", "server CPU", "peak MB", "")
+    return "\n".join(
+        [
+            "",
+            f"{csv['rows']:,} rows in {csv['bytes'] / 1e6:.1f} MB of csv.gz.",
+            f"{csv['null_block']:,} of them are in the null block, {csv['without_passengers']:,} have no passengers.",
+            f"Seconds of whole processes, imports included; medians of {rounds} interleaved round{'s' * (rounds > 1)}.",
+            f"A peak below {result.least_peak_mb:.0f} MB, the measuring process's own, cannot be seen.",
+            "",
+            _ROW.format(*columns),
+            *(_row(name, runs, result.says[name]) for name, runs in result.runs.items()),
+            "",
+            *(_row(name, [run], "with 4x the rows") for name, run in result.runs_4x.items()),
+            "",
+            "The notes' way for all rows, SCALED UP and not run: its start-up once, its chunk as often as needed.",
+            *(_scaled(result, name) for name in _NOTES),
+            "",
+            *(map(str, reaches(result)) if csv["rows"] >= _FEWEST_ROWS else ["Too few rows to judge the reach by."]),
+        ]
+    )
+
+
+def _row(name: str, runs: list[Measured], says: str) -> str:
+    wall, client, server = (
+        f"{median(getattr(run, figure) for run in runs):.2f}" for figure in ("wall", "client_cpu", "server_cpu")
+    )
+    walls = [run.wall for run in runs]
+    span = f"{min(walls):.2f} - {max(walls):.2f}"
+    return _ROW.format(name, wall, span, client, server, f"{max(run.peak_mb for run in runs):.0f}", says)
+
+
+def _scaled(result: Result, name: str) -> str:
+    wall = median(_notes_wall(result, name))
+    return f"{name:<18} {wall:7.1f}  end to end csv is {_times_as_fast(result, name):.1f} times as fast"
+
+
+def write(result: Result, folder: Path) -> Path:
+    """Keep every run's figures in a file of today's date; returns it."""
+    now = datetime.now(UTC)
+    content = {
+        "measured_at": now.isoformat(timespec="seconds"),
+        "machine": {
+            "cores": os.cpu_count(),
+            "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9),
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "load_average": result.load_average,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "postgresql": result.server_version,
+            **{package: version(package) for package in _PACKAGES},
+        },
+        "inputs": {
+            edition: {name: value for name, value in facts.items() if name != "raw"}
+            for edition, facts in result.inputs.items()
+        },
+        "runs": {name: [_figures(run) for run in runs] for name, runs in result.runs.items()},
+        "runs_4x": {name: _figures(run) for name, run in result.runs_4x.items()},
+        "notes_wall_scaled_up": {name: _notes_wall(result, name) for name in _NOTES},
+        "reaches": [asdict(reach) | {"reached": reach.reached} for reach in reaches(result)],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{now:%Y-%m-%d}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _times_as_fast(result: Result, notes: str) -> float:
+    pairs = zip(_notes_wall(result, notes), result.runs["end to end csv"], strict=True)
+    return median(wall / run.wall for wall, run in pairs)
+
+
+def _notes_wall(result: Result, name: str) -> list[float]:
+    """Seconds that the notes' way would take for all rows: its chunk as often as needed, its start-up once."""
+    rows = result.inputs["csv_mirror"]["rows"]
+    walls: list[float] = []
+    for run in result.runs[name]:
+        chunk: dict[str, float] = json.loads(run.output)
+        walls.append(run.wall + chunk["wall"] * (rows / chunk["rows"] - 1))
+    return walls
+
+
+def _figures(run: Measured) -> dict[str, float]:
+    figures = asdict(run)
+    del figures["output"]
+    return {name: round(value, 3) for name, value in figures.items()}

@@ -1,0 +1,88 @@
+"""The benchmark measures what it says. `make bench ARGS=--quick` runs it whole, which takes too long here."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.measuring import Measured, measure
+
+
+def run_python(program: str) -> Measured:
+    return measure([sys.executable, "-c", program], Path.cwd(), os.environ, os.getpid())
+
+
+def test_cpu_and_memory_of_a_process_and_its_children_are_seen():
+    measured = run_python(
+        "import subprocess, sys, time\n"
+        "waste = bytearray(150_000_000)\n"
+        "subprocess.run([sys.executable, '-c', 'import time\\nwhile time.process_time() < 0.5: pass'])"
+    )
+
+    assert measured.client_cpu >= 0.5
+    assert measured.wall >= 0.5
+    assert measured.peak_mb > 150
+
+
+def test_failed_process_is_not_a_figure():
+    with pytest.raises(subprocess.CalledProcessError):
+        run_python("raise SystemExit(3)")
+
+
+def a_run(wall: float, peak_mb: float = 100, output: str = "") -> Measured:
+    return Measured(wall=wall, client_cpu=wall, server_cpu=0.5, peak_mb=peak_mb, output=output)
+
+
+@pytest.fixture
+def result() -> report.Result:
+    chunk = json.dumps({"rows": 100_000, "wall": 8.0, "cpu": 5.0})
+    runs = {
+        "limit": [a_run(1), a_run(2)],
+        "load": [a_run(1.3), a_run(3)],
+        "transform csv": [a_run(2), a_run(2)],
+        "transform parquet": [a_run(1.5), a_run(1.5)],
+        "stream csv": [a_run(2), a_run(2)],
+        "stream parquet": [a_run(1), a_run(1)],
+        "end to end csv": [a_run(3), a_run(3)],
+        "notes": [a_run(10, output=chunk), a_run(10, output=chunk)],
+        "notes, psycopg 3": [a_run(5, output=chunk), a_run(5, output=chunk)],
+    }
+    edition = {"raw": f"{Path.home()}/x", "bytes": 1, "rows": 1_000_000, "null_block": 1, "without_passengers": 1}
+    return report.Result(
+        inputs={"csv_mirror": edition, "official": edition},
+        says=dict.fromkeys(runs, "a contestant"),
+        runs=runs,
+        runs_4x={step: a_run(8, peak_mb=120) for step in ("load", "transform csv", "transform parquet")},
+        server_version="18",
+        least_peak_mb=40,
+        load_average=(0.0, 0.0),
+    )
+
+
+def test_reach_is_judged_by_ratios_within_a_round(result: report.Result):
+    judged = {reach.says: (round(reach.figure, 2), reach.reached) for reach in report.reaches(result)}
+
+    assert judged["load: wall, of the limit's"] == (1.4, True)
+    assert judged["transform csv: CPU, of the bare stream's"] == (1.0, True)
+    assert judged["transform parquet: CPU, of the bare stream's"] == (1.5, False)
+    assert judged["load: peak memory with 4x the rows, more by"] == (20.0, False)
+
+
+def test_notes_way_is_scaled_up_by_its_chunk_alone(result: report.Result):
+    judged = {reach.says: reach.figure for reach in report.reaches(result)}
+
+    assert judged["end to end csv: times as fast as the notes' way"] == pytest.approx((10 + 9 * 8) / 3)
+    assert "SCALED UP" in report.text(result)
+
+
+def test_kept_figures_name_no_machine_and_no_path(result: report.Result, tmp_path: Path):
+    kept = report.write(result, tmp_path).read_text()
+
+    assert json.loads(kept)["inputs"]["csv_mirror"]["rows"] == 1_000_000
+    assert set(json.loads(kept)["machine"]) == {"cores", "memory_gb", "system", "architecture", "load_average"}
+    assert str(Path.home()) not in kept
+    assert str(Path.cwd()) not in kept
