@@ -38,7 +38,7 @@ PUBLISHED = LOCAL / "published"
 OUR_LOGGERS = "include."
 A_TASK_STARTS = "[DAG TEST] starting task_id="
 # Where a folder may hold the files of a source, so that a mirror of any shape can be named.
-PLACES = {"official": ("", ".."), "csv_mirror": ("csv-mirror", "", "..")}
+PLACES = {"official": ("", ".."), "csv_mirror": ("csv-mirror", "", ".."), "csv_archive": ("", "..")}
 
 QUESTION = """\
 SELECT extract(hour FROM pickup_datetime)::int AS hour,

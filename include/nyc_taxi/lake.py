@@ -19,15 +19,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from time import time
-from typing import TYPE_CHECKING
-
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from include.nyc_taxi import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fsspec import AbstractFileSystem
 
     from include.nyc_taxi.files import TripFile
 
@@ -40,7 +39,7 @@ class Manifest:
     """What lies in raw/ and where it came from.
 
     `bytes` is the size; `fetched_at` is when the bytes came, `checked_at` when the publisher last said that they are
-    still the current ones, both ISO 8601 in UTC.
+    still the current ones, both ISO 8601 in UTC. `schema_era` is the era that a trip file is read by.
     """
 
     source: str
@@ -51,6 +50,7 @@ class Manifest:
     sha256: str
     fetched_at: str
     checked_at: str
+    schema_era: str | None = None
 
 
 def raw_key(file: TripFile, source: str) -> str:
@@ -84,16 +84,30 @@ def sha256_of(path: Path) -> str:
 class Lake:
     """A place for objects under keys like ``data/green/green_tripdata_2024-01.parquet``."""
 
-    def __init__(self, fs: fsspec.AbstractFileSystem, root: str) -> None:
-        self.fs = fs
+    def __init__(self, fs: AbstractFileSystem | None, root: str) -> None:
+        """`fs` is any fsspec file system; None stands for this machine's own, without the cost of importing fsspec."""
         self.root = root.rstrip("/")
-        self._local = Path(self.root) if isinstance(fs, LocalFileSystem) else None
+        self._fs = fs
+        self._local = Path(self.root) if fs is None or "file" in fs.protocol else None
 
     @classmethod
     def at(cls, url: str | Path) -> Lake:
         """The lake at a path or an fsspec URL such as ``file:///data/lake`` or ``gs://bucket/prefix``."""
-        fs, root = fsspec.core.url_to_fs(str(url))
-        return cls(fs, root)
+        protocol, _, path = str(url).rpartition("://")
+        if protocol in ("", "file"):
+            return cls(None, str(Path(path).absolute()))
+        from fsspec.core import url_to_fs
+
+        return cls(*url_to_fs(str(url)))
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The file system, for whatever else one wants to do in the lake."""
+        if self._fs is None:
+            from fsspec.implementations.local import LocalFileSystem
+
+            self._fs = LocalFileSystem()
+        return self._fs
 
     @property
     def is_local(self) -> bool:
@@ -106,14 +120,18 @@ class Lake:
 
     def url(self, key: str) -> str:
         """The object's address, for people and logs."""
-        return str(self.fs.unstrip_protocol(self.path(key)))
+        return f"file://{self.path(key)}" if self._local else str(self.fs.unstrip_protocol(self.path(key)))
 
     def size(self, key: str) -> int | None:
         """The object's size in bytes; None if there is no such object."""
         try:
-            return int(self.fs.info(self.path(key))["size"])
+            return (self._local / key).stat().st_size if self._local else int(self.fs.info(self.path(key))["size"])
         except FileNotFoundError:
             return None
+
+    def open(self, key: str) -> BinaryIO:
+        """The object, opened to read."""
+        return (self._local / key).open("rb") if self._local else cast("BinaryIO", self.fs.open(self.path(key), "rb"))
 
     @contextmanager
     def staged(self, key: str) -> Iterator[Path]:
@@ -143,8 +161,8 @@ class Lake:
     def manifest(self, key: str) -> Manifest | None:
         """What is known of a raw object; None where there is none, or a manifest that cannot be read."""
         try:
-            text = self.fs.cat_file(self.path(f"{key}.manifest.json"))
-            return Manifest(**json.loads(text))
+            with self.open(f"{key}.manifest.json") as file:
+                return Manifest(**json.load(file))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 

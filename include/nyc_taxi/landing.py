@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyarrow import parquet
 
-from include.nyc_taxi import quality
+from include.nyc_taxi import catalog, quality
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, PermanentError
 from include.nyc_taxi.lake import data_key, raw_key, rejects_key, sha256_of
 from include.nyc_taxi.progress import Progress
@@ -42,7 +42,9 @@ _ZSTD_LEVEL = 3
 class Landed:
     """What lies in data/ for a trip file: where it came from, what it was taken for, and its counts.
 
-    `recipe` is a digest of everything that made the rows what they are; equal recipes mean equal rows.
+    `recipe` is a digest of everything that made the rows what they are; equal recipes mean equal rows. `rule_hits` are
+    the rows that each quality rule hits, whether the profile rejects by it or not; `rows_expected` those that were once
+    seen in this published file, where that is known.
     """
 
     recipe: str
@@ -57,8 +59,18 @@ class Landed:
     rows_accepted: int
     rows_rejected: int
     rejected_by_reason: dict[str, int]
-    without_passengers_read: int
-    without_passengers_kept: int
+    rule_hits: dict[str, int]
+    rows_expected: int | None
+
+    @property
+    def without_passengers_read(self) -> int:
+        """Rows that say that nobody rode."""
+        return self.rule_hits.get(quality.NO_PASSENGERS, 0)
+
+    @property
+    def without_passengers_kept(self) -> int:
+        """Those of them that were accepted; no other rule comes before this one."""
+        return self.without_passengers_read - self.rejected_by_reason.get(quality.NO_PASSENGERS, 0)
 
 
 def landed(lake: Lake, file: TripFile) -> Landed | None:
@@ -77,7 +89,7 @@ def described(data: parquet.ParquetFile) -> Landed | None:
 
 def _description(lake: Lake, key: str) -> Landed | None:
     try:
-        with lake.fs.open(lake.path(key), "rb") as file, parquet.ParquetFile(file) as data:
+        with lake.open(key) as file, parquet.ParquetFile(file) as data:
             return described(data)
     except (FileNotFoundError, pa.ArrowException):
         return None
@@ -100,7 +112,7 @@ def land(
         CountMismatch: the rows written are not the rows read.
         LakeChanged: another run replaced the raw file meanwhile.
     """
-    by = quality.rules(profile, file.service)
+    rejecting = quality.rejecting(profile)
     manifest = lake.manifest(raw_key(file, source))
     if manifest is None:
         raise PermanentError(f"{file}: {lake.url(raw_key(file, source))} is not there: fetch it first")
@@ -122,7 +134,7 @@ def land(
             _writer(data, schema, _ROW_GROUP_ROWS) as accepted,
             _writer(rejects, quality.rejects_schema(schema), _REJECTS_GROUP_ROWS) as rejected,
         ):
-            _sort(reading, by, tally, accepted, rejected)
+            _sort(reading, rejecting, tally, accepted, rejected)
             result = _result(tally, reading, recipe, manifest, profile)
             accepted.describe(result)
             rejected.describe(result)
@@ -146,21 +158,21 @@ class _Tally:
         self.progress = progress
         self.read = 0
         self.rejected: Counter[str] = Counter()
-        self.without_passengers_read = 0
-        self.without_passengers_kept = 0
+        self.hits: Counter[str] = Counter()
 
 
-def _sort(reading: Reading, by: Sequence[quality.Rule], tally: _Tally, accepted: _Rows, rejected: _Rows) -> None:
+def _sort(reading: Reading, rejecting: Sequence[str], tally: _Tally, accepted: _Rows, rejected: _Rows) -> None:
     """Send every row to one of the two files, and count it."""
+    rules = quality.rules(reading.file.service)
     for trips in reading.batches:
-        kept, hit = quality.split(trips, reading.file, by)
+        hits = quality.hits(trips, reading.file, rules)
+        kept, left_out = quality.split(trips, hits, rejecting)
         accepted.write(kept)
-        for reason, rows in hit.items():
+        for reason, rows in left_out.items():
             rejected.write(quality.with_reason(rows, reason))
             tally.rejected[reason] += rows.num_rows
+        tally.hits.update({rule: hit.true_count for rule, hit in hits.items()})
         tally.read += trips.num_rows
-        tally.without_passengers_read += quality.without_passengers(trips)
-        tally.without_passengers_kept += quality.without_passengers(kept)
         tally.progress.advance(trips.num_rows)
     if tally.read == 0:
         raise DamagedFile(f"{reading.file}: the file has a header and no row")
@@ -209,13 +221,23 @@ def _writer(path: Path, schema: pa.Schema, group_rows: int) -> Iterator[_Rows]:
 def _recipe(file: TripFile, manifest: Manifest, source: str, profile: str, unknown_columns: UnknownColumns) -> str:
     """A digest of all that decides which rows the file becomes."""
     schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
-    rules = [f"{rule.name}: {rule.says}" for rule in quality.rules(profile, file.service)]
-    ingredients = [_VERSION, manifest.sha256, source, profile, rules, unknown_columns, schema]
+    rules = [f"{rule.name}: {rule.says}" for rule in quality.rules(file.service)]
+    rejecting = quality.rejecting(profile)
+    ingredients = [_VERSION, manifest.sha256, source, profile, rejecting, rules, unknown_columns, schema]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
 
 
 def _result(tally: _Tally, reading: Reading, recipe: str, manifest: Manifest, profile: str) -> Landed:
     rejected = tally.rejected.total()
+    expected = catalog.expected(reading.file, manifest.source)
+    if expected is not None and expected.rows != tally.read:
+        log.warning(
+            "%s: %s rows were read, and %s were there on %s: the publisher replaced the file, or it is damaged",
+            reading.file,
+            f"{tally.read:,}",
+            f"{expected.rows:,}",
+            expected.last_modified,
+        )
     return Landed(
         recipe=recipe,
         source=manifest.source,
@@ -229,8 +251,8 @@ def _result(tally: _Tally, reading: Reading, recipe: str, manifest: Manifest, pr
         rows_accepted=tally.read - rejected,
         rows_rejected=rejected,
         rejected_by_reason=dict(tally.rejected),
-        without_passengers_read=tally.without_passengers_read,
-        without_passengers_kept=tally.without_passengers_kept,
+        rule_hits={rule: count for rule, count in tally.hits.items() if count},
+        rows_expected=expected.rows if expected else None,
     )
 
 

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 _TYPES = {
     "int16": "smallint",
+    "int32": "integer",
     "float64": "double precision",
     "timestamp": "timestamp without time zone",
     "text": "text",
@@ -275,6 +276,8 @@ class _Replacement:
             "rows_loaded": self.landed.rows_accepted,
             "rows_rejected": self.landed.rows_rejected,
             "rejected_by_reason": json.dumps(self.landed.rejected_by_reason),
+            "rule_hits": json.dumps(self.landed.rule_hits),
+            "rows_expected": self.landed.rows_expected,
             "schema_era": self.landed.schema_era,
             "quality_profile": self.landed.quality_profile,
             "recipe": self.landed.recipe,

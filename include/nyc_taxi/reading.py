@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 import pyarrow as pa
 from isal import igzip, igzip_lib
+from pyarrow import compute, parquet
 from pyarrow import csv as arrow_csv
-from pyarrow import parquet
 
 from include.nyc_taxi import catalog
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch
@@ -33,16 +33,23 @@ log = logging.getLogger(__name__)
 UnknownColumns = Literal["error", "drop"]
 
 BATCH_ROWS = 1 << 16
+_INTEGERS = ("int16", "int32")
 _BLOCK_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
 _CSV_COLUMN = re.compile(r"In CSV column #(\d+)")
 _CSV_ROW = re.compile(r"Row #(\d+)")  # the header is number 1
 
-_ARROW_TYPES = {"int16": pa.int16(), "float64": pa.float64(), "timestamp": pa.timestamp("us"), "text": pa.string()}
+_ARROW_TYPES = {
+    "int16": pa.int16(),
+    "int32": pa.int32(),
+    "float64": pa.float64(),
+    "timestamp": pa.timestamp("us"),
+    "text": pa.string(),
+}
 # Ids are parsed as numbers with a point, because some editions write 1.0 for 1; the cast to an integer then proves that
 # nothing was behind the point.
-_CSV_TYPES = _ARROW_TYPES | {"int16": pa.float64()}
+_CSV_TYPES = _ARROW_TYPES | {"int16": pa.float64(), "int32": pa.float64()}
 
 
 def arrow_schema(service: str) -> pa.Schema:
@@ -82,7 +89,7 @@ def read(
     service = catalog.service(file.service)
     era = service.era(source, file.month)
     with path.open("rb") as raw:
-        published = _opened(raw, path)
+        published = _opened(raw, path, era)
         columns = _matched(published.names, service, era, path.name, unknown_columns)
         yield Reading(file, era, published.rows, _canonical(published, columns, service, path.name))
 
@@ -104,44 +111,64 @@ class _Parquet(_Published):
         try:
             # The publisher's files are one row group each: without a read buffer whole columns would be held at once.
             self.file = parquet.ParquetFile(raw, buffer_size=_BLOCK_BYTES, pre_buffer=False)
-        except (pa.ArrowException, OSError) as error:
+            self.names = self.file.schema_arrow.names
+            self.rows = self.file.metadata.num_rows
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DamagedFile(f"{name}: is no whole parquet file: {error}") from error
-        self.names = self.file.schema_arrow.names
-        self.rows = self.file.metadata.num_rows
 
     def batches(self, columns: Mapping[str, Column]) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self.file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
+            for batch in self.file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
+                batch.validate(full=True)  # else bytes that are no text go on as text
+                yield batch
         except (pa.ArrowException, OSError) as error:
             raise DamagedFile(f"{self.name}: cannot be read to its end: {error}") from error
 
 
 class _Csv(_Published):
-    def __init__(self, raw: BinaryIO, name: str, *, gzipped: bool) -> None:
+    def __init__(self, raw: BinaryIO, name: str, era: Era, *, gzipped: bool) -> None:
         self.raw = raw
         self.name = name
+        self.era = era
         self.gzipped = gzipped
         with self._damage_reported():
-            header, line_end, _ = self._stream().read(_BLOCK_BYTES).partition(b"\n")
-            self.names = next(csv.reader([header.decode("utf-8-sig").rstrip("\r")]), [])
+            header, line_end, rows = self._stream().read(_BLOCK_BYTES).partition(b"\n")
+            self.names = _fields(header.decode("utf-8-sig"))
+            first_row = _fields(rows.lstrip(b"\r\n").partition(b"\n")[0].decode(errors="replace"))
         if not line_end:
             self.rows = 0  # the parser takes a header without an end for an error
+        beyond = len(first_row) - len(self.names)
+        self.padding = [f"padding {number}" for number in range(1, 1 + (beyond if beyond == era.padding else 0))]
 
     def batches(self, columns: Mapping[str, Column]) -> Iterator[pa.RecordBatch]:
         if self.rows == 0:
             return
         with self._damage_reported():
             try:
-                yield from self._parsed(columns, use_threads=True)
+                for batch in self._parsed(columns, use_threads=True):
+                    self._refuse_swallowed_rows(batch)
+                    yield batch
             except pa.ArrowInvalid as error:
                 raise SchemaMismatch(f"{self.name}: {self._with_row(columns, error)}") from error
 
+    def _refuse_swallowed_rows(self, batch: pa.RecordBatch) -> None:
+        """A stray quote makes one value of all that stands up to the next, which a line end alone does not prove."""
+        for name, values in zip(batch.schema.names, batch.columns, strict=True):
+            if pa.types.is_string(values.type) and (lines := compute.match_substring(values, "\n")).true_count:
+                for text in values.filter(lines).to_pylist():
+                    if "," in text:
+                        raise SchemaMismatch(
+                            f"{self.name}: column {name!r}: a quote takes in whole rows: {text[:100]!r}"
+                        )
+
     def _parsed(self, columns: Mapping[str, Column], *, use_threads: bool) -> arrow_csv.CSVStreamingReader:
-        types = {name: _CSV_TYPES[column.type] for name, column in columns.items()}
+        types = {name: self._type(column) for name, column in columns.items()}
+        # Padding is read too, as nothing: a value in it would belong to a column that we do not know of.
+        types |= dict.fromkeys(self.padding, pa.null())
         return arrow_csv.open_csv(
             self._stream(),
             read_options=arrow_csv.ReadOptions(
-                column_names=self.names, skip_rows=1, block_size=_BLOCK_BYTES, use_threads=use_threads
+                column_names=self.names + self.padding, skip_rows=1, block_size=_BLOCK_BYTES, use_threads=use_threads
             ),
             # Else a quoted line end is an error wherever it falls on the end of a block.
             parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
@@ -154,6 +181,9 @@ class _Csv(_Published):
             ),
         )
 
+    def _type(self, column: Column) -> pa.DataType:
+        return pa.string() if self.era.worded and column.codes else _CSV_TYPES[column.type]
+
     def _with_row(self, columns: Mapping[str, Column], error: pa.ArrowInvalid) -> str:
         """The parser's words with the row, which it counts only when it works alone, and the column's name."""
         try:
@@ -161,7 +191,7 @@ class _Csv(_Published):
                 pass
         except pa.ArrowInvalid as numbered:
             error = numbered
-        text = _CSV_COLUMN.sub(lambda match: f"column {self.names[int(match[1])]!r}", str(error))
+        text = _CSV_COLUMN.sub(lambda match: f"column {(self.names + self.padding)[int(match[1])]!r}", str(error))
         return _CSV_ROW.sub(lambda match: f"row {int(match[1]) - 1:,}", text)
 
     def _stream(self) -> BinaryIO:
@@ -172,11 +202,15 @@ class _Csv(_Published):
     def _damage_reported(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, EOFError, UnicodeDecodeError, igzip_lib.IsalError) as error:
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error, igzip_lib.IsalError) as error:
             raise DamagedFile(f"{self.name}: cannot be read to its end: {error}") from error
 
 
-def _opened(raw: BinaryIO, path: Path) -> _Published:
+def _fields(line: str) -> list[str]:
+    return next(csv.reader([line.rstrip("\r")]), [])
+
+
+def _opened(raw: BinaryIO, path: Path, era: Era) -> _Published:
     """Tell the format by the first bytes; a name that promises another format is an error."""
     start = raw.read(4)
     raw.seek(0)
@@ -185,17 +219,17 @@ def _opened(raw: BinaryIO, path: Path) -> _Published:
     suffix = ".parquet" if start == _PARQUET_MAGIC else ".gz" if start.startswith(_GZIP_MAGIC) else ".csv"
     if path.suffix in (".gz", ".parquet") and path.suffix != suffix:
         raise DamagedFile(f"{path.name}: begins with {start!r}, which no {path.suffix} file does")
-    return _Parquet(raw, path.name) if suffix == ".parquet" else _Csv(raw, path.name, gzipped=suffix == ".gz")
+    return _Parquet(raw, path.name) if suffix == ".parquet" else _Csv(raw, path.name, era, gzipped=suffix == ".gz")
 
 
 def _matched(
     names: list[str], service: Service, era: Era, file_name: str, unknown_columns: UnknownColumns
 ) -> dict[str, Column]:
     """The canonical column of every published one, or an error that lists what is extra and what is missing."""
-    known = {name: column for name in names if (column := service.column_published_as(name)) is not None}
-    found = {column.name for column in known.values()}
-    extra = [name for name in names if name not in known]
-    missing = [name for name in era.columns if _canonical_name(service, name) not in found]
+    known = {name: column for name in names if (column := service.column_published_as(name, era)) is not None}
+    found = set(known.values())
+    extra = [name for name in names if name not in known and name not in era.ignored]
+    missing = [name for name in era.columns if service.column_published_as(name, era) not in found]
     if missing or (extra and unknown_columns == "error"):
         raise SchemaMismatch(
             f"{file_name}: its columns are not those of era {era.name}: extra {extra}, missing {missing}. "
@@ -207,11 +241,6 @@ def _matched(
     if extra:
         log.warning("%s: dropped unknown columns %s", file_name, extra)
     return known
-
-
-def _canonical_name(service: Service, published: str) -> str | None:
-    column = service.column_published_as(published)
-    return None if column is None else column.name
 
 
 def _canonical(
@@ -228,9 +257,35 @@ def _canonical(
             if name is None:
                 arrays.append(pa.nulls(batch.num_rows, field.type))
             else:
-                arrays.append(_cast(batch.column(name), field, f"{file_name}: column {name!r}", rows_before))
+                where = f"{file_name}: column {name!r}"
+                arrays.append(_cast(_decoded(batch.column(name), columns[name]), field, where, rows_before))
         rows_before += batch.num_rows
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _decoded(array: pa.Array, column: Column) -> pa.Array:
+    """Words in place of codes become what they stand for; of numbers in words, the blanks around them go."""
+    if pa.types.is_floating(array.type) and column.type == "text":
+        array = array.cast(pa.string())  # the flags 0 and 1 of the official files of 2009 are numbers; 1.0 becomes "1"
+    is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+    if not is_text or not (column.codes or column.type in _INTEGERS):
+        return array
+    words = array.dictionary_encode()
+    meanings = [None if word is None else _meaning(word, column) for word in words.dictionary.to_pylist()]
+    builder = pa.lib.StringBuilder()
+    builder.append_values(meanings)
+    decoded = builder.finish().take(words.indices)
+    if column.type not in _INTEGERS:
+        return decoded
+    try:
+        return decoded.cast(pa.float64())  # as in CSV files, 1.0 is an id
+    except pa.ArrowInvalid:
+        return decoded
+
+
+def _meaning(word: str, column: Column) -> str | None:
+    stripped = word.strip()
+    return column.codes.get(stripped.lower(), stripped if column.type in _INTEGERS else word) or None
 
 
 def _cast(array: pa.Array, field: pa.Field, where: str, rows_before: int) -> pa.Array:

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from include.nyc_taxi import Month, TripFile, catalog
 from include.nyc_taxi.catalog import Column, Era, Service
+from include.nyc_taxi.catalog.__main__ import file_lines, markdown
 from include.nyc_taxi.errors import PermanentError
 
 FILE = TripFile("green", Month(2024, 1))
@@ -13,13 +16,13 @@ each_era = pytest.mark.parametrize(("service", "source", "era"), ERAS, ids=lambd
 
 
 def test_services_and_sources_are_the_known_ones():
-    assert set(catalog.services()) == {"yellow", "green"}
-    assert set(catalog.sources()) == {"official", "csv_mirror"}
+    assert set(catalog.services()) == {"yellow", "green", "fhv", "fhvhv"}
+    assert set(catalog.sources()) == {"official", "csv_mirror", "csv_archive"}
 
 
 @each_era
 def test_every_published_column_has_one_canonical_column(service: Service, source: str, era: Era):
-    columns = [service.column_published_as(name) for name in era.columns]
+    columns = [service.column_published_as(name, era) for name in era.columns]
 
     assert None not in columns
     assert len(set(columns)) == len(era.columns)
@@ -28,7 +31,7 @@ def test_every_published_column_has_one_canonical_column(service: Service, sourc
 
 @each_service
 def test_canonical_columns_have_types_that_every_place_can_spell(service: Service):
-    assert {column.type for column in service.columns} == {"int16", "float64", "timestamp", "text"}
+    assert {column.type for column in service.columns} <= {"int16", "int32", "float64", "timestamp", "text"}
     assert all(column.description and service.name in column.services for column in service.columns)
 
 
@@ -39,9 +42,37 @@ def test_every_source_of_a_service_has_the_month_that_tells_throttled_from_unpub
 
 
 @each_service
-@pytest.mark.parametrize("name", ["RatecodeID", "RateCodeID", " ratecodeid ", "rate_code_id"])
+@pytest.mark.parametrize("name", ["PULocationID", "PUlocationID", " pulocationid ", "pickup_location_id"])
 def test_case_and_surrounding_spaces_of_a_published_name_do_not_matter(service: Service, name: str):
-    assert service.column_published_as(name).name == "rate_code_id"
+    assert service.column_published_as(name).name == "pickup_location_id"
+
+
+def test_an_era_can_mean_something_else_by_a_name():
+    fhv = catalog.service("fhv")
+    of_2018 = fhv.era("csv_archive", Month(2018, 5))
+
+    assert fhv.column_published_as("Dispatching_base_num").name == "dispatching_base_num"
+    assert fhv.column_published_as("Dispatching_base_num", of_2018).name == "affiliated_base_number"
+    assert fhv.column_published_as("Dispatching_base_number", of_2018).name == "dispatching_base_num"
+
+
+@each_service
+def test_codes_are_values_of_their_column(service: Service):
+    for column in service.columns:
+        assert column.type == "text" or all(code.isdecimal() for code in column.codes.values()), column
+
+
+def test_docs_show_the_catalogue_as_it_is():
+    root = Path(__file__).resolve().parents[2]
+
+    assert (root / "docs" / "catalog.md").read_text() == markdown()
+
+
+def test_every_file_published_since_2009_has_an_era():
+    lines = list(file_lines(Month(2026, 8)))
+
+    assert len(lines) == 1022
+    assert all(line.split()[-1].startswith(line.split()[0]) for line in lines)
 
 
 def test_pickup_has_one_name_in_both_services():
@@ -90,7 +121,7 @@ def test_era_of_a_month_is_the_latest_that_has_begun(service: str, month: str, e
 @pytest.mark.parametrize(
     ("service", "source", "month", "span"),
     [
-        ("yellow", "official", "2010-12", "from 2011-01 on"),
+        ("yellow", "official", "2008-12", "from 2009-01 on"),
         ("green", "official", "2013-12", "from 2014-01 on"),
         ("green", "csv_mirror", "2018-12", "from 2019-01 to 2021-07"),
         ("green", "csv_mirror", "2021-08", "from 2019-01 to 2021-07"),
@@ -108,15 +139,15 @@ def test_last_month_of_an_ended_source_is_there():
 
 
 def test_source_that_does_not_publish_a_service_is_an_error_that_lists_those_who_do():
-    with pytest.raises(PermanentError, match=r"'nobody' does not publish it; sources are \['csv_mirror', 'official'\]"):
+    with pytest.raises(PermanentError, match="'nobody' does not publish it; sources are"):
         catalog.service("green").era("nobody", Month(2021, 1))
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "../../etc", "official'; drop table trips --"])
 def test_unknown_names_are_refused_with_the_known_ones(name: str):
-    with pytest.raises(ValueError, match=r"is not one of \['green', 'yellow'\]"):
+    with pytest.raises(ValueError, match=r"is not one of \['fhv', 'fhvhv', 'green', 'yellow'\]"):
         catalog.service(name)
-    with pytest.raises(ValueError, match=r"is not one of \['csv_mirror', 'official'\]"):
+    with pytest.raises(ValueError, match=r"is not one of \['csv_archive', 'csv_mirror', 'official'\]"):
         catalog.source(name)
 
 

@@ -56,7 +56,7 @@ def test_name_of_a_month_outside_the_calendar_is_refused():
 
 @pytest.mark.parametrize("service", ["purple", "Green", "", "../../etc", "green'; drop table trips --", "green/.."])
 def test_unknown_service_is_refused_with_the_known_ones(service: str):
-    with pytest.raises(ValueError, match=r"is not one of \['green', 'yellow'\]") as refusal:
+    with pytest.raises(ValueError, match=r"is not one of \['fhv', 'fhvhv', 'green', 'yellow'\]") as refusal:
         TripFile(service, Month(2024, 1))
 
     assert repr(service) in str(refusal.value)

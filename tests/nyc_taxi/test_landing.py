@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from include.local_servers.generator import Generated, write_month
-from include.nyc_taxi import landing, quality
+from include.nyc_taxi import catalog, landing, quality
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, PermanentError, SchemaMismatch
 from include.nyc_taxi.lake import Lake, data_key, raw_key, rejects_key
 from include.nyc_taxi.landing import Landed
@@ -200,6 +200,16 @@ def test_other_raw_bytes_replace_the_month(any_lake: Lake):
     assert_lies_there(any_lake, second)
     assert second.recipe != first.recipe
     assert second.rows_read == 2
+
+
+def test_a_count_that_differs_from_the_known_one_is_said(lake: Lake, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    put_raw(lake, write_parquet(tmp_path / "published", [TRIP]).read_bytes(), source="official")
+
+    result = land(lake, source="official")
+
+    expected = catalog.expected(FILE, "official")
+    assert (result.rows_expected, result.rows_read) == (expected.rows, 1)
+    assert f"{expected.rows:,} were there on {expected.last_modified}" in caplog.text
 
 
 def test_another_profile_replaces_the_month(any_lake: Lake):
@@ -477,6 +487,7 @@ ROWS = st.lists(
     min_size=1,
     max_size=8,
 )
+FLAGS = catalog.service("green").column_published_as("store_and_fwd_flag").codes
 CANONICAL = {
     "VendorID": "vendor_id",
     "lpep_pickup_datetime": "pickup_datetime",
@@ -499,14 +510,16 @@ def test_whatever_the_rows_each_lands_once_and_with_its_values(rows: list[Row], 
         assert_lies_there(lake, result)
         assert result.rows_read == len(rows)
         accepted, rejected = table(lake, DATA).to_pylist(), table(lake, REJECTS).to_pylist()
-        assert _sorted(accepted + rejected) == _sorted(_read_as(row, official=official) for row in rows)
+        assert _sorted(accepted + rejected) == _sorted(map(_read_as, rows))
         assert profile == "none" or all(row["passenger_count"] != 0 for row in accepted)
         assert profile == "strict" or all(row["passenger_count"] == 0 for row in rejected)
 
 
-def _read_as(row: Row, *, official: bool) -> Row:
-    """The drawn values under their canonical names; a CSV file has one spelling for no text and for null."""
-    flag = row["store_and_fwd_flag"] if official else row["store_and_fwd_flag"] or None
+def _read_as(row: Row) -> Row:
+    """The drawn values under their canonical names, and the flag as what the catalogue says that it stands for."""
+    flag = row["store_and_fwd_flag"]
+    if flag is not None:
+        flag = FLAGS.get(flag.strip().lower(), flag) or None
     names = ["VendorID", "lpep_pickup_datetime", "lpep_dropoff_datetime", "PULocationID"]
     names += ["passenger_count", "trip_distance", "total_amount"]
     return {CANONICAL.get(name, name): row[name] for name in names} | {"store_and_fwd_flag": flag}
@@ -514,5 +527,5 @@ def _read_as(row: Row, *, official: bool) -> Row:
 
 def _sorted(rows: object) -> list[str]:
     """Rows by the columns that were drawn, in an order of their own."""
-    drawn = sorted(_read_as(TRIP, official=True))
+    drawn = sorted(_read_as(TRIP))
     return sorted(repr([row[name] for name in drawn]) for row in rows)

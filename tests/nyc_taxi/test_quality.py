@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import datetime
 
 import pyarrow as pa
@@ -24,10 +25,17 @@ def trips(*rows: dict[str, object], service: str = "green") -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([GOOD | row for row in rows], schema=arrow_schema(service))
 
 
+def split(
+    batch: pa.RecordBatch, profile: str, file: TripFile = FILE
+) -> tuple[pa.RecordBatch, dict[str, pa.RecordBatch]]:
+    hits = quality.hits(batch, file, quality.rules(file.service))
+    return quality.split(batch, hits, quality.rejecting(profile))
+
+
 def reasons(*rows: dict[str, object], profile: str = "strict", file: TripFile = FILE) -> dict[str, int]:
     """How many of the rows each rule rejects; what it does not reject must be accepted."""
     batch = trips(*rows, service=file.service)
-    accepted, rejected = quality.split(batch, file, quality.rules(profile, file.service))
+    accepted, rejected = split(batch, profile, file)
 
     counts = {reason: some.num_rows for reason, some in rejected.items()}
     assert accepted.num_rows + sum(counts.values()) == batch.num_rows
@@ -46,6 +54,11 @@ WRONG = [
     ("absurd_distance", {"trip_distance": -0.01}),
     ("absurd_distance", {"trip_distance": 1000.01}),
     ("absurd_distance", {"trip_distance": float("inf")}),
+    ("absurd_amount", {"total_amount": 5000.01}),
+    ("absurd_amount", {"total_amount": -5000.01}),
+    ("unknown_vendor_id", {"vendor_id": 9}),
+    ("unknown_rate_code_id", {"rate_code_id": 7}),
+    ("unknown_payment_type", {"payment_type": -1}),
     ("unknown_zone", {"pickup_location_id": 0}),
     ("unknown_zone", {"dropoff_location_id": 266}),
     ("unknown_zone", {"pickup_location_id": None, "dropoff_location_id": -1}),
@@ -101,23 +114,23 @@ def test_first_rule_that_hits_claims_the_row():
 
 
 def test_rows_keep_their_values_and_their_order():
-    batch = trips(*({"vendor_id": vendor, "passenger_count": vendor % 2} for vendor in range(6)))
+    batch = trips(*({"trip_distance": float(number), "passenger_count": number % 2} for number in range(6)))
 
-    accepted, rejected = quality.split(batch, FILE, quality.rules("notes", "green"))
+    accepted, rejected = split(batch, "notes")
 
     assert accepted == batch.take(pa.array([1, 3, 5]))
     assert rejected == {"no_passengers": batch.take(pa.array([0, 2, 4]))}
 
 
 def test_rule_that_hits_every_row_leaves_an_empty_batch():
-    accepted, rejected = quality.split(trips({"passenger_count": 0}), FILE, quality.rules("notes", "green"))
+    accepted, rejected = split(trips({"passenger_count": 0}), "notes")
 
     assert accepted.num_rows == 0
     assert rejected["no_passengers"].num_rows == 1
 
 
 def test_empty_batch_is_split_into_nothing():
-    accepted, rejected = quality.split(trips({}).slice(0, 0), FILE, quality.rules("strict", "green"))
+    accepted, rejected = split(trips({}).slice(0, 0), "strict")
 
     assert (accepted.num_rows, rejected) == (0, {})
 
@@ -133,7 +146,7 @@ def test_december_ends_with_the_year():
 @pytest.mark.parametrize("name", ["lax", "Notes", "", "../../etc", "notes'; drop table trips --"])
 def test_unknown_profile_is_refused_with_the_known_ones(name: str):
     with pytest.raises(ValueError, match=r"is not one of \['none', 'notes', 'strict'\]") as refusal:
-        quality.rules(name, "green")
+        quality.rejecting(name)
 
     assert repr(name) in str(refusal.value)
 
@@ -163,11 +176,11 @@ def test_rejected_rows_carry_their_reason():
     assert rejected.select(batch.schema.names) == batch
 
 
-def test_trips_without_passengers_are_counted_and_unknown_ones_are_not():
-    batch = trips(*({"passenger_count": count} for count in (0, 1, None, 0)))
+def test_every_rule_that_applies_is_counted_whether_it_rejects_or_not():
+    wrong = trips({}, *(values for _, values in WRONG))
 
-    assert quality.without_passengers(batch) == 2
+    hits = quality.hits(wrong, FILE, quality.rules("green"))
 
-
-def test_service_that_does_not_count_passengers_has_no_trip_without():
-    assert quality.without_passengers(trips({}).drop_columns("passenger_count")) == 0
+    assert {name: hit.true_count for name, hit in hits.items() if hit.true_count} == Counter(name for name, _ in WRONG)
+    assert {hit.null_count for hit in hits.values()} == {0}
+    assert "unknown_hvfhs_license_num" not in hits

@@ -233,7 +233,7 @@ def test_times_are_wall_time_of_any_year(tmp_path: Path, word: str, moment: date
         ("passenger_count", "-32769", "-32769"),
         ("VendorID", "NaN", "nan"),
         ("VendorID", "inf", "inf"),
-        ("VendorID", "CMT", "'CMT'"),
+        ("VendorID", "XYZ", "'XYZ'"),
         ("fare_amount", "$5.00", "'$5.00'"),
         ("fare_amount", '"1,234.50"', "'1,234.50'"),
         ("lpep_pickup_datetime", "1/2/2020 0:00", "'1/2/2020 0:00'"),
@@ -266,7 +266,7 @@ def test_csv_value_that_does_not_fit_is_named_with_file_column_and_row(
         ("PULocationID", pa.float64(), 1.7, "1.7"),
         ("passenger_count", pa.int64(), 40_000, "40000"),
         ("VendorID", pa.float64(), float("nan"), "nan"),
-        ("VendorID", pa.string(), "CMT", "'CMT'"),
+        ("VendorID", pa.string(), "XYZ", "'XYZ'"),
         ("fare_amount", pa.string(), "", "''"),
         ("fare_amount", pa.int64(), 2**53 + 1, str(2**53 + 1)),
         ("lpep_pickup_datetime", pa.string(), "1/2/2020 0:00", "'1/2/2020 0:00'"),
@@ -290,7 +290,7 @@ def test_parquet_value_that_does_not_fit_is_named_with_file_column_and_row(
 
 
 @pytest.mark.parametrize("name", [CSV, PARQUET])
-@pytest.mark.parametrize("misfit", [1.7, "CMT"])
+@pytest.mark.parametrize("misfit", [1.7, "XYZ"])
 def test_rows_are_counted_from_the_start_of_the_file(
     tmp_path: Path, name: str, misfit: float | str, monkeypatch: pytest.MonkeyPatch
 ):

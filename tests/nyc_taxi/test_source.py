@@ -110,6 +110,7 @@ def test_file_comes_as_published_with_a_manifest(publisher: Publisher, any_lake:
     assert (manifest.bytes, manifest.sha256) == (len(OLD), hashlib.sha256(OLD).hexdigest())
     assert before <= datetime.fromisoformat(manifest.fetched_at) <= datetime.now(UTC)
     assert manifest.checked_at == manifest.fetched_at
+    assert manifest.schema_era == "official-2014-01"
 
 
 def test_one_request_is_enough_and_asks_for_the_bytes_as_they_are(publisher: Publisher, lake: Lake):
@@ -434,7 +435,7 @@ def test_month_that_the_source_never_had_makes_no_request(publisher: Publisher, 
 
 @pytest.mark.parametrize("name", ["../../etc", "official'; drop table trips --"])
 def test_unknown_source_is_refused(publisher: Publisher, lake: Lake, name: str):
-    with pytest.raises(ValueError, match=r"is not one of \['csv_mirror', 'official'\]"):
+    with pytest.raises(ValueError, match=r"is not one of \['csv_archive', 'csv_mirror', 'official'\]"):
         fetch(publisher, lake, source=name)
 
     assert publisher.asked == []

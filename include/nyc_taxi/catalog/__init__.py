@@ -5,8 +5,9 @@ The rows are in the ``.toml`` files beside this module. A new column, alias, era
 
 from __future__ import annotations
 
+import csv
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +16,7 @@ from include.nyc_taxi.errors import PermanentError
 from include.nyc_taxi.months import Month
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from include.nyc_taxi.files import TripFile
 
@@ -26,7 +27,9 @@ _Row = TypeVar("_Row")
 class Column:
     """A canonical column: the same name and meaning in the lake and in every warehouse.
 
-    `type` is int16, float64, timestamp (naive, microseconds) or text; each place spells it in its own way.
+    `type` is int16, int32, float64, timestamp (naive, microseconds) or text; each place spells it in its own way.
+    `codes` says what words of the files stand for, "" being null; `values` are those that the publisher's dictionary
+    explains, where it lists them.
     """
 
     name: str
@@ -34,15 +37,26 @@ class Column:
     description: str
     services: tuple[str, ...]
     published_as: tuple[str, ...]
+    codes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    values: tuple[int | str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Era:
-    """A span of months whose files share one list of columns; it ends where the next era of its source begins."""
+    """A span of months whose files share one list of columns; it ends where the next era of its source begins.
+
+    `padding` is how many empty fields the rows of its CSV files have beyond the header; `worded` says that they have
+    words where today's have codes; `ignored` columns mean nothing; `renamed` gives the canonical columns behind names
+    that meant something else in this era.
+    """
 
     name: str
     since: Month
     columns: tuple[str, ...]
+    padding: int = 0
+    worded: bool = False
+    ignored: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -80,8 +94,10 @@ class Service:
     eras: Mapping[str, tuple[Era, ...]]
     last: Mapping[str, Month]
 
-    def column_published_as(self, name: str) -> Column | None:
+    def column_published_as(self, name: str, era: Era | None = None) -> Column | None:
         """The canonical column behind a published name, whatever its case and the spaces around it."""
+        if era is not None:
+            name = era.renamed.get(_folded(name), name)
         return self._by_published_name.get(_folded(name))
 
     def era(self, source: str, month: Month) -> Era:
@@ -114,6 +130,31 @@ def _folded(name: str) -> str:
     return name.strip().lower()
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What was once seen of a published file: its rows, its size in bytes and the day of its last change."""
+
+    rows: int
+    bytes: int
+    last_modified: str
+
+
+def expected(file: TripFile, source: str) -> Expected | None:
+    """What is known of a published file; None for the many of which nothing is."""
+    return _expectations().get((source, file.service, str(file.month)))
+
+
+@cache
+def _expectations() -> dict[tuple[str, str, str], Expected]:
+    lines = _data("published_files.csv").splitlines()
+    return {
+        (row["source"], row["service"], row["month"]): Expected(
+            int(row["rows"]), int(row["bytes"]), row["last_modified"]
+        )
+        for row in csv.DictReader(lines)
+    }
+
+
 def service(name: str) -> Service:
     """The service of that name; an unknown one is a ValueError that lists the known."""
     return _row(services(), "service", name)
@@ -131,22 +172,35 @@ def sources() -> dict[str, Source]:
 
 
 @cache
+def columns() -> tuple[Column, ...]:
+    """Every canonical column, in the order of the tables."""
+    return tuple(_column(row) for row in _rows("columns", "column"))
+
+
+@cache
 def services() -> dict[str, Service]:
     """Every service, by name."""
-    columns = tuple(Column(**_tuples(row)) for row in _rows("columns", "column"))
-    return {row["name"]: _service(row, columns) for row in _rows("services", "service")}
+    return {row["name"]: _service(row) for row in _rows("services", "service")}
 
 
-def _service(row: dict[str, Any], columns: Iterable[Column]) -> Service:
+def _service(row: dict[str, Any]) -> Service:
     eras: dict[str, list[Era]] = {}
     for era in row["era"]:
         since = Month.parse(era["since"])
-        named = Era(f"{era['source']}-{since}", since, tuple(era["columns"].split()))
+        named = Era(
+            name=f"{era['source']}-{since}",
+            since=since,
+            columns=tuple(era["columns"].split()),
+            padding=era.get("padding", 0),
+            worded=era.get("worded", False),
+            ignored=tuple(era.get("ignored", ())),
+            renamed={_folded(name): column for name, column in era.get("renamed", {}).items()},
+        )
         eras.setdefault(era["source"], []).append(named)
     return Service(
         name=row["name"],
         description=row["description"],
-        columns=tuple(column for column in columns if row["name"] in column.services),
+        columns=tuple(column for column in columns() if row["name"] in column.services),
         eras={source: tuple(sorted(of_source, key=lambda era: era.since)) for source, of_source in eras.items()},
         last={source: Month.parse(month) for source, month in row.get("last", {}).items()},
     )
@@ -160,10 +214,15 @@ def _row(rows: Mapping[str, _Row], kind: str, name: str) -> _Row:
 
 
 def _rows(file: str, table: str) -> list[dict[str, Any]]:
-    text = files(__package__).joinpath(f"{file}.toml").read_text(encoding="utf-8")
-    rows: list[dict[str, Any]] = tomllib.loads(text)[table]
+    rows: list[dict[str, Any]] = tomllib.loads(_data(f"{file}.toml"))[table]
     return rows
 
 
-def _tuples(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+def _data(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _column(row: dict[str, Any]) -> Column:
+    codes = {_folded(word): str(value) for word, value in row.get("codes", {}).items()}
+    lists = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
+    return Column(**row | lists | {"codes": codes})

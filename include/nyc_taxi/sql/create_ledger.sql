@@ -12,6 +12,8 @@ CREATE TABLE IF NOT EXISTS load_ledger (
     rows_loaded bigint NOT NULL,
     rows_rejected bigint NOT NULL,
     rejected_by_reason jsonb NOT NULL,
+    rule_hits jsonb NOT NULL,
+    rows_expected bigint,
     schema_era text NOT NULL,
     quality_profile text NOT NULL,
     recipe text NOT NULL,
