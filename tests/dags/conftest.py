@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = {"nyc-taxi": ROOT, "tests": ROOT / "tests" / "dags" / "bundle"}
@@ -62,6 +63,22 @@ def _parsed(name):
     from airflow.dag_processing.dagbag import BundleDagBag
 
     return BundleDagBag(BUNDLES[name], bundle_path=BUNDLES[name], bundle_name=name)
+
+
+@pytest.fixture
+def deployment(airflow_database, warehouse, tmp_path, monkeypatch):
+    """The connection and the Variable of a deployment with a warehouse and a lake of this test's own."""
+    target = conninfo_to_dict(warehouse)
+    connection = {
+        "conn_type": "postgres",
+        "host": target["host"],
+        "port": int(target["port"]),
+        "login": target["user"],
+        "password": target["password"],
+        "schema": target["dbname"],
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{tmp_path / 'a lake'}")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from threading import Thread
 import psycopg
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
-from psycopg.conninfo import conninfo_to_dict
 
 from include.local_servers.generator import write_month
 from include.local_servers.publisher import Publisher
@@ -29,19 +28,8 @@ def published(tmp_path_factory):
 
 
 @pytest.fixture
-def airflow(airflow_database, warehouse, published, tmp_path, monkeypatch):
-    """The connections and the Variable of a deployment whose publisher is on loopback."""
-    target = conninfo_to_dict(warehouse)
-    connection = {
-        "conn_type": "postgres",
-        "host": target["host"],
-        "port": int(target["port"]),
-        "login": target["user"],
-        "password": target["password"],
-        "schema": target["dbname"],
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(connection))
-    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{tmp_path / 'a lake'}")
+def airflow(deployment, published, monkeypatch):
+    """A deployment whose publisher is on loopback."""
     with Publisher(published[0]) as publisher:
         publish_at(monkeypatch, publisher.base_url)
         yield

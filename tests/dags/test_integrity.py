@@ -16,7 +16,7 @@ from include.orchestration.tags import Tag
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
-EXPECTED_DAGS = {"ingest_data"}
+EXPECTED_DAGS = {"ingest_data", "ingest_taxi_zones"}
 HEAVY = ("pandas", "pyarrow", "google", "psycopg", "httpx", "duckdb", "airflow.providers.google", "numpy")
 
 # Parses the DAG files as the DAG processor does and tells what that took. An audit hook sees every attempt to connect,

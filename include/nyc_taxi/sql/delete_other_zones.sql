@@ -1,0 +1,2 @@
+DELETE FROM {table}
+WHERE location_id <> ALL (%(location_ids)s)

@@ -1,0 +1,122 @@
+"""The zones from end to end: a publisher on loopback, a lake, a Postgres, and Airflow's own way of running it."""
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.local_servers.generator import write_month
+from include.local_servers.publisher import Publisher
+from include.nyc_taxi import Month, TripFile, catalog
+from tests.nyc_taxi.zone_files import OF_2020, lookup_bytes, shapes_bytes, zone_rows
+
+GREEN = TripFile("green", Month(2024, 1))
+ROWS = 500
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A folder that plays the publisher: a month of green trips, and the zones."""
+    folder = tmp_path / "published"
+    for path in (trips := folder / catalog.source("official").path_of(GREEN), folder / "misc" / "zones"):
+        path.parent.mkdir(parents=True)
+    write_month(GREEN, trips, rows=ROWS)
+    (folder / "misc" / "taxi_zone_lookup.csv").write_bytes(lookup_bytes())
+    (folder / "misc" / "taxi_zones.zip").write_bytes(shapes_bytes())
+    return folder
+
+
+@pytest.fixture
+def airflow(deployment, published, monkeypatch):
+    """A deployment whose publisher is on loopback."""
+    with Publisher(published) as publisher:
+        source = json.dumps({"conn_type": "http", "host": publisher.base_url})
+        monkeypatch.setenv("AIRFLOW_CONN_TAXI_SOURCE", source)
+        yield
+
+
+@pytest.fixture
+def run(airflow, bag):
+    """Runs a DAG with a conf, as `airflow dags test` does."""
+    return lambda dag_id="ingest_taxi_zones", **conf: bag("nyc-taxi").dags[dag_id].test(run_conf=conf)
+
+
+@pytest.fixture
+def query(warehouse):
+    def rows(statement):
+        with psycopg.connect(warehouse) as connection:
+            return connection.execute(statement).fetchall()
+
+    return rows
+
+
+def returned(run, task_id):
+    return run.get_task_instance(task_id).xcom_pull(task_ids=task_id)
+
+
+def test_trips_join_to_boroughs_and_names(run, query):
+    run("ingest_data", colour="green", year=2024, month=1, quality="none")
+
+    finished = run()
+
+    assert finished.state == "success"
+    assert query("SELECT count(*), count(shape) FROM taxi_zones") == [(265, 263)]
+    assert query("SELECT count(*) FROM green_trips_with_zones") == [(ROWS,)]
+    named = "SELECT DISTINCT pickup_borough, dropoff_borough FROM green_trips_with_zones WHERE pickup_zone LIKE 'Zone%'"
+    assert ("Borough 1", "Borough 2") in query(named)
+
+
+def test_a_second_run_changes_nothing_and_says_so(run, query, caplog):
+    run()
+    before = query("SELECT xmin, location_id FROM taxi_zones")
+    caplog.clear()
+
+    finished = run()
+
+    assert finished.state == "success"
+    assert "unchanged at http" in caplog.text
+    assert "already holds these 265 zones: nothing done" in caplog.text
+    assert returned(finished, "load_zones")["outcome"] == "unchanged"
+    assert query("SELECT xmin, location_id FROM taxi_zones") == before
+
+
+def test_a_new_edition_of_the_publisher_is_loaded(run, query, published):
+    run()
+    Path(published, "misc", "taxi_zone_lookup.csv").write_bytes(lookup_bytes(zone_rows(OF_2020)))
+
+    assert returned(run(), "load_zones")["outcome"] == "replaced"
+    assert query("SELECT zone FROM taxi_zones WHERE location_id = 265") == [("NA",)]
+
+
+def test_an_edition_with_a_row_too_few_fails_at_once_and_leaves_the_zones_in_place(run, query, published):
+    run()
+    Path(published, "misc", "taxi_zone_lookup.csv").write_bytes(lookup_bytes(zone_rows()[:-1]))
+
+    finished = run()
+
+    assert finished.get_task_instance("load_zones").state == "failed"
+    assert finished.get_task_instance("load_zones").try_number == 1
+    assert query("SELECT count(*) FROM taxi_zones") == [(265,)]
+
+
+def test_only_addresses_and_counts_go_through_xcom(run):
+    finished = run()
+
+    assert returned(finished, "fetch_zones")["lookup"] == "raw/official/misc/taxi_zone_lookup.csv"
+    for task_id in ("fetch_zones", "load_zones"):
+        assert {type(value) for value in returned(finished, task_id).values()} == {str, int}
+
+
+def test_an_unknown_param_is_refused(run):
+    finished = run(force=True)
+
+    assert finished.get_task_instance("fetch_zones").state == "failed"
+    assert finished.get_task_instance("fetch_zones").try_number == 1
+
+
+def test_it_runs_monthly_and_does_not_catch_up(airflow_database, bag):
+    dag = bag("nyc-taxi").dags["ingest_taxi_zones"]
+
+    assert dag.timetable.expression == "0 6 5 * *"
+    assert dag.catchup is False
