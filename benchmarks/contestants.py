@@ -13,31 +13,29 @@ import sys
 import time
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from include.nyc_taxi import TripFile
-
+NOTES_FILE = "yellow_tripdata_2021-01"
 NOTES_CHUNK_ROWS = 100_000
 
 
-def prepare(folder: str, rows: str) -> None:
-    """Make both editions of the month, bring them into a lake each, and land them. Not timed."""
+def prepare(folder: str, rows: str, name: str = NOTES_FILE, *editions: str) -> None:
+    """Make the editions of a file (both, if none is named), bring each into a lake, and land it. Not timed."""
     from include.local_servers.generator import write_month
     from include.local_servers.publisher import Publisher
-    from include.nyc_taxi import catalog, landing, source
+    from include.nyc_taxi import TripFile, catalog, landing, source
     from include.nyc_taxi.lake import Lake
 
+    file = TripFile.parse(name)
     inputs: dict[str, object] = {}
     published = Path(folder, "published")
-    for edition in ("csv_mirror", "official"):
-        path = published / catalog.source(edition).path_of(_file())
+    for edition in editions or ("csv_mirror", "official"):
+        path = published / catalog.source(edition).path_of(file)
         path.parent.mkdir(parents=True)
-        generated = write_month(_file(), path, source=edition, rows=int(rows))
+        generated = write_month(file, path, source=edition, rows=int(rows))
         lake = Lake.at(Path(folder, edition))
         with Publisher(published) as publisher:
-            fetched = source.fetch(_file(), lake, source=edition, base_url=publisher.base_url)
-        landed = landing.land(_file(), lake, source=edition)
+            fetched = source.fetch(file, lake, source=edition, base_url=publisher.base_url)
+        landed = landing.land(file, lake, source=edition)
         inputs[edition] = {
             "raw": lake.path(fetched.key),
             "bytes": fetched.manifest.bytes,
@@ -55,9 +53,11 @@ def encode(lake_folder: str, encoded: str) -> None:
     from pgpq import ArrowToPostgresBinaryEncoder
     from pyarrow import parquet
 
+    from include.nyc_taxi import TripFile
     from include.nyc_taxi.lake import Lake, data_key
 
-    with parquet.ParquetFile(Lake.at(lake_folder).path(data_key(_file()))) as data, Path(encoded).open("wb") as file:
+    key = data_key(TripFile.parse(NOTES_FILE))
+    with parquet.ParquetFile(Lake.at(lake_folder).path(key)) as data, Path(encoded).open("wb") as file:
         encoder = ArrowToPostgresBinaryEncoder(data.schema_arrow)
         file.write(encoder.write_header())
         file.writelines(encoder.write_batch(batch) for batch in data.iter_batches())
@@ -66,23 +66,25 @@ def encode(lake_folder: str, encoded: str) -> None:
     print(json.dumps({"columns": data.schema_arrow.names}))
 
 
-def transform(lake_folder: str, source: str) -> None:
+def transform(lake_folder: str, source: str, name: str = NOTES_FILE) -> None:
     """Our transform step: raw/ to data/ and rejects/."""
+    from include.nyc_taxi import TripFile
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.landing import land
 
-    land(_file(), Lake.at(lake_folder), source=source, force=True)
+    land(TripFile.parse(name), Lake.at(lake_folder), source=source, force=True)
 
 
-def load(lake_folder: str) -> None:
+def load(lake_folder: str, name: str = NOTES_FILE) -> None:
     """Our load step: data/ to the month's partition and the ledger."""
     import psycopg
 
+    from include.nyc_taxi import TripFile
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.postgres import replace_month
 
     with psycopg.connect() as connection:
-        replace_month(connection, _file(), Lake.at(lake_folder))
+        replace_month(connection, TripFile.parse(name), Lake.at(lake_folder))
 
 
 def end_to_end(lake_folder: str, source: str) -> None:
@@ -149,12 +151,6 @@ def notes(raw: str, table: str, driver: str) -> None:
         connection.commit()
     chunk = {"rows": rows, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     print(json.dumps(chunk))
-
-
-def _file() -> TripFile:
-    from include.nyc_taxi import TripFile
-
-    return TripFile.parse("yellow_tripdata_2021-01")
 
 
 if __name__ == "__main__":

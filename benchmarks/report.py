@@ -25,12 +25,14 @@ _ROW = "{:<18} {:>7}  {:<15} {:>10} {:>11} {:>8}  {}"
 
 @dataclass(frozen=True)
 class Result:
-    """All runs of a benchmark: by contestant and round, and one of each step with four times the rows."""
+    """All runs of a benchmark: by contestant and round, and one of each step with more rows."""
 
     inputs: dict[str, Any]
     says: dict[str, str]
     runs: dict[str, list[Measured]]
     runs_4x: dict[str, Measured]
+    runs_large: dict[str, Measured]
+    large: str
     server_version: str
     least_peak_mb: float
     load_average: tuple[float, float]
@@ -97,6 +99,7 @@ def text(result: Result) -> str:
             *(_row(name, runs, result.says[name]) for name, runs in result.runs.items()),
             "",
             *(_row(name, [run], "with 4x the rows") for name, run in result.runs_4x.items()),
+            *(_row(name, [run], result.large) for name, run in result.runs_large.items()),
             "",
             "The notes' way for all rows, SCALED UP and not run: its start-up once, its chunk as often as needed.",
             *(_scaled(result, name) for name in _NOTES),
@@ -143,6 +146,8 @@ def write(result: Result, folder: Path) -> Path:
         },
         "runs": {name: [_figures(run) for run in runs] for name, runs in result.runs.items()},
         "runs_4x": {name: _figures(run) for name, run in result.runs_4x.items()},
+        "large": result.large,
+        "runs_large": {name: _figures(run) for name, run in result.runs_large.items()},
         "notes_wall_scaled_up": {name: _notes_wall(result, name) for name in _NOTES},
         "reaches": [asdict(reach) | {"reached": reach.reached} for reach in reaches(result)],
     }

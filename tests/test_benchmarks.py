@@ -57,6 +57,8 @@ def result() -> report.Result:
         says=dict.fromkeys(runs, "a contestant"),
         runs=runs,
         runs_4x={step: a_run(8, peak_mb=120) for step in ("load", "transform csv", "transform parquet")},
+        runs_large={},
+        large="",
         server_version="18",
         least_peak_mb=40,
         load_average=(0.0, 0.0),
