@@ -43,7 +43,7 @@ PLACES = {"official": ("", ".."), "csv_mirror": ("csv-mirror", "", ".."), "csv_a
 QUESTION = """\
 SELECT extract(hour FROM pickup_datetime)::int AS hour,
        count(*) AS trips,
-       round(avg(total_amount)::numeric, 2) AS dollars
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY dropoff_datetime - pickup_datetime) AS median_time
 FROM {table}
 WHERE file_month = {month}
 GROUP BY hour
@@ -187,7 +187,7 @@ def _report(connection: psycopg.Connection[dict[str, Any]], file: TripFile, seco
     question = sql.SQL(QUESTION).format(table=table.identifier, month=sql.Literal(file.month.first_day))
     print("\n".join(f"  {line}" for line in question.as_string(connection).splitlines()))
     for row in connection.execute(question):
-        print(f"    {row['hour']:02d} h {row['trips']:>10,} trips   {row['dollars']:>8} dollars on average")
+        print(f"    {row['hour']:02d} h {row['trips']:>10,} trips, half of them within {row['median_time']}")
     print(
         "\nLook further:\n"
         """  make psql    a prompt in the warehouse, or one answer: make psql ARGS="-c 'TABLE load_ledger'"\n"""

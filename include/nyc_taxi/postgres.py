@@ -320,11 +320,11 @@ def _prepare(connection: psycopg.Connection[Any], table: Table, service: str) ->
         raise ValueError("replace_month needs a connection that is not inside a transaction: it commits its own")
     wanted = {column.name: _TYPES[column.type] for column in catalog.service(service).columns}
     with _transaction(connection):
-        if _lacks(connection, table, wanted) == {} and _value(connection, "SELECT to_regclass('load_ledger')"):
+        if _lacks(connection, table, wanted) == {} and _value(connection, _text("ledger_is_current")):
             return
     with _transaction(connection):
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi create', 0))")
-        if not _value(connection, "SELECT to_regclass('load_ledger')"):
+        if not _value(connection, _text("ledger_is_current")):
             connection.execute(_template("create_ledger"))
         missing = _lacks(connection, table, wanted)
         if missing == wanted:

@@ -168,6 +168,24 @@ def test_the_csv_mirror_and_a_table_of_another_schema_can_be_asked_for(run, quer
     assert query('SELECT count(*) FROM "Course".rides') == [(generated.rows - generated.without_passengers,)]
 
 
+@pytest.mark.parametrize("service", ["yellow", "fhv", "fhvhv"])
+def test_every_service_goes_the_same_way(run, query, published, service):
+    file = TripFile(service, Month(2024, 3))
+    generated = write_month(file, published[0] / catalog.source("official").path_of(file), rows=ROWS)
+
+    finished = run(colour=service, year=2024, month=3)
+
+    assert finished.state == "success"
+    assert query("SELECT target_table, rows_read, rows_loaded, schema_era FROM load_ledger") == [
+        (
+            f"public.{service}_taxi_trips",
+            ROWS,
+            ROWS - generated.without_passengers,
+            catalog.service(service).era("official", file.month).name,
+        )
+    ]
+
+
 def test_only_addresses_and_counts_go_through_xcom(run):
     finished = run(**JANUARY)
 

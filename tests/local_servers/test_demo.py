@@ -52,7 +52,7 @@ def test_the_demo_reports_true_counts_and_its_second_run_is_a_no_op(project, tmp
         "loaded": f"{generated.rows - generated.without_passengers:,}",
         "rejected": str(generated.without_passengers),
     }
-    assert "dollars on average" in first.stdout
+    assert "trips, half of them within" in first.stdout
     assert "replaced its partition" in first.stdout
     assert "already holds its" in second.stdout
     assert "replaced its partition" not in second.stdout

@@ -376,6 +376,18 @@ def test_a_row_of_the_ledger_tells_all_about_the_load(landed_month, load, wareho
     }
 
 
+def test_a_ledger_of_an_earlier_version_gets_what_it_lacks(landed_month, load, query):
+    load(landed_month(JANUARY))
+    query("ALTER TABLE load_ledger DROP COLUMN rule_hits, DROP COLUMN rows_expected")
+
+    load(landed_month(JANUARY), force=True)
+
+    assert query("SELECT rows_expected IS NULL, rule_hits = '{}' FROM load_ledger ORDER BY load_id") == [
+        (True, True),
+        (False, False),
+    ]
+
+
 def test_a_load_says_what_it_replaced_and_how_many_rows(landed_month, load, lake, caplog):
     file = landed_month(JANUARY, rows=3000)
 

@@ -12,8 +12,6 @@ CREATE TABLE IF NOT EXISTS load_ledger (
     rows_loaded bigint NOT NULL,
     rows_rejected bigint NOT NULL,
     rejected_by_reason jsonb NOT NULL,
-    rule_hits jsonb NOT NULL,
-    rows_expected bigint,
     schema_era text NOT NULL,
     quality_profile text NOT NULL,
     recipe text NOT NULL,
@@ -23,5 +21,10 @@ CREATE TABLE IF NOT EXISTS load_ledger (
     loaded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (rows_read = rows_loaded + rows_rejected)
 );
+
+-- Columns that a ledger of an earlier version lacks; ledger_is_current.sql asks for the newest of them.
+ALTER TABLE load_ledger
+    ADD COLUMN IF NOT EXISTS rule_hits jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN IF NOT EXISTS rows_expected bigint;
 
 CREATE INDEX IF NOT EXISTS load_ledger_latest ON load_ledger (service, month, target, target_table, load_id DESC);
