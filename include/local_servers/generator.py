@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -193,7 +194,7 @@ def _batches(file: TripFile, source: str, promised: Generated, schema: pa.Schema
         yield _record_batch(block, schema)
 
 
-class _Trips:
+class _Trips(ABC):
     """Some consecutive trips of a month, clean at first; a column is an array under its canonical name."""
 
     def __init__(self, file: TripFile, first: int, count: int, of: int, kind: str) -> None:
@@ -206,9 +207,9 @@ class _Trips:
         self._ride((np.arange(first, first + count) + 0.5) / of)
         self._pay()
 
+    @abstractmethod
     def make_dirty(self, nobody: int) -> None:
         """Add what is wrong in the publisher's files; just so many trips have a passenger_count of 0."""
-        raise NotImplementedError
 
     def age(self) -> None:
         """Leave empty what was not recorded in those days."""
@@ -225,11 +226,13 @@ class _Trips:
             self.columns[column] = start + np.arange(self.first, self.first + self.count) % span
             self.words[column] = tuple(word for words in spellings.values() for word in words)
 
+    @abstractmethod
     def _ride(self, positions: Values) -> None:
-        raise NotImplementedError
+        """Add where and when: positions are the trips' places in the month, from 0 to 1."""
 
+    @abstractmethod
     def _pay(self) -> None:
-        raise NotImplementedError
+        """Add what the trips cost."""
 
     def _since(self, month: Month, fee: float) -> float:
         """The fee, in a file of the month in which it came or of a later one."""

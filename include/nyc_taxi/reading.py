@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import logging
 import re
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
@@ -94,15 +95,15 @@ def read(
         yield Reading(file, era, published.rows, _canonical(published, columns, service, path.name))
 
 
-class _Published:
+class _Published(ABC):
     """A file as the publisher wrote it: its column names, and its rows in types near the publisher's."""
 
     names: list[str]
     rows: int | None = None
 
+    @abstractmethod
     def batches(self, columns: Mapping[str, Column]) -> Iterator[pa.RecordBatch]:
         """The rows, with the given columns under their published names, perhaps with others."""
-        raise NotImplementedError
 
 
 class _Parquet(_Published):
