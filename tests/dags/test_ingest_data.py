@@ -261,7 +261,7 @@ def test_a_missing_lake_variable_fails_at_once(run, monkeypatch, errors):
 
 
 def test_throttling_is_tried_again_until_it_ends(run, monkeypatch, published, query):
-    path = next(published[0].rglob("*.parquet"))
+    path = published[0] / catalog.source("official").path_of(GREEN)
     refusals = iter([429, 429])
 
     class Throttling(BaseHTTPRequestHandler):
