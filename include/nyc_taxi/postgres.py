@@ -27,7 +27,7 @@ from psycopg.rows import TupleRow, tuple_row
 from pyarrow import parquet
 
 from include.nyc_taxi import catalog, landing
-from include.nyc_taxi.errors import CountMismatch, LakeChanged, PermanentError, WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.errors import CountMismatch, LakeChanged, NotInLake, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.progress import Progress
 
@@ -49,7 +49,6 @@ _TYPES = {
     "timestamp": "timestamp without time zone",
     "text": "text",
 }
-_FILE_MONTH = "file_month"
 _BATCH_ROWS = 1 << 14
 _BUFFER_BYTES = 1 << 20
 _LOCK_TIMEOUT = "2s"
@@ -151,7 +150,7 @@ def replace_month(
             f"{file}: {lake.url(data_key(file))} is not of one pass with its rejects: a run lands it anew"
         )
     if landed is None:
-        raise PermanentError(f"{file}: {lake.url(data_key(file))} is not there: land it first")
+        raise NotInLake(f"{file}: {lake.url(data_key(file))} is not there: land it first")
     with _errors_told(file, table):
         _prepare(connection, table, file.service)
         with _transaction(connection):
@@ -212,7 +211,7 @@ class _Replacement:
 
     def _stage(self, path: Path, oid: int) -> None:
         """Fill a new table with the month's rows and give it the index of its siblings."""
-        columns = {name: type_ for name, type_ in _columns(self.connection, oid).items() if name != _FILE_MONTH}
+        columns = {name: type_ for name, type_ in _columns(self.connection, oid).items() if name != landing.FILE_MONTH}
         self._execute("create_staging", columns=_definitions(columns), month=self._month)
         with parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as data:
             if landing.described(data) != self.landed:
@@ -223,7 +222,7 @@ class _Replacement:
         self._execute("index_staging", index=sql.Identifier(f"{self.staging.name}_brin"))
 
     def _copy(self, data: parquet.ParquetFile) -> int:
-        filled = _filled_columns(data)
+        filled = [name for name in _filled_columns(data) if name != landing.FILE_MONTH]
         encoder = ArrowToPostgresBinaryEncoder(pa.schema([data.schema_arrow.field(name) for name in filled]))
         names = sql.SQL(", ").join(map(sql.Identifier, filled))
         with self.connection.cursor() as cursor:
@@ -340,9 +339,9 @@ def _lacks(connection: psycopg.Connection[Any], table: Table, wanted: dict[str, 
     if found is None:
         return wanted
     oid, partition_key = found
-    if partition_key != f"LIST ({_FILE_MONTH})":
+    if partition_key != f"LIST ({landing.FILE_MONTH})":
         raise WarehouseRefused(
-            f"{table} exists and is not a table partitioned by {_FILE_MONTH}: "
+            f"{table} exists and is not a table partitioned by {landing.FILE_MONTH}: "
             "rename it, or load into another table_name"
         )
     there = _columns(connection, oid)

@@ -41,7 +41,12 @@ def lake() -> Lake:
             f"Variable {LAKE_VARIABLE!r} is not set; expected file:///folder or gs://taxi_gcp@bucket/prefix"
         )
     path = ObjectStoragePath(url)
-    return Lake(path.fs, path.path)
+    if path.protocol != "gs":
+        return Lake(path.fs, path.path)
+    from airflow.providers.google.cloud.fs.gcs import get_fs
+
+    options: dict[str, Any] = {"use_listings_cache": False}  # other runs write there meanwhile
+    return Lake(get_fs(path.conn_id, options), path.path)
 
 
 def warehouse() -> psycopg.Connection[Any]:
