@@ -87,6 +87,23 @@ def landed(lake: Lake, file: TripFile) -> Landed | None:
     return _of_one_pass(lake, [rejects_key(file), data_key(file)])
 
 
+def whole(file: TripFile, lake: Lake) -> Landed:
+    """What data/ holds for the file, for who wants to load it.
+
+    Raises:
+        NotInLake: it holds nothing.
+        LakeChanged: it is not of one pass with its rejects, as another run is landing the month.
+    """
+    there = landed(lake, file)
+    if there is None and lake.size(data_key(file)) is not None:
+        raise LakeChanged(
+            f"{file}: {lake.url(data_key(file))} is not of one pass with its rejects: a run lands it anew"
+        )
+    if there is None:
+        raise NotInLake(f"{file}: {lake.url(data_key(file))} is not there: land it first")
+    return there
+
+
 def _of_one_pass(lake: Lake, keys: Collection[str]) -> Landed | None:
     descriptions = [_description(lake, key) for key in keys]
     return descriptions[0] if len(set(map(repr, descriptions))) == 1 else None
@@ -178,6 +195,26 @@ def stage(
     return result
 
 
+def check(file: TripFile, lake: Lake, recipe: str) -> int:
+    """Read the accepted rows of a recipe to their end, staged or published; returns their size in bytes.
+
+    Raises:
+        CountMismatch: they are not as many as their file says.
+        LakeChanged: they are neither staged nor published: another run landed the month meanwhile.
+    """
+    with lake.local(_staged_or_published(file, lake, recipe)) as path:
+        size = path.stat().st_size
+        with parquet.ParquetFile(path) as data:
+            promised = described(data)
+            rows = sum(batch.num_rows for batch in data.iter_batches(_ROW_GROUP_ROWS, use_threads=False))
+    if promised is None or promised.recipe != recipe:
+        raise LakeChanged(f"{file}: what was staged is not there: another run landed the month meanwhile")
+    if rows != promised.rows_accepted:
+        raise CountMismatch(f"{file}: {rows:,} rows can be read, {promised.rows_accepted:,} were accepted")
+    log.info("%s: %s rows in %s bytes can be read", file, f"{rows:,}", f"{size:,}")
+    return size
+
+
 def publish(file: TripFile, lake: Lake, recipe: str) -> Landed:
     """Put the staged rows of a recipe into data/ and rejects/; do nothing where they lie there already.
 
@@ -199,10 +236,28 @@ def publish(file: TripFile, lake: Lake, recipe: str) -> Landed:
 
 def preview(file: TripFile, lake: Lake, recipe: str, rows: int) -> pa.Table:
     """The first accepted rows of a recipe, staged or published, in the canonical schema."""
-    staged = staging_keys(file, recipe)[data_key(file)]
-    key = staged if lake.size(staged) is not None else data_key(file)
-    with lake.open(key) as opened, parquet.ParquetFile(opened) as data:
+    with lake.open(_staged_or_published(file, lake, recipe)) as opened, parquet.ParquetFile(opened) as data:
         return pa.Table.from_batches(list(islice(data.iter_batches(rows), 1)), data.schema_arrow)
+
+
+def nulls(file: TripFile, lake: Lake) -> dict[str, int]:
+    """How many rows of data/ have no value, by column, as the file's statistics say."""
+    with lake.open(data_key(file)) as opened, parquet.ParquetFile(opened) as data:
+        return null_counts(data)
+
+
+def null_counts(data: parquet.ParquetFile) -> dict[str, int]:
+    """How many rows of an opened file of data/ have no value, by column."""
+    nulls: Counter[str] = Counter(dict.fromkeys(data.schema_arrow.names, 0))
+    for group in map(data.metadata.row_group, range(data.metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            nulls[column.path_in_schema] += column.statistics.null_count
+    return dict(nulls)
+
+
+def _staged_or_published(file: TripFile, lake: Lake, recipe: str) -> str:
+    staged = staging_keys(file, recipe)[data_key(file)]
+    return staged if lake.size(staged) is not None else data_key(file)
 
 
 def _manifest(file: TripFile, lake: Lake, source: str) -> Manifest:

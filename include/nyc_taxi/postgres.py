@@ -11,7 +11,6 @@ import json
 import logging
 import re
 import uuid
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +26,7 @@ from psycopg.rows import TupleRow, tuple_row
 from pyarrow import parquet
 
 from include.nyc_taxi import catalog, landing
-from include.nyc_taxi.errors import CountMismatch, LakeChanged, NotInLake, WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.progress import Progress
 
@@ -144,13 +143,7 @@ def replace_month(
         CountMismatch: the warehouse did not take every row; nothing has changed.
     """
     table = table or Table.of_service(file.service)
-    landed = landing.landed(lake, file)
-    if landed is None and lake.size(data_key(file)) is not None:
-        raise LakeChanged(
-            f"{file}: {lake.url(data_key(file))} is not of one pass with its rejects: a run lands it anew"
-        )
-    if landed is None:
-        raise NotInLake(f"{file}: {lake.url(data_key(file))} is not there: land it first")
+    landed = landing.whole(file, lake)
     with _errors_told(file, table):
         _prepare(connection, table, file.service)
         with _transaction(connection):
@@ -305,12 +298,9 @@ class _Replacement:
 
 def _filled_columns(data: parquet.ParquetFile) -> list[str]:
     """The columns that hold any value; the others are null in the table without being sent."""
-    nulls: Counter[str] = Counter()
-    for group in map(data.metadata.row_group, range(data.metadata.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            nulls[column.path_in_schema] += column.statistics.null_count
+    nulls = landing.null_counts(data)
     # Of a month without rows, any columns will do.
-    return [name for name in data.schema_arrow.names if nulls[name] < max(data.metadata.num_rows, 1)]
+    return [name for name in nulls if nulls[name] < max(data.metadata.num_rows, 1)]
 
 
 def _prepare(connection: psycopg.Connection[Any], table: Table, service: str) -> None:

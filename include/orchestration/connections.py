@@ -11,7 +11,9 @@ from include.nyc_taxi.lake import Lake
 
 if TYPE_CHECKING:
     import psycopg
+    from google.cloud import bigquery
 
+CLOUD_CONNECTION = "taxi_gcp"
 WAREHOUSE_CONNECTION = "taxi_warehouse"
 LAKE_VARIABLE = "taxi_lake"
 
@@ -54,3 +56,10 @@ def warehouse() -> psycopg.Connection[Any]:
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
     return cast("psycopg.Connection[Any]", PostgresHook(WAREHOUSE_CONNECTION).get_conn())
+
+
+def bigquery_client() -> bigquery.Client:
+    """A client for BigQuery, with the credentials and the project of the connection `taxi_gcp`."""
+    from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+
+    return BigQueryHook(gcp_conn_id=CLOUD_CONNECTION).get_client()

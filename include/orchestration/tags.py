@@ -11,4 +11,7 @@ class Tag(StrEnum):
     TLC = "nyc-tlc"
     NOTES = "from-the-notes"
     WEB = "source:web"
+    FROM_LAKE = "source:lake"
+    LAKE = "target:lake"
+    BIGQUERY = "target:bigquery"
     POSTGRES = "target:postgres"
