@@ -15,7 +15,7 @@ def read(path: Path, file: TripFile, source: str) -> dict[str, list]:
     """The file's columns under their canonical names, with the values that they mean."""
     service = catalog.service(file.service)
     era = service.era(source, file.month)
-    published = parquet_columns(path) if source == "official" else csv_columns(path)
+    published = parquet_columns(path) if source == "official" else csv_columns(path, era.encoding)
     return {
         column.name: [meaning(column, found, worded=era.worded) for found in values]
         for name, values in published.items()
@@ -29,11 +29,11 @@ def parquet_columns(path: Path) -> dict[str, list]:
     return {name: table[name].to_pylist() for name in table.column_names}
 
 
-def csv_columns(path: Path) -> dict[str, list]:
+def csv_columns(path: Path, encoding: str = "utf8") -> dict[str, list]:
     """The fields of a CSV file, compressed or not, by the names of its header; what stands beyond it must be empty."""
     content = path.read_bytes()
-    text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("utf-8-sig")
-    header, *rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode(encoding)
+    header, *rows = [row for row in csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")) if row]
     assert {"".join(row[len(header) :]) for row in rows} <= {""}
     return {name: [row[index] for row in rows] for index, name in enumerate(header)}
 

@@ -22,7 +22,7 @@ from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.reading import arrow_schema, read
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from include.nyc_taxi.files import TripFile
@@ -47,8 +47,8 @@ class Landed:
     """What lies in data/ for a trip file: where it came from, what it was taken for, and its counts.
 
     `recipe` is a digest of everything that made the rows what they are; equal recipes mean equal rows. `rule_hits` are
-    the rows that each quality rule hits, whether the profile rejects by it or not; `rows_expected` those that were once
-    seen in this published file, where that is known.
+    the rows that each quality rule hits, whether the profile rejects by it or not, but for the rules that need a look
+    at the whole file; `rows_expected` those that were once seen in this published file, where that is known.
     """
 
     recipe: str
@@ -157,7 +157,7 @@ def stage(
         CountMismatch: the rows written are not the rows read.
         LakeChanged: another run replaced the raw file meanwhile.
     """
-    rejecting = quality.rejecting(profile)
+    quality.rejecting(profile)
     manifest = _manifest(file, lake, source)
     recipe = _recipe(file, manifest, source, profile, unknown_columns)
     there = None if force else landed(lake, file)
@@ -178,7 +178,7 @@ def stage(
             _writer(data, data_schema(file.service), _ROW_GROUP_ROWS) as accepted,
             _writer(rejects, quality.rejects_schema(schema), _REJECTS_GROUP_ROWS) as rejected,
         ):
-            _sort(reading, rejecting, tally, accepted, rejected)
+            _sort(reading, profile, tally, accepted, rejected)
             result = _result(tally, reading, recipe, manifest, profile)
             accepted.describe(result)
             rejected.describe(result)
@@ -280,9 +280,10 @@ class _Tally:
         self.hits: Counter[str] = Counter()
 
 
-def _sort(reading: Reading, rejecting: Sequence[str], tally: _Tally, accepted: _Rows, rejected: _Rows) -> None:
+def _sort(reading: Reading, profile: str, tally: _Tally, accepted: _Rows, rejected: _Rows) -> None:
     """Send every row to one of the two files, and count it."""
-    rules = quality.rules(reading.file.service)
+    service, rejecting = reading.file.service, quality.rejecting(profile)
+    rules = quality.rules(service) + quality.whole_file_rules(service, profile, reading.look_through)
     month = (reading.file.month.first_day - date(1970, 1, 1)).days.to_bytes(4, "little")
     for trips in reading.batches:
         hits = quality.hits(trips, reading.file, rules)
@@ -294,6 +295,11 @@ def _sort(reading: Reading, rejecting: Sequence[str], tally: _Tally, accepted: _
         tally.hits.update({rule: hit.true_count for rule, hit in hits.items()})
         tally.read += trips.num_rows
         tally.progress.advance(trips.num_rows)
+    for rows, values in reading.misfits.rows:
+        rejected.write(quality.with_reason(rows, quality.DOES_NOT_FIT, values))
+        tally.rejected[quality.DOES_NOT_FIT] += rows.num_rows
+        tally.hits[quality.DOES_NOT_FIT] += rows.num_rows
+        tally.read += rows.num_rows
     if tally.read == 0:
         raise DamagedFile(f"{reading.file}: the file has a header and no row")
 
@@ -348,8 +354,8 @@ def _writer(path: Path, schema: pa.Schema, group_rows: int) -> Iterator[_Rows]:
 def _recipe(file: TripFile, manifest: Manifest, source: str, profile: str, unknown_columns: UnknownColumns) -> str:
     """A digest of all that decides which rows the file becomes."""
     schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
-    rules = [f"{rule.name}: {rule.says}" for rule in quality.rules(file.service)]
     rejecting = quality.rejecting(profile)
+    rules = [f"{rule.name}: {rule.says}" for rule in quality.rules(file.service) if rule.name in rejecting]
     ingredients = [_VERSION, manifest.sha256, source, profile, rejecting, rules, unknown_columns, schema]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
 

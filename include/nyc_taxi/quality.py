@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable  # noqa: TC003 - a field of a dataclass
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -13,9 +13,10 @@ import pyarrow as pa
 from pyarrow import compute
 
 from include.nyc_taxi import catalog
+from include.nyc_taxi.errors import PermanentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from include.nyc_taxi.catalog import Column
     from include.nyc_taxi.files import TripFile
@@ -23,10 +24,25 @@ if TYPE_CHECKING:
 
 _FORMATS = {pa.int16(): "h", pa.float64(): "d", pa.timestamp("us"): "q"}
 NO_PASSENGERS = "no_passengers"
+DOES_NOT_FIT = "does_not_fit"
+LONE_NEGATIVE = "lone_negative_amount"
 _FARTHEST_MILES = 1000.0
 _HIGHEST_DOLLARS = 5000.0
 _LAST_ZONE = 265
+# What a row charges altogether, in each service that says it, and the trip that it charges for.
+_CHARGES = ("total_amount", "base_passenger_fare")
+_TRIP = (
+    "vendor_id",
+    "hvfhs_license_num",
+    "pickup_datetime",
+    "dropoff_datetime",
+    "pickup_location_id",
+    "dropoff_location_id",
+)
+_MOST_NEGATIVES = 1_000_000
 _MICROSECONDS = 1_000_000
+
+LookThrough = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,14 @@ def _constant(value: float, type_: pa.DataType) -> pa.Scalar:
     return pa.Array.from_buffers(type_, 1, [None, packed])[0]
 
 
+def _word(text: str) -> pa.Scalar:
+    packed = text.encode()
+    offsets = pa.py_buffer(struct.pack("=ii", 0, len(packed)))
+    return pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(packed)])[0]
+
+
 _NOBODY = _constant(0, pa.int16())
+_NO_DOLLARS = _constant(0, pa.float64())
 _FALSE = compute.equal(_NOBODY, _constant(1, pa.int16()))
 
 
@@ -79,8 +102,18 @@ def _absurd_distance(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
     return _outside(trips["trip_distance"], 0.0, _FARTHEST_MILES)
 
 
-def _absurd_amount(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
-    return _outside(trips["total_amount"], -_HIGHEST_DOLLARS, _HIGHEST_DOLLARS)
+def _absurd_amount(charge: str) -> Rule:
+    def hits(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
+        return _outside(trips[charge], -_HIGHEST_DOLLARS, _HIGHEST_DOLLARS)
+
+    return Rule("absurd_amount", f"{charge} is beyond {_HIGHEST_DOLLARS:,.0f} dollars, either way", (charge,), hits)
+
+
+def _negative_amount(charge: str) -> Rule:
+    def hits(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
+        return compute.less(trips[charge], _NO_DOLLARS)
+
+    return Rule("negative_amount", f"{charge} is negative, be it a reversal or alone", (charge,), hits)
 
 
 def _unknown_value(column: Column) -> Rule:
@@ -133,25 +166,78 @@ RULES = (
         ("pickup_location_id", "dropoff_location_id"),
         _unknown_zone,
     ),
-    Rule(
-        "absurd_amount",
-        f"total_amount is beyond {_HIGHEST_DOLLARS:,.0f} dollars; a negative one reverses a charge and stays",
-        ("total_amount",),
-        _absurd_amount,
-    ),
+    *map(_absurd_amount, _CHARGES),
+    *map(_negative_amount, _CHARGES),
     *(_unknown_value(column) for column in catalog.columns() if column.values),
 )
+# A negative amount may be half of a reversal, so it is counted only.
+_REJECTING = tuple(dict.fromkeys(rule.name for rule in RULES if rule.name != "negative_amount"))
 
 PROFILES: dict[str, tuple[str, ...]] = {
     "none": (),
     "notes": (NO_PASSENGERS,),
-    "strict": tuple(rule.name for rule in RULES),
+    "strict": (*_REJECTING, LONE_NEGATIVE),
 }
 
 
 def rules(service: str) -> tuple[Rule, ...]:
-    """The rules that apply to a service, in the order in which they claim rows."""
+    """The rules that apply to a service and look at each row alone, in the order in which they claim rows."""
     return tuple(rule for rule in RULES if rule.applies_to(service))
+
+
+def whole_file_rules(service: str, profile: str, look_through: LookThrough) -> tuple[Rule, ...]:
+    """The rules of a profile that need a look at the whole file, which takes time: other profiles do not count them.
+
+    `look_through` gives the rows of the file in the named columns, each time anew.
+    """
+    names = {column.name for column in catalog.service(service).columns}
+    charge = next((charge for charge in _CHARGES if charge in names), None)
+    if charge is None or LONE_NEGATIVE not in rejecting(profile):
+        return ()
+    return (_lone_negative(charge, _lone(charge, lambda: look_through((*_TRIP, charge)))),)
+
+
+def _lone_negative(charge: str, lone: pa.StringArray) -> Rule:
+    """The rule that a negative amount reverses a charge of the file."""
+
+    def hits(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
+        negative = compute.fill_null(compute.less(trips[charge], _NO_DOLLARS), _FALSE)
+        alone = compute.is_in(_charged(trips.filter(negative), charge), value_set=lone)
+        return compute.replace_with_mask(negative, negative, alone)
+
+    says = f"{charge} is negative, and the file has no such charge for the same trip"
+    return Rule(LONE_NEGATIVE, says, (charge,), hits)
+
+
+def _lone(charge: str, look_through: Callable[[], Iterable[pa.RecordBatch]]) -> pa.StringArray:
+    """The keys of the negative amounts that no row of the file charges; the memory is that of the negative ones."""
+    keys, pickups, count = [pa.nulls(0, pa.string())], [pa.nulls(0, pa.timestamp("us"))], 0
+    for trips in look_through():
+        negative = trips.filter(compute.less(trips[charge], _NO_DOLLARS))
+        count += negative.num_rows
+        if count > _MOST_NEGATIVES:
+            raise PermanentError(
+                f"more than {_MOST_NEGATIVES:,} rows have a negative {charge}: reversals of so many cannot be told; "
+                "a quality profile that does not reject by them can"
+            )
+        if negative.num_rows:
+            keys.append(_charged(negative, charge))
+            pickups.append(negative["pickup_datetime"])
+    alone, at = pa.concat_arrays(keys), pa.concat_arrays(pickups).unique()
+    for trips in look_through() if count else ():
+        charged = compute.and_(compute.greater(trips[charge], _NO_DOLLARS), compute.is_in(trips["pickup_datetime"], at))
+        there = _charged(trips.filter(charged), charge)
+        if len(there):
+            alone = alone.filter(compute.invert(compute.is_in(alone, value_set=there)))
+    return alone
+
+
+def _charged(trips: pa.RecordBatch, charge: str) -> pa.StringArray:
+    """A key of the trip and of what was charged for it or paid back, which a charge and its reversal share."""
+    parts = [trips[name] for name in _TRIP if name in trips.schema.names]
+    parts = [part.cast(pa.int64()) if pa.types.is_timestamp(part.type) else part for part in parts]
+    texts = [part.cast(pa.string()) for part in (*parts, compute.abs(trips[charge]))]
+    return compute.binary_join_element_wise(*texts, _word("|"), null_handling="replace", null_replacement="")
 
 
 def rejecting(profile: str) -> tuple[str, ...]:
@@ -162,8 +248,8 @@ def rejecting(profile: str) -> tuple[str, ...]:
 
 
 def rejects_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema of rejected rows: all their columns, and the name of the rule that rejected them."""
-    return schema.append(pa.field("reason", pa.string(), nullable=False))
+    """The schema of rejected rows: all their columns, the name of the rule that rejected them, what does not fit."""
+    return schema.append(pa.field("reason", pa.string(), nullable=False)).append(pa.field("misfit", pa.string()))
 
 
 def hits(trips: pa.RecordBatch, file: TripFile, by: Sequence[Rule]) -> dict[str, pa.BooleanArray]:
@@ -186,10 +272,9 @@ def split(
     return trips if left is None else trips.filter(left), rejected
 
 
-def with_reason(rejected: pa.RecordBatch, reason: str) -> pa.RecordBatch:
-    """Rejected rows with the reason beside each."""
-    text = reason.encode()
-    offsets = pa.py_buffer(struct.pack("=ii", 0, len(text)))
-    value = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(text)])[0]
-    reasons = pa.repeat(value, rejected.num_rows)
-    return pa.RecordBatch.from_arrays([*rejected.columns, reasons], schema=rejects_schema(rejected.schema))
+def with_reason(rejected: pa.RecordBatch, reason: str, values: Sequence[str | None] | None = None) -> pa.RecordBatch:
+    """Rejected rows with the reason beside each, and with the values that do not fit, if that is the reason."""
+    builder = pa.lib.StringBuilder()
+    builder.append_values(values or [None] * rejected.num_rows)
+    columns = [*rejected.columns, pa.repeat(_word(reason), rejected.num_rows), builder.finish()]
+    return pa.RecordBatch.from_arrays(columns, schema=rejects_schema(rejected.schema))

@@ -97,6 +97,45 @@ def test_profile_decides_what_is_rejected(lake: Lake, profile: str, reasons: dic
     assert result.without_passengers_kept == (2 if profile == "none" else 0)
 
 
+@pytest.mark.parametrize("source", ["official", "csv_mirror"])
+def test_reversal_stays_with_its_charge_and_a_lone_negative_is_rejected(lake: Lake, source: str, tmp_path: Path):
+    paid_back, lone = trip(total_amount=-18.51), trip(total_amount=-6.55)
+    others = [trip(total_amount=float(row)) for row in range(1, 70_000)]  # the pair lies in batches far apart
+    rows = [paid_back, lone, *others, TRIP]
+    content = csv_gz(rows) if source == "csv_mirror" else write_parquet(tmp_path / "file", rows).read_bytes()
+    put_raw(lake, content, source=source)
+
+    strict = land(lake, source=source, profile="strict")
+
+    assert_lies_there(lake, strict)
+    assert strict.rejected_by_reason == {"absurd_amount": 64_999, "lone_negative_amount": 1}
+    assert strict.rule_hits == strict.rejected_by_reason | {"negative_amount": 2}
+    kept = table(lake, DATA)["total_amount"].to_pylist()
+    assert (kept[0], kept[-1], min(kept[1:])) == (-18.51, 18.51, 1.0)
+    assert table(lake, REJECTS)["total_amount"].to_pylist().count(-6.55) == 1
+    assert land(lake, source=source).rule_hits == {"absurd_amount": 64_999, "negative_amount": 2}
+
+
+@pytest.mark.parametrize("profile", ["none", "strict"])
+def test_row_with_a_value_that_does_not_fit_is_rejected_with_it_by_any_profile(lake: Lake, profile: str):
+    put_raw(lake, csv_gz([TRIP] * 1_200 + [trip(passenger_count=40_000, RatecodeID=98)] + [TRIP] * 1_200))
+
+    result = land(lake, profile=profile)
+
+    assert_lies_there(lake, result)
+    assert (result.rows_read, result.rejected_by_reason) == (2_401, {"does_not_fit": 1})
+    assert result.rule_hits == {"does_not_fit": 1}
+    [row] = table(lake, REJECTS).to_pylist()
+    assert (row["reason"], row["misfit"]) == ("does_not_fit", "column 'passenger_count': 40000.0")
+    assert (row["passenger_count"], row["rate_code_id"]) == (None, 98)
+
+
+def test_era_that_a_file_was_really_taken_for_is_what_it_says(lake: Lake):
+    put_raw(lake, csv_gz([trip(cbd_congestion_fee=0.75)]))
+
+    assert land(lake).schema_era == "official-2025-01"
+
+
 def test_files_have_the_services_schema(lake: Lake):
     put_raw(lake, MONTH)
 
@@ -244,6 +283,19 @@ def test_rule_that_changed_lands_the_month_again(lake: Lake, monkeypatch: pytest
 
     assert_lies_there(lake, result)
     assert result.rejected_by_reason == {"no_passengers": 2, "absurd_distance": 1}
+
+
+@pytest.mark.parametrize(("profile", "again"), [("none", False), ("notes", False), ("strict", True)])
+def test_rule_that_a_profile_does_not_reject_by_does_not_land_the_month_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, profile: str, *, again: bool
+):
+    put_raw(lake, MONTH)
+    first = land(lake, profile=profile)
+
+    changed = tuple(replace(rule, says="other") if rule.name == "unknown_zone" else rule for rule in quality.RULES)
+    monkeypatch.setattr(quality, "RULES", changed)
+
+    assert (land(lake, profile=profile).recipe != first.recipe) is again
 
 
 def lose_rejects(lake: Lake) -> None:

@@ -4,7 +4,8 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
-from include.nyc_taxi import Month, TripFile, quality
+from include.nyc_taxi import Month, TripFile, catalog, quality
+from include.nyc_taxi.errors import PermanentError
 from include.nyc_taxi.reading import arrow_schema
 
 FILE = TripFile("green", Month(2021, 1))
@@ -25,10 +26,17 @@ def trips(*rows: dict[str, object], service: str = "green") -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([GOOD | row for row in rows], schema=arrow_schema(service))
 
 
+def rules(batch: pa.RecordBatch, profile: str, service: str) -> tuple[quality.Rule, ...]:
+    """All rules of a profile for a file that is just this batch."""
+    return quality.rules(service) + quality.whole_file_rules(
+        service, profile, lambda names: [batch.select([name for name in batch.schema.names if name in names])]
+    )
+
+
 def split(
     batch: pa.RecordBatch, profile: str, file: TripFile = FILE
 ) -> tuple[pa.RecordBatch, dict[str, pa.RecordBatch]]:
-    hits = quality.hits(batch, file, quality.rules(file.service))
+    hits = quality.hits(batch, file, rules(batch, profile, file.service))
     return quality.split(batch, hits, quality.rejecting(profile))
 
 
@@ -62,6 +70,8 @@ WRONG = [
     ("unknown_zone", {"pickup_location_id": 0}),
     ("unknown_zone", {"dropoff_location_id": 266}),
     ("unknown_zone", {"pickup_location_id": None, "dropoff_location_id": -1}),
+    ("unknown_store_and_fwd_flag", {"store_and_fwd_flag": "X"}),
+    ("lone_negative_amount", {"total_amount": -6.55}),
 ]
 RIGHT = [
     {},
@@ -75,7 +85,7 @@ RIGHT = [
     {"trip_distance": 0.0},
     {"trip_distance": 1000.0},
     {"pickup_location_id": 1, "dropoff_location_id": 265},
-    {"total_amount": -18.51},
+    {"store_and_fwd_flag": "Y"},
 ]
 
 
@@ -88,6 +98,64 @@ def test_strict_rejects_what_is_wrong_and_says_why(reason: str, values: dict[str
 @pytest.mark.parametrize("values", RIGHT)
 def test_strict_keeps_what_is_just_right(values: dict[str, object]):
     assert reasons(values) == {}
+
+
+REVERSAL = {"total_amount": -18.51}
+
+
+@pytest.mark.parametrize(
+    "charge",
+    [{}, {"vendor_id": None}, {"pickup_location_id": None}, {"passenger_count": 3}, {"dropoff_datetime": None}],
+)
+def test_strict_keeps_a_charge_and_its_reversal_wherever_they_stand(charge: dict[str, object]):
+    assert reasons(charge, charge | REVERSAL) == reasons(charge | REVERSAL, {"total_amount": 3.0}, charge) == {}
+
+
+def test_strict_keeps_a_charge_that_was_reversed_twice():
+    assert reasons({}, REVERSAL, REVERSAL) == {}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"total_amount": 18.52},
+        {"total_amount": 0.0},
+        {"total_amount": None},
+        {"vendor_id": 1},
+        {"vendor_id": None},
+        {"pickup_datetime": datetime(2021, 1, 5, 8, 30, 1)},
+        {"dropoff_datetime": datetime(2021, 1, 5, 8, 43, 1)},
+        {"pickup_location_id": 75},
+        {"dropoff_location_id": None},
+    ],
+)
+def test_strict_rejects_a_reversal_of_nothing(other: dict[str, object]):
+    assert reasons(other, REVERSAL) == {"lone_negative_amount": 1}
+
+
+def test_strict_rejects_a_fare_of_the_apps_that_reverses_nothing():
+    fares = [{"base_passenger_fare": fare, "hvfhs_license_num": "HV0003"} for fare in (12.5, -12.5, -3.0, 5001.0)]
+
+    rejected = reasons(*fares, file=TripFile("fhvhv", FILE.month))
+
+    assert rejected == {"lone_negative_amount": 1, "absurd_amount": 1}
+
+
+def test_more_negative_amounts_than_memory_is_spared_for_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(quality, "_MOST_NEGATIVES", 2)
+
+    assert reasons({}, REVERSAL, REVERSAL) == {}
+    with pytest.raises(PermanentError, match="more than 2 rows have a negative total_amount"):
+        reasons({}, REVERSAL, REVERSAL, REVERSAL)
+    assert reasons({}, REVERSAL, REVERSAL, REVERSAL, profile="notes") == {}
+
+
+def test_only_the_profile_that_rejects_by_it_looks_through_the_file():
+    looks = []
+
+    for profile, service in (("none", "green"), ("notes", "yellow"), ("strict", "fhv")):
+        assert quality.whole_file_rules(service, profile, lambda names: looks.append(names) or []) == ()
+    assert looks == []
 
 
 @pytest.mark.parametrize("column", GOOD)
@@ -152,11 +220,13 @@ def test_unknown_profile_is_refused_with_the_known_ones(name: str):
 
 
 def test_profiles_name_rules_that_exist():
-    names = [rule.name for rule in quality.RULES]
+    names = {rule.name for rule in quality.RULES}
 
-    assert len(set(names)) == len(names)
-    assert all(set(profile) <= set(names) for profile in quality.PROFILES.values())
-    assert set(quality.PROFILES["strict"]) == set(names)
+    for service in catalog.services():
+        of_service = [rule.name for rule in quality.rules(service)]
+        assert len(set(of_service)) == len(of_service)
+    assert set(quality.PROFILES["strict"]) == names - {"negative_amount"} | {"lone_negative_amount"}
+    assert all(set(profile) <= set(quality.PROFILES["strict"]) for profile in quality.PROFILES.values())
 
 
 def test_rule_about_a_column_that_the_service_lacks_does_not_apply():
@@ -173,14 +243,16 @@ def test_rejected_rows_carry_their_reason():
 
     assert rejected.schema.equals(quality.rejects_schema(batch.schema), check_metadata=True)
     assert rejected["reason"].to_pylist() == ["no_passengers", "no_passengers"]
+    assert rejected["misfit"].to_pylist() == [None, None]
     assert rejected.select(batch.schema.names) == batch
 
 
 def test_every_rule_that_applies_is_counted_whether_it_rejects_or_not():
     wrong = trips({}, *(values for _, values in WRONG))
 
-    hits = quality.hits(wrong, FILE, quality.rules("green"))
+    hits = quality.hits(wrong, FILE, rules(wrong, "strict", "green"))
 
-    assert {name: hit.true_count for name, hit in hits.items() if hit.true_count} == Counter(name for name, _ in WRONG)
+    wanted = Counter(name for name, _ in WRONG) | {"negative_amount": 2}
+    assert {name: hit.true_count for name, hit in hits.items() if hit.true_count} == wanted
     assert {hit.null_count for hit in hits.values()} == {0}
     assert "unknown_hvfhs_license_num" not in hits

@@ -234,6 +234,8 @@ def test_times_are_wall_time_of_any_year(tmp_path: Path, word: str, moment: date
         ("VendorID", "NaN", "nan"),
         ("VendorID", "inf", "inf"),
         ("VendorID", "XYZ", "'XYZ'"),
+        ("VendorID", " ", "' '"),
+        ("VendorID", "\xa0", r"'\xa0'"),
         ("fare_amount", "$5.00", "'$5.00'"),
         ("fare_amount", '"1,234.50"', "'1,234.50'"),
         ("lpep_pickup_datetime", "1/2/2020 0:00", "'1/2/2020 0:00'"),
@@ -295,15 +297,99 @@ def test_rows_are_counted_from_the_start_of_the_file(
     tmp_path: Path, name: str, misfit: float | str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(reading, "BATCH_ROWS", 1_000)
-    rows = [trip(VendorID=None)] * 12_000 + [trip(VendorID=misfit), trip(VendorID=misfit)]
+    rows = [trip(VendorID=None)] * 12_000 + [trip(VendorID=misfit)] * 20
     path = tmp_path / name
     if name == PARQUET:
         write_parquet(path, rows, {"VendorID": pa.float64() if misfit == 1.7 else pa.string()})
     else:
         write(path, rows)
 
-    with pytest.raises(SchemaMismatch, match=r"column 'VendorID': .*\brow 12,001\b"):
+    with pytest.raises(SchemaMismatch, match=r"column 'VendorID': .*\brow 12,001\b.*; 20 such values in 12,020 rows"):
         rows_of(path)
+
+
+@each_format
+def test_few_rows_with_a_value_that_does_not_fit_are_set_aside_with_it(tmp_path: Path, name: str):
+    rows = [trip(trip_distance=float(row)) for row in range(30_000)]
+    wrong = {1: {"passenger_count": 40_000}, 15_000: {"passenger_count": 1.7}, 29_999: {"passenger_count": -32_769}}
+    for row, values in wrong.items():
+        rows[row] |= values
+
+    source = "official" if name == PARQUET else "csv_mirror"
+    with reading.read(write(tmp_path / name, rows), FILE, source=source) as opened:
+        kept = pa.Table.from_batches(opened.batches)
+
+    assert kept["trip_distance"].to_pylist() == [float(row) for row in range(30_000) if row not in wrong]
+    assert set(kept["passenger_count"].to_pylist()) == {1}
+    aside = pa.Table.from_batches([some for some, _ in opened.misfits.rows])
+    assert aside["trip_distance"].to_pylist() == [float(row) for row in wrong]
+    assert aside["passenger_count"].to_pylist() == [None] * 3
+    said = [value for _, values in opened.misfits.rows for value in values]
+    assert [float(text.partition(": ")[2].strip("'")) for text in said] == [40_000, 1.7, -32_769]
+
+
+def test_every_value_of_a_row_that_does_not_fit_is_said(tmp_path: Path):
+    fields = dict(zip(HEADER.split(","), LINE.split(","), strict=True))
+    wrong = ",".join(
+        (fields | {"fare_amount": "$5", "lpep_pickup_datetime": "1/2/2020 0:00", "extra": " 1.5 "}).values()
+    )
+    path = write_lines(tmp_path / CSV, HEADER, *[LINE] * 1_500, wrong, *[LINE] * 1_500)
+
+    with reading.read(path, FILE, source="csv_mirror") as opened:
+        assert sum(batch.num_rows for batch in opened.batches) == 3_000
+
+    [(rows, [said])] = opened.misfits.rows
+    assert said == "column 'lpep_pickup_datetime': '1/2/2020 0:00'; column 'fare_amount': '$5'"
+    assert rows.to_pylist() == [CANONICAL | {"pickup_datetime": None, "fare_amount": None, "extra": 1.5}]
+
+
+def test_column_that_does_not_fit_at_all_ends_the_reading_early(tmp_path: Path):
+    path = write_parquet(tmp_path / PARQUET, [trip(VendorID="XYZ")] * 30_000, {"VendorID": pa.string()})
+
+    with pytest.raises(SchemaMismatch, match=r"'XYZ' in row 1 does not fit .* 1,001 such values in 1,001 rows"):
+        rows_of(path)
+
+
+def test_quote_that_takes_in_rows_is_refused_in_a_column_of_numbers_too(tmp_path: Path):
+    path = write_lines(tmp_path / CSV, HEADER, *[LINE] * 3_000, f'"{LINE}', LINE, f'2"{LINE[1:]}', *[LINE] * 10)
+
+    with pytest.raises(SchemaMismatch, match="column 'VendorID': a quote takes in whole rows"):
+        rows_of(path)
+
+
+def test_row_with_too_few_fields_is_named_behind_a_value_that_does_not_fit(tmp_path: Path):
+    path = write_lines(tmp_path / CSV, HEADER, *[LINE] * 3_000, changed(VendorID="XYZ"), *[LINE] * 30_000, "2,2021")
+
+    with pytest.raises(SchemaMismatch, match=r"row 33,002: Expected 20 columns, got 2"):
+        rows_of(path)
+
+
+def test_padding_that_holds_a_value_is_refused(tmp_path: Path):
+    path = tmp_path / "green.csv"
+    write_month(TripFile("green", Month(2016, 7)), path, source="csv_archive", rows=2_000)
+    content = path.read_bytes()
+    path.write_bytes(content[:-4] + b",1,\r\n")
+
+    with (
+        pytest.raises(SchemaMismatch, match=r"column 'padding 1': row 2,000: .*to null"),
+        reading.read(path, TripFile("green", Month(2016, 7)), source="csv_archive") as opened,
+    ):
+        list(opened.batches)
+
+
+def test_some_columns_are_looked_through_as_often_as_one_likes(tmp_path: Path):
+    path = write(tmp_path / CSV, [TRIP, trip(total_amount=None)])
+
+    with reading.read(path, FILE, source="csv_mirror") as opened:
+        looks = [
+            pa.Table.from_batches(opened.look_through(["total_amount", "vendor_id", "unknown"])) for _look in range(2)
+        ]
+        rows = pa.Table.from_batches(opened.batches)
+
+    assert [look.to_pylist() for look in looks] == [
+        [{"vendor_id": 2, "total_amount": 18.51}, {"vendor_id": 2, "total_amount": None}]
+    ] * 2
+    assert rows.num_rows == 2
 
 
 @pytest.mark.parametrize(
@@ -398,17 +484,49 @@ def test_parquet_column_that_is_there_twice_is_refused(tmp_path: Path):
         rows_of(tmp_path / PARQUET)
 
 
-def test_column_of_a_later_era_is_known_before_it(tmp_path: Path):
-    path = write(tmp_path / PARQUET, [trip(cbd_congestion_fee=0.75)])
+@each_format
+def test_file_with_the_columns_of_another_era_is_read_by_that_and_says_so(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+):
+    opened, rows = read_all(write(tmp_path / name, [trip(cbd_congestion_fee=0.75)]))
 
-    assert rows_of(path) == [CANONICAL | {"cbd_congestion_fee": 0.75}]
+    own = "official-2014-01" if name == PARQUET else "csv_mirror-2019-01"
+    assert rows == [CANONICAL | {"cbd_congestion_fee": 0.75}]
+    assert opened.era.name == "official-2025-01"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name}: its columns are those of era official-2025-01, not of {own}: read by the former"
+    ]
 
 
-def test_column_of_the_era_must_be_there(tmp_path: Path):
-    path = write(tmp_path / "green_tripdata_2025-01.parquet", [TRIP])
+def test_file_with_the_columns_of_an_earlier_era_is_read_by_that(tmp_path: Path):
+    opened, rows = read_all(
+        write(tmp_path / "green_tripdata_2025-01.parquet", [TRIP]), TripFile("green", Month(2025, 1))
+    )
 
-    with pytest.raises(SchemaMismatch, match=r"era official-2025-01: extra \[\], missing \['cbd_congestion_fee'\]"):
-        read_all(path, TripFile("green", Month(2025, 1)))
+    assert (opened.era.name, rows) == ("official-2014-01", [CANONICAL])
+
+
+def test_name_means_what_it_meant_in_the_era_that_the_file_is_of(tmp_path: Path):
+    """In 2018 the files called the affiliated base what all others call the dispatching base."""
+    names = "Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID,SR_Flag"
+    as_in_2018 = write_lines(
+        tmp_path / "fhv_tripdata_2019-01.csv",
+        f"{names},Dispatching_base_number,Dispatching_base_num",
+        "2019-01-01 00:00:01,2019-01-01 00:10:00,1,2,,B00001,B00002",
+    )
+
+    with reading.read(as_in_2018, TripFile("fhv", Month(2019, 1)), source="csv_archive") as opened:
+        [row] = [row for batch in opened.batches for row in batch.to_pylist()]
+
+    assert opened.era.name == "csv_archive-2018-01"
+    assert (row["dispatching_base_num"], row["affiliated_base_number"]) == ("B00001", "B00002")
+
+
+def test_columns_that_no_era_has_together_are_an_error_though_each_is_known(tmp_path: Path):
+    row = trip(cbd_congestion_fee=0.75) | {"pickup_longitude": -73.9}
+
+    with pytest.raises(SchemaMismatch, match=r"extra \['cbd_congestion_fee', 'pickup_longitude'\], missing \[\]"):
+        rows_of(write(tmp_path / PARQUET, [row]))
 
 
 # CSV as it is found
@@ -453,8 +571,21 @@ def test_quoted_line_end_is_part_of_its_value_wherever_it_falls(tmp_path: Path):
 def test_byte_that_is_no_utf8_is_named_with_column_and_row(tmp_path: Path):
     (tmp_path / CSV).write_bytes(f"{HEADER}\n{LINE}\n{changed(store_and_fwd_flag='é')}\n".encode("latin1"))
 
-    with pytest.raises(SchemaMismatch, match=rf"{CSV}: column 'store_and_fwd_flag': row 2: .*invalid UTF8"):
+    with pytest.raises(SchemaMismatch, match=rf"{CSV}: column 'store_and_fwd_flag': b'\\xe9' in row 2 does not fit"):
         rows_of(tmp_path / CSV)
+
+
+@pytest.mark.parametrize("source", ["csv_mirror", "csv_archive"])
+def test_text_of_for_hire_vehicles_is_latin(tmp_path: Path, source: str):
+    """Their files have a blank that is no UTF-8 in licence numbers."""
+    line = "B00254\xa0,2020-01-01 00:00:01,2020-01-01 00:10:00,,264,\xe9".encode("latin1")
+    header = b"dispatching_base_num,pickup_datetime,dropoff_datetime,PULocationID,DOLocationID,Affiliated_base_number"
+    (tmp_path / CSV).write_bytes(header + b",SR_Flag\n" + line + b",\n")
+
+    with reading.read(tmp_path / CSV, TripFile("fhv", Month(2020, 1)), source=source) as opened:
+        [row] = [row for batch in opened.batches for row in batch.to_pylist()]
+
+    assert (row["dispatching_base_num"], row["affiliated_base_number"]) == ("B00254\xa0", "\xe9")
 
 
 def test_words_beyond_ascii_are_kept(tmp_path: Path):

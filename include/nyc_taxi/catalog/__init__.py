@@ -46,17 +46,23 @@ class Era:
     """A span of months whose files share one list of columns; it ends where the next era of its source begins.
 
     `padding` is how many empty fields the rows of its CSV files have beyond the header; `worded` says that they have
-    words where today's have codes; `ignored` columns mean nothing; `renamed` gives the canonical columns behind names
-    that meant something else in this era.
+    words where today's have codes; `encoding` is that of their text; `ignored` columns mean nothing; `renamed` gives
+    the canonical columns behind names that meant something else in this era.
     """
 
-    name: str
+    source: str
     since: Month
     columns: tuple[str, ...]
     padding: int = 0
     worded: bool = False
+    encoding: str = "utf8"
     ignored: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def name(self) -> str:
+        """How manifests and ledgers call it."""
+        return f"{self.source}-{self.since}"
 
 
 @dataclass(frozen=True)
@@ -188,11 +194,12 @@ def _service(row: dict[str, Any]) -> Service:
     for era in row["era"]:
         since = Month.parse(era["since"])
         named = Era(
-            name=f"{era['source']}-{since}",
+            source=era["source"],
             since=since,
             columns=tuple(era["columns"].split()),
             padding=era.get("padding", 0),
             worded=era.get("worded", False),
+            encoding=era.get("encoding", "utf8"),
             ignored=tuple(era.get("ignored", ())),
             renamed={_folded(name): column for name, column in era.get("renamed", {}).items()},
         )
