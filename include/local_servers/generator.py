@@ -300,6 +300,8 @@ class _MeteredTrips(_Trips):
             columns[column][self._some(one_in=150)] = unknown
         reversed_ = self._reverse(one_in=300)
         candidates = np.delete(np.arange(self.count), reversed_)
+        for column in _MONEY:
+            columns[column][candidates[1_000::20_000]] *= -1  # a reversal of nothing
         columns["passenger_count"][self.random.choice(candidates, nobody, replace=False)] = 0
 
     def forget_the_meter(self, source: str) -> None:

@@ -43,7 +43,8 @@ class Manifest:
     """What lies in raw/ and where it came from.
 
     `bytes` is the size; `fetched_at` is when the bytes came, `checked_at` when the publisher last said that they are
-    still the current ones, both ISO 8601 in UTC. `schema_era` is the era that a trip file is read by.
+    still the current ones, both ISO 8601 in UTC. `schema_era` is the era of a trip file's month; by which era it was
+    read in the end, its columns decide, and data/ and the ledger say.
     """
 
     source: str

@@ -76,8 +76,8 @@ def reading_params() -> dict[str, Param]:
             "notes",
             enum=["none", "notes", "strict"],
             title="Quality profile",
-            description_md="**notes** rejects rows with passenger_count 0, as the notes did; **strict** more; **none** "
-            "nothing. Rejected rows stay in the lake, with their reason.",
+            description_md="**notes** rejects rows with passenger_count 0, as the notes did; **strict** all that a "
+            "rule finds wrong; **none** nothing that fits. Rejected rows stay in the lake with their reason.",
             section=section,
         ),
         "unknown_columns": Param(

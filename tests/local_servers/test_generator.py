@@ -267,6 +267,20 @@ def test_more_rows_than_a_chunk_keep_the_promise(tmp_path: Path):
     assert trips["passenger_count"].null_count == promised.null_block
 
 
+@pytest.mark.parametrize("name", ["yellow_tripdata_2024-01", "green_tripdata_2016-01"])
+def test_most_negative_amounts_reverse_a_charge_and_some_do_not(name: str, tmp_path: Path):
+    file = TripFile.parse(name)
+    write_month(file, tmp_path / "file", source="csv_archive" if file.month.year == 2016 else "official", rows=50_000)
+
+    trips = read(tmp_path / "file", file, "csv_archive" if file.month.year == 2016 else "official")
+
+    columns = ("vendor_id", "pickup_datetime", "dropoff_datetime", "total_amount")
+    rows = list(zip(*(trips[column].to_pylist() for column in columns), strict=True))
+    negative = [row for row in rows if row[-1] < 0]
+    lone = {(*row[:-1], -row[-1]) for row in negative} - set(rows)
+    assert 1 <= len(lone) < len(negative) / 10
+
+
 def test_few_rows_are_enough(edition: Edition, tmp_path: Path):
     file, source = edition
 

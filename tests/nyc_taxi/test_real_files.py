@@ -70,6 +70,14 @@ def summary(values: list) -> Summary:
     return Summary(len(values) - len(there), min(there, default=None), max(there, default=None), total)
 
 
+def lone_negatives(published: dict[str, list | pa.ChunkedArray]) -> int:
+    """How many rows have a negative total, where no row has its opposite for the same trip."""
+    trip = ("vendor_id", "pickup_datetime", "dropoff_datetime", "pickup_location_id", "dropoff_location_id")
+    rows = list(zip(*(listed(published[name]) for name in (*trip, "total_amount")), strict=True))
+    charges = set(rows)
+    return sum((*row[:-1], -row[-1]) not in charges for row in rows if row[-1] < 0)
+
+
 def read_independently(path: Path) -> dict[str, list | pa.ChunkedArray]:
     """The columns of the file under our names; a parquet file's not yet as lists, which take much memory."""
     if path.suffix == ".gz":
@@ -144,6 +152,7 @@ def test_real_file_lands_as_an_independent_reading_finds_it(
     fetched = source.fetch(file, lake, source=publisher, base_url=base_urls[publisher])
     everything = landing.land(file, lake, source=publisher, profile="none")
     whole = parquet.read_table(lake.path(data_key(file)))
+    strict = landing.land(file, lake, source=publisher, profile="strict")
     notes = landing.land(file, lake, source=publisher)
     kept, rejected = (parquet.read_table(lake.path(key(file))) for key in (data_key, rejects_key))
 
@@ -158,6 +167,7 @@ def test_real_file_lands_as_an_independent_reading_finds_it(
     assert publisher != "official" or rows == published_rows().get(file, rows)
     assert everything.without_passengers_read == notes.rows_rejected == rejected.num_rows == zeros
     assert kept.num_rows == rows - zeros
+    assert strict.rule_hits.get("lone_negative_amount", 0) == lone_negatives(published)
     assert not zeros or compute.min_max(rejected["passenger_count"]).as_py() == {"min": 0, "max": 0}
 
 

@@ -63,6 +63,7 @@ def _columns(service: Service, era: Era) -> str:
     notes = [
         f"{era.padding} empty fields at the end of each row" if era.padding else "",
         "words in place of codes" if era.worded else "",
+        f"text in {era.encoding}" if era.encoding != "utf8" else "",
         f"ignored: {', '.join(era.ignored)}" if era.ignored else "",
     ]
     return "; ".join([", ".join(map(becomes, era.columns)), *filter(None, notes)])
