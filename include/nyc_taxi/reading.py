@@ -117,11 +117,7 @@ class Misfits:
 
 @contextmanager
 def read(
-    path: Path,
-    file: TripFile,
-    *,
-    source: str = "official",
-    unknown_columns: UnknownColumns = "error",
+    path: Path, file: TripFile, *, source: str = "official", unknown_columns: UnknownColumns = "error"
 ) -> Iterator[Reading]:
     """Open a published file, parquet or CSV or gzip-compressed CSV, as record batches of the service's schema.
 
@@ -342,9 +338,9 @@ def _matched(
         )
     if len(set(known.values())) < len(known) or len(set(names)) < len(names):
         raise SchemaMismatch(f"{file_name}: two of its columns have the same meaning: {names}")
-    if extra:
-        log.warning("%s: dropped unknown columns %s", file_name, extra)
-    return {name: column for name, column in known.items() if name not in extra}
+    if unknown := [name for name in extra if name not in known]:
+        log.warning("%s: dropped unknown columns %s", file_name, unknown)
+    return known
 
 
 def _canonical(

@@ -133,6 +133,10 @@ def test_strict_rejects_a_reversal_of_nothing(other: dict[str, object]):
     assert reasons(other, REVERSAL) == {"lone_negative_amount": 1}
 
 
+def test_absent_values_make_no_two_trips_the_same():
+    assert reasons({"vendor_id": None}, {"vendor_id": None, "total_amount": -3.0}) == {"lone_negative_amount": 1}
+
+
 def test_strict_rejects_a_fare_of_the_apps_that_reverses_nothing():
     fares = [{"base_passenger_fare": fare, "hvfhs_license_num": "HV0003"} for fare in (12.5, -12.5, -3.0, 5001.0)]
 

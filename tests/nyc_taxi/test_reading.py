@@ -308,10 +308,11 @@ def test_rows_are_counted_from_the_start_of_the_file(
         rows_of(path)
 
 
+@pytest.mark.parametrize("first", [1, 25_000], ids=["early", "late"])
 @each_format
-def test_few_rows_with_a_value_that_does_not_fit_are_set_aside_with_it(tmp_path: Path, name: str):
+def test_few_rows_with_a_value_that_does_not_fit_are_set_aside_with_it(tmp_path: Path, name: str, first: int):
     rows = [trip(trip_distance=float(row)) for row in range(30_000)]
-    wrong = {1: {"passenger_count": 40_000}, 15_000: {"passenger_count": 1.7}, 29_999: {"passenger_count": -32_769}}
+    wrong = {first: {"passenger_count": 40_000}, 27_000: {"passenger_count": 1.7}, 29_999: {"passenger_count": -32_769}}
     for row, values in wrong.items():
         rows[row] |= values
 
@@ -333,10 +334,10 @@ def test_every_value_of_a_row_that_does_not_fit_is_said(tmp_path: Path):
     wrong = ",".join(
         (fields | {"fare_amount": "$5", "lpep_pickup_datetime": "1/2/2020 0:00", "extra": " 1.5 "}).values()
     )
-    path = write_lines(tmp_path / CSV, HEADER, *[LINE] * 1_500, wrong, *[LINE] * 1_500)
+    path = write_lines(tmp_path / CSV, HEADER, *[LINE] * 25_000, wrong, *[LINE] * 1_500)
 
     with reading.read(path, FILE, source="csv_mirror") as opened:
-        assert sum(batch.num_rows for batch in opened.batches) == 3_000
+        assert sum(batch.num_rows for batch in opened.batches) == 26_500
 
     [(rows, [said])] = opened.misfits.rows
     assert said == "column 'lpep_pickup_datetime': '1/2/2020 0:00'; column 'fare_amount': '$5'"
@@ -527,6 +528,12 @@ def test_columns_that_no_era_has_together_are_an_error_though_each_is_known(tmp_
 
     with pytest.raises(SchemaMismatch, match=r"extra \['cbd_congestion_fee', 'pickup_longitude'\], missing \[\]"):
         rows_of(write(tmp_path / PARQUET, [row]))
+
+
+def test_known_column_is_kept_where_unknown_ones_are_dropped(tmp_path: Path):
+    path = write(tmp_path / CSV, [trip(cbd_congestion_fee=0.75, surprise=1)])
+
+    assert rows_of(path, unknown_columns="drop") == [CANONICAL | {"cbd_congestion_fee": 0.75}]
 
 
 # CSV as it is found
