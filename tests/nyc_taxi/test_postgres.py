@@ -222,7 +222,7 @@ def test_the_warehouse_holds_the_very_rows_of_data(*, name, source, landed_month
     data = data_of(lake, file)
     expected = [tuple(row.values()) for row in data.to_pylist()]
     columns = ", ".join(data.column_names)
-    found = query(f"SELECT {columns} FROM {file.service}_taxi_trips")  # noqa: S608 - names of the catalogue
+    found = query(f"SELECT {columns} FROM {file.service}_taxi_trips")
     assert in_order(found) == in_order(expected)
     assert loaded.outcome == "replaced"
     assert loaded.rows_loaded == len(expected) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from email.parser import BytesParser
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from starlette.routing import Mount, Route
 
 from include.local_cloud.bigquery import sql
 from include.local_cloud.bigquery.errors import Refused, not_found
-from include.local_cloud.bigquery.fields import row_to_json
+from include.local_cloud.bigquery.fields import quoted, row_to_json
 from include.local_cloud.bigquery.jobs import Jobs
 from include.local_cloud.bigquery.warehouse import TableId, Warehouse
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from include.local_cloud.bigquery.jobs import Job
     from include.local_cloud.bigquery.warehouse import Resource
+
+log = logging.getLogger(__name__)
 
 PAGE_ROWS = 10_000
 PATIENCE_SECONDS = 10.0  # for a job, where the client does not say for how long it waits
@@ -242,7 +245,7 @@ class BigQuery:
         start = int(asked.get("pageToken") or asked.get("startIndex") or 0)
         size = min(int(limit if limit is not None else asked.get("maxResults", PAGE_ROWS)), PAGE_ROWS)
         cursor = self.warehouse.cursor()
-        columns = ", ".join(f'"{field["name"]}"' for field in fields)
+        columns = ", ".join(quoted(field["name"]) for field in fields)
         counted = cursor.execute(f"SELECT count(*) FROM {source}").fetchone()
         total = int(counted[0]) if counted else 0
         rows = cursor.execute(f"SELECT {columns} FROM {source} LIMIT {size} OFFSET {start}").fetchall()
@@ -307,7 +310,14 @@ def _route(path: str, **answers: Callable[[Request, Resource], Resource | None])
     async def answer(request: Request) -> Response:
         body = await request.body()
         given = json.loads(body) if body else {}
-        result = await run_in_threadpool(answers[request.method], request, given)
+        try:
+            result = await run_in_threadpool(answers[request.method], request, given)
+        except Refused:
+            raise
+        except Exception as error:
+            # Not as an error of the server's: clients ask again for ten minutes then.
+            log.exception("%s %s", request.method, request.url.path)
+            raise Refused("invalid", f"local cloud: {type(error).__name__}: {error}") from error
         return Response(status_code=204) if result is None else JSONResponse(result)
 
     return Route(path, answer, methods=list(answers))

@@ -143,7 +143,7 @@ class Translation:
 
 def _name_columns(query: exp.Query) -> None:
     """Name what has no name as BigQuery does: f0_, f1_ and so on."""
-    unnamed = [column for column in query.selects if not column.output_name and not column.is_star]
+    unnamed = [column for column in query.selects if not (isinstance(column, exp.Alias | exp.Column) or column.is_star)]
     for number, column in enumerate(unnamed):
         column.replace(exp.alias_(column.copy(), f"f{number}_"))
 
