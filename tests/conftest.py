@@ -19,6 +19,9 @@ from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
 # The servers of the tests are on this machine, where no proxy of the caller's environment can reach.
 os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
 
+# gcsfs reads it when it is imported, and would ask for gRPC first, which the local cloud does not speak.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
 _databases = count(1)
 
 

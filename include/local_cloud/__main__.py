@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -88,7 +88,7 @@ def _watch(lifelines: socket.socket, folder: Path, server: uvicorn.Server) -> No
     selector.register(lifelines, selectors.EVENT_READ)
     lifelines.settimeout(None)
     users = 0
-    while not server.should_exit:
+    while True:
         for key, _ in selector.select():
             if key.fileobj is lifelines:
                 user, _ = lifelines.accept()
@@ -101,10 +101,9 @@ def _watch(lifelines: socket.socket, folder: Path, server: uvicorn.Server) -> No
                 selector.unregister(key.fileobj)
                 key.fileobj.close()  # type: ignore[union-attr]
                 continue
-            # The connection of the last stays open to our end, so that it sees when that is.
             lifelines.close()
             server.should_exit = True
-            break
+            Event().wait()  # the connection of the last stays open to our end, so that it sees when that is
 
 
 def _detach() -> int:

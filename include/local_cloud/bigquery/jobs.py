@@ -292,9 +292,8 @@ class Jobs:
             self._check_locations(job, translation)
             if job.resource["configuration"].get("dryRun"):
                 return
-            target = translation.target() if not isinstance(statement, exp.TruncateTable) else translation.tables[0]
             changed = cursor.execute(query).fetchone()
-            self._warehouse.touch(cursor, target)
+            self._warehouse.touch(cursor, translation.target())
         about["numDmlAffectedRows"] = str(changed[0] if changed else 0)
 
     def _define(self, job: Job, translation: sql.Translation, about: Resource) -> None:
@@ -357,8 +356,8 @@ class Jobs:
 
     def _define_dataset(self, job: Job, translation: sql.Translation) -> None:
         statement, cursor, project = translation.statement, job.cursor, translation.project
-        named = statement.this.find(exp.Table) or statement.this
-        name = named.db or named.name
+        named = statement.find(exp.Table)
+        name = named.db or named.name if named else ""
         exists = self._warehouse.find(cursor, "dataset", name) is not None
         if isinstance(statement, exp.Create):
             if not (exists and statement.args.get("exists")):

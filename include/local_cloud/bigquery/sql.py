@@ -108,8 +108,10 @@ class Translation:
 
     def target(self) -> TableId:
         """The table that the statement makes, changes or drops."""
-        table = self.statement.this.find(exp.Table) if not isinstance(self.statement.this, exp.Table) else None
-        return table_id(table or self.statement.this, self.project, self.default_dataset)
+        table = self.statement.find(exp.Table)
+        if table is None:
+            raise Refused("invalidQuery", f"no table is named: {self.statement.sql('bigquery')[:80]}")
+        return table_id(table, self.project, self.default_dataset)
 
     def _find_tables(self, node: exp.Expr) -> None:
         own_names = {cte.alias_or_name.lower() for cte in node.find_all(exp.CTE)}
