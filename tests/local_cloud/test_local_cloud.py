@@ -96,6 +96,19 @@ def test_a_killed_user_leaves_no_server(folder):
         server.wait(30)
 
 
+def test_a_cloud_is_kept_by_what_its_user_becomes(folder):
+    become = "import os, sys; from pathlib import Path; from include.local_cloud import LocalCloud; "
+    become += "LocalCloud(Path(sys.argv[1])).keep(); print(flush=True); os.execvp('cat', ['cat'])"
+    command = [sys.executable, "-c", become, folder]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout.readline()
+        with LocalCloud(folder) as cloud:
+            assert ask(cloud, "SELECT 1") == [(1,)]
+        (server,) = servers_of(folder)
+
+    server.wait(30)
+
+
 def test_a_killed_server_is_started_again_with_what_was_committed(folder):
     with LocalCloud(folder) as cloud:
         ask(cloud, "CREATE SCHEMA d")

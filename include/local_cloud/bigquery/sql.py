@@ -118,7 +118,7 @@ class Translation:
         for table in list(node.find_all(exp.Table)):
             if not isinstance(table.this, exp.Identifier):
                 continue  # a function, as UNNEST
-            if not table.db and (table.name.lower() in own_names or _is_array_of(table)):
+            if not table.db and table.name.lower() in own_names:
                 continue
             view = information_schema.view_named(table.name)
             if view:
@@ -148,11 +148,6 @@ def _name_columns(query: exp.Query) -> None:
     unnamed = [column for column in query.selects if not (isinstance(column, exp.Alias | exp.Column) or column.is_star)]
     for number, column in enumerate(unnamed):
         column.replace(exp.alias_(column.copy(), f"f{number}_"))
-
-
-def _is_array_of(table: exp.Table) -> bool:
-    """Whether `FROM t, t.numbers` is meant, which BigQuery takes for an UNNEST."""
-    return isinstance(table.parent, exp.Unnest)
 
 
 def _rename(table: exp.Table, catalog: str | None, schema: str | None, name: str, *, alias: str) -> None:
