@@ -10,5 +10,6 @@ class Tag(StrEnum):
 
     TLC = "nyc-tlc"
     NOTES = "from-the-notes"
+    DEPLOYMENT = "deployment"
     WEB = "source:web"
     POSTGRES = "target:postgres"
