@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.published import Publication
 
 FIRST_MONTH = Month(2009, 1)
 _FOOTERS_AT_A_TIME = 16
-_LAST_SEEN = Month(2024, 5)  # in published_files.csv
 
 
 class State(StrEnum):
@@ -61,17 +61,6 @@ _SAYS = {
     State.PUBLISHED: "published, not loaded",
     State.NOT_PUBLISHED: "not published",
 }
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What is known of a file at the publisher's; `checked_at` is None where it is only known from the catalogue."""
-
-    file: TripFile
-    etag: str | None = None
-    last_modified: str | None = None
-    bytes: int | None = None
-    checked_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -234,17 +223,6 @@ def _changed_at(info: Mapping[str, Any]) -> datetime:
     """When an object was written, which file systems spell in their own ways."""
     changed = info.get("mtime", info.get("created"))
     return changed if isinstance(changed, datetime) else datetime.fromtimestamp(changed or 0, UTC)
-
-
-def known(lake: Lake, source: str = "official") -> dict[TripFile, Publication]:  # noqa: ARG001 - the lake may know more
-    """The files that the catalogue knows to be published: those once seen, and the months that its eras span."""
-    publications = {}
-    for service in catalog.services().values():
-        eras = service.eras[source]
-        for month in Month.range(eras[0].since, max(eras[-1].since, _LAST_SEEN)):
-            file = TripFile(service.name, month)
-            publications[file] = Publication(file)
-    return publications
 
 
 def _cell(file: TripFile, publication: Publication | None, load: Load | None, attempt: Attempt | None) -> Cell:

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from include.nyc_taxi import catalog
 from include.nyc_taxi.errors import NotPublished, SourceUnavailable
@@ -29,21 +29,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Publication:
     """A published file as the publisher last described it.
 
-    `checked_at` is when that was, ISO 8601 in UTC; None where only the catalogue knows the file, whose `last_modified`
-    is then a bare date.
+    `checked_at` is when that was; None where only the catalogue knows the file, whose `last_modified` is then a bare
+    date.
     """
 
     file: TripFile
-    etag: str | None
-    last_modified: str | None
-    bytes: int | None
-    checked_at: str | None
+    etag: str | None = None
+    last_modified: str | None = None
+    bytes: int | None = None
+    checked_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def known(lake: Lake, source: str = "official") -> dict[TripFile, Publication]:
             files = json.load(file)["files"]
     except FileNotFoundError:
         return _known_to_catalog(source)
-    return {TripFile.parse(name): Publication(TripFile.parse(name), **seen) for name, seen in files.items()}
+    return {publication.file: publication for publication in map(_read, files)}
 
 
 def survey(
@@ -149,7 +150,7 @@ def _oldest_checked(
         if file.service in services and file not in without and (since is None or file.month >= since)
     ]
     newest_first = sorted(others, key=lambda file: (file.month, file.service), reverse=True)
-    return sorted(newest_first, key=lambda file: published[file].checked_at or "")
+    return sorted(newest_first, key=lambda file: published[file].checked_at or _NEVER)
 
 
 def _ask(client: httpx.Client, url: str, known_url: str, pause: float) -> httpx.Headers | None:
@@ -178,7 +179,7 @@ def _publication(file: TripFile, answer: httpx.Headers, now: datetime) -> Public
         etag=answer.get("ETag"),
         last_modified=answer.get("Last-Modified"),
         bytes=int(length) if length.isdecimal() else None,
-        checked_at=now.isoformat(),
+        checked_at=now,
     )
 
 
@@ -197,22 +198,38 @@ def _identity(publication: Publication) -> tuple[str | int | None, ...]:
 
 
 def _known_to_catalog(source: str) -> dict[TripFile, Publication]:
+    """The files that were once seen, and those of the months that the source's eras span."""
     published = {}
-    for (its_source, service, month), expected in catalog.expectations().items():
-        if its_source == source:
-            file = TripFile(service, Month.parse(month))
-            published[file] = Publication(file, None, expected.last_modified, expected.bytes, None)
+    for name, service in catalog.services().items():
+        eras = service.eras.get(source)
+        if not eras:
+            continue
+        seen = [Month.parse(month) for its, of, month in catalog.expectations() if (its, of) == (source, name)]
+        for month in Month.range(eras[0].since, service.last.get(source, max([*seen, eras[-1].since]))):
+            file = TripFile(name, month)
+            expected = catalog.expected(file, source)
+            published[file] = (
+                Publication(file, last_modified=expected.last_modified, bytes=expected.bytes)
+                if expected
+                else Publication(file)
+            )
     return published
 
 
 def _write(lake: Lake, source: str, published: dict[TripFile, Publication]) -> None:
-    files = {}
-    for file in sorted(published):
-        seen = asdict(published[file])
-        del seen["file"]
-        files[file.name] = seen
+    files = [_spelled(published[file]) for file in sorted(published)]
     with lake.staged(_key(source)) as path:
         path.write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+
+
+def _spelled(publication: Publication) -> dict[str, str | int | None]:
+    checked_at = None if publication.checked_at is None else publication.checked_at.isoformat()
+    return asdict(publication) | {"file": publication.file.name, "checked_at": checked_at}
+
+
+def _read(spelled: dict[str, Any]) -> Publication:
+    checked_at = spelled["checked_at"] and datetime.fromisoformat(spelled["checked_at"])
+    return Publication(**spelled | {"file": TripFile.parse(spelled["file"]), "checked_at": checked_at})
 
 
 def _key(source: str) -> str:

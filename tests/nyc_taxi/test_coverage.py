@@ -8,10 +8,11 @@ import pytest
 from pyarrow import parquet
 
 from include.nyc_taxi import Month, TripFile, coverage
-from include.nyc_taxi.coverage import Attempt, Load, Publication, State
+from include.nyc_taxi.coverage import Attempt, Load, State
 from include.nyc_taxi.errors import WarehouseRefused
 from include.nyc_taxi.lake import rejects_key
 from include.nyc_taxi.postgres import Run, Table, replace_month
+from include.nyc_taxi.published import Publication
 
 JANUARY = TripFile("green", Month(2024, 1))
 LOADED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -80,13 +81,6 @@ def test_every_service_has_a_cell_for_every_month_and_for_what_lies_beyond():
 
     assert len(cells) == 4 * (15 * 12 + 1) + 1
     assert coverage.counts(cells.values()) == dict.fromkeys(State, 0) | {State.NOT_PUBLISHED: 724, State.LOADED: 1}
-
-
-def test_the_catalogue_knows_files_of_every_service():
-    known = coverage.known(None)
-
-    assert {TripFile("yellow", Month(2009, 1)), TripFile("fhv", Month(2024, 5))} <= set(known)
-    assert TripFile("green", Month(2013, 12)) not in known
 
 
 def test_a_warehouse_without_a_ledger_holds_nothing(warehouse):
