@@ -25,6 +25,7 @@ from croniter import croniter
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from include.nyc_taxi import Month
+from include.orchestration.alerts import deadline_after
 from include.orchestration.assets import lake_asset
 from include.orchestration.tags import Tag
 
@@ -87,6 +88,7 @@ class Deployment(_Strict):
     owner: str | None = None
     tags: list[Tag] = []
     max_active_runs: Annotated[int, Field(ge=1)] | None = None
+    deadline_hours: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def dag_id(self) -> str:
@@ -114,6 +116,7 @@ class Deployment(_Strict):
             "start_date": self._start_date(),
             "catchup": self.catchup,
             "is_paused_upon_creation": self.schedule is not None if self.paused is None else self.paused,
+            "deadline": None if self.deadline_hours is None else deadline_after(self.deadline_hours),
             "max_active_runs": self.max_active_runs or of_flow["max_active_runs"],
             "default_args": of_flow["default_args"] | self.model_dump(include=_OF_TASKS, exclude_none=True),
             "tags": [*of_flow["tags"], Tag.DEPLOYMENT, *self.tags],

@@ -7,13 +7,14 @@ from airflow.sdk import Param
 from include.nyc_taxi import catalog
 
 FIRST_YEAR = 2009
+COLOURS = sorted(catalog.services())
 
 
 def trip_file_params() -> dict[str, Param]:
     """Which file: its service (under the notes' name `colour`), its month and who publishes it."""
     section = "Which file"
     return {
-        "colour": Param("yellow", title="Colour", enum=sorted(catalog.services()), section=section),
+        "colour": Param("yellow", title="Colour", enum=COLOURS, section=section),
         "year": Param(
             None,
             type=["null", "integer"],
@@ -36,7 +37,48 @@ def trip_file_params() -> dict[str, Param]:
     }
 
 
-def reading_params() -> dict[str, Param]:
+def sync_params() -> dict[str, Param]:
+    """What the daily run keeps in step with the publisher."""
+    section = "What to keep in step"
+    return {
+        "colours": Param(
+            COLOURS,
+            type="array",
+            items={"enum": COLOURS},
+            minItems=1,
+            uniqueItems=True,
+            title="Colours",
+            section=section,
+        ),
+        "since": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^[0-9]{4}-[0-9]{2}$",
+            title="Since",
+            description="The first month, YYYY-MM; empty for all that was ever published.",
+            section=section,
+        ),
+        "max_files_per_run": Param(
+            24,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            title="Files per run",
+            description="At most so many are brought in one run, and as many old files are asked for.",
+            section=section,
+        ),
+        "alert_after_months": Param(
+            5,
+            type="integer",
+            minimum=1,
+            title="Alert after months",
+            description="Alert when the newest month in the warehouse began more months ago than this.",
+            section=section,
+        ),
+    }
+
+
+def reading_params(cache_ttl_hours: int = 24) -> dict[str, Param]:
     """How the file is read, and which of its rows are kept."""
     section = "How to read it"
     return {
@@ -56,7 +98,7 @@ def reading_params() -> dict[str, Param]:
             section=section,
         ),
         "cache_ttl_hours": Param(
-            24,
+            cache_ttl_hours,
             type="number",
             minimum=0,
             title="Cache, hours",

@@ -1,6 +1,6 @@
 """An entry of deployments.yaml becomes the DAG that it says, and a bad one stops the parse with its name and reason."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,13 @@ def test_where_tasks_run_and_whose_they_are_is_said_by_the_entry(dag_of):
 
     assert {(task.queue, task.pool, task.owner) for task in dag.tasks} == {("heavy", "night", "night-shift")}
     assert dag.max_active_runs == 1
+
+
+def test_a_deadline_is_told_by_a_function_that_every_process_can_import(dag_of):
+    (deadline,) = dag_of(deadline_hours=6).deadline
+
+    assert deadline.interval == timedelta(hours=6)
+    assert deadline.callback.path == "include.orchestration.alerts.deadline_missed"
 
 
 def test_an_entry_that_leaves_out_the_queue_has_that_of_its_flow(dag_of):

@@ -17,7 +17,7 @@ from include.orchestration.tags import Tag
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
-FLOWS = {"flow_code", "ingest_data", "ingest_taxi_zones"}
+FLOWS = {"flow_code", "ingest_data", "ingest_taxi_zones", "sync_published_months"}
 EXPECTED_DAGS = FLOWS | {entry.dag_id for entry in deployments()}
 HEAVY = ("pandas", "pyarrow", "google", "psycopg", "httpx", "duckdb", "airflow.providers.google", "numpy")
 
