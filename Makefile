@@ -15,9 +15,9 @@ IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/require
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: install ## load a month through the real DAGs and query it [SOURCE=... COLOUR=... MONTH=YYYY-MM]
-	@$(RUN) include.local_servers.demo \
-		$(if $(SOURCE),--source '$(SOURCE)') $(if $(COLOUR),--colour '$(COLOUR)') $(if $(MONTH),--month '$(MONTH)')
+demo: install ## load a month through the real DAGs and query it [FLOW=bigquery SOURCE=... COLOUR=... MONTH=YYYY-MM]
+	@$(RUN) include.local_servers.demo $(if $(FLOW),--flow '$(FLOW)') $(if $(SOURCE),--source '$(SOURCE)') \
+		$(if $(COLOUR),--colour '$(COLOUR)') $(if $(MONTH),--month '$(MONTH)')
 
 ui: install ## Airflow with its web page, until Ctrl-C [PORT=8080]
 	@$(RUN) include.local_servers.ui --port '$(PORT)'

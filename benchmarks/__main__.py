@@ -169,6 +169,8 @@ class _Bench:
         for name, driver in (("notes", "psycopg2"), ("notes, psycopg 3", "psycopg")):
             command = _ours("notes", csv["raw"], "bench_notes", driver)
             yield Contestant(name, f"pandas to_sql by {driver}, ONE CHUNK of the file", command)
+        command = _ours("notes_to_lake", csv["raw"], scratch)
+        yield Contestant("notes to lake", "pandas read_csv and to_parquet, the whole file in memory", command)
         yield Contestant("start-up", "Python, the load step's imports, a connection", _ours("start_up"))
 
     def _prepared(self, name: str, rows: int) -> dict[str, Any]:

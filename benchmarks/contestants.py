@@ -58,12 +58,13 @@ def encode(lake_folder: str, encoded: str) -> None:
 
     key = data_key(TripFile.parse(NOTES_FILE))
     with parquet.ParquetFile(Lake.at(lake_folder).path(key)) as data, Path(encoded).open("wb") as file:
-        encoder = ArrowToPostgresBinaryEncoder(data.schema_arrow)
+        schema = data.schema_arrow.remove(data.schema_arrow.get_field_index("file_month"))
+        encoder = ArrowToPostgresBinaryEncoder(schema)
         file.write(encoder.write_header())
-        file.writelines(encoder.write_batch(batch) for batch in data.iter_batches())
+        file.writelines(encoder.write_batch(batch) for batch in data.iter_batches(columns=schema.names))
         file.write(encoder.finish())
     Path(encoded).chmod(0o644)
-    print(json.dumps({"columns": data.schema_arrow.names}))
+    print(json.dumps({"columns": schema.names}))
 
 
 def transform(lake_folder: str, source: str, name: str = NOTES_FILE) -> None:
@@ -151,6 +152,16 @@ def notes(raw: str, table: str, driver: str) -> None:
         connection.commit()
     chunk = {"rows": rows, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     print(json.dumps(chunk))
+
+
+def notes_to_lake(raw: str, out: str) -> None:
+    """The notes' fetch, clean and write_local without the download: one frame for the whole file, gzip in parquet."""
+    import pandas as pd
+
+    trips = pd.read_csv(raw, low_memory=False)
+    for column in ("tpep_pickup_datetime", "tpep_dropoff_datetime"):
+        trips[column] = pd.to_datetime(trips[column])
+    trips.to_parquet(out, compression="gzip")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ The error of a red task begins with one of these words.
 
 from airflow.sdk import get_current_context, task, task_group
 
+from include.orchestration.assets import LAKE_ASSETS
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, table_params, trip_file_params
 from include.orchestration.retries import DEFAULT_ARGS
@@ -65,7 +66,7 @@ def ingest_data() -> None:
 
         return steps.fetch(get_current_context())
 
-    @task
+    @task(outlets=LAKE_ASSETS)
     def transform_data(raw: dict) -> dict:
         from include.orchestration import steps
 

@@ -48,6 +48,7 @@ def result() -> report.Result:
         "stream csv": [a_run(2), a_run(2)],
         "stream parquet": [a_run(1), a_run(1)],
         "end to end csv": [a_run(3), a_run(3)],
+        "notes to lake": [a_run(20), a_run(20)],
         "notes": [a_run(10, output=chunk), a_run(10, output=chunk)],
         "notes, psycopg 3": [a_run(5, output=chunk), a_run(5, output=chunk)],
     }
@@ -71,6 +72,7 @@ def test_reach_is_judged_by_ratios_within_a_round(result: report.Result):
     assert judged["load: wall, of the limit's"] == (1.4, True)
     assert judged["transform csv: CPU, of the bare stream's"] == (1.0, True)
     assert judged["transform parquet: CPU, of the bare stream's"] == (1.5, False)
+    assert judged["transform csv: times as fast as the notes' way"] == (10, True)
     assert judged["load: peak memory with 4x the rows, more by"] == (20.0, False)
 
 

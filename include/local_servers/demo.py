@@ -1,9 +1,9 @@
-"""The demo: one month through the real DAG into the embedded Postgres, watched by a person, with a report at the end.
+"""The demo: one month through the real DAGs, watched by a person, with a report at the end.
 
-    python -m include.local_servers.demo --source ../tlc --colour green --month 2024-01
+    python -m include.local_servers.demo --source ../tlc --colour green --month 2024-01 --flow bigquery
 
 Without a source it makes a month of its own and serves that over HTTP on loopback, so that the way is the real one.
-Warehouse and lake are those of `.local`, whatever the environment names: a demo writes into nothing of value.
+Warehouse, lake and cloud are those of `.local`, whatever the environment names: a demo writes into nothing of value.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from include.local_servers.environment import LOCAL, ROOT, WAREHOUSE
 from include.local_servers.generator import write_month
 from include.local_servers.publisher import Publisher
 from include.local_servers.run import AIRFLOW, keep_warehouse, log_file, prepare_airflow, warehouse_connection
-from include.nyc_taxi import Month, TripFile, catalog
+from include.nyc_taxi import Month, TripFile, catalog, landing
 from include.nyc_taxi.postgres import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DAG = "ingest_data"
 PUBLISHED = LOCAL / "published"
 OUR_LOGGERS = "include."
 A_TASK_STARTS = "[DAG TEST] starting task_id="
 # Where a folder may hold the files of a source, so that a mirror of any shape can be named.
 PLACES = {"official": ("", ".."), "csv_mirror": ("csv-mirror", "", ".."), "csv_archive": ("", "..")}
 
-QUESTION = """\
+BUCKET = "nyc-taxi"
+POSTGRES_QUESTION = """\
 SELECT extract(hour FROM pickup_datetime)::int AS hour,
        count(*) AS trips,
        percentile_cont(0.5) WITHIN GROUP (ORDER BY dropoff_datetime - pickup_datetime) AS median_time
@@ -49,6 +49,16 @@ WHERE file_month = {month}
 GROUP BY hour
 ORDER BY trips DESC
 LIMIT 3"""
+BIGQUERY_QUESTION = """\
+SELECT EXTRACT(HOUR FROM pickup_datetime) AS hour,
+       COUNT(*) AS trips,
+       ROUND(AVG(DATETIME_DIFF(dropoff_datetime, pickup_datetime, SECOND)) / 60, 1) AS mean_minutes
+FROM `{table}`
+WHERE file_month = '{month}'
+GROUP BY hour
+ORDER BY trips DESC
+LIMIT 3"""
+COUNT = "SELECT COUNT(*) FROM `{table}` WHERE file_month = '{month}'"
 LAST_LOAD = """
 SELECT *
 FROM load_ledger
@@ -64,26 +74,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
     file = TripFile(chosen.colour, chosen.month)
     with ExitStack() as stack:
         source, base_url = _origin(file, chosen.source, stack)
-        environment = project.project_environment(os.environ)
-        prepare_airflow(environment)
-        _say("starting the embedded Postgres")
-        server = keep_warehouse()
-        environment |= {
-            WAREHOUSE: warehouse_connection(server),
-            "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}",
+        environment = project.project_environment(os.environ) | {
             f"AIRFLOW_CONN_{catalog.source(source).connection.upper()}": json.dumps(
                 {"conn_type": "http", "host": base_url}
             ),
         }
-        conf = {"colour": file.service, "year": file.month.year, "month": file.month.month, "source": source}
-        seconds = _run_flow(conf, environment)
-        with psycopg.connect(server.conninfo(), row_factory=dict_row) as connection:
-            _report(connection, file, seconds)
+        prepare_airflow(environment)
+        show = _through_bigquery if chosen.flow == "bigquery" else _through_postgres
+        show(file, source, environment, stack)
+
+
+def _through_postgres(file: TripFile, source: str, environment: dict[str, str], _: ExitStack) -> None:
+    _say("starting the embedded Postgres")
+    server = keep_warehouse()
+    environment |= {WAREHOUSE: warehouse_connection(server), "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}"}
+    conf = {"colour": file.service, "year": file.month.year, "month": file.month.month, "source": source}
+    seconds = _run_flow("ingest_data", conf, environment)
+    with psycopg.connect(server.conninfo(), row_factory=dict_row) as connection:
+        _report(connection, file, seconds)
+
+
+def _through_bigquery(file: TripFile, source: str, environment: dict[str, str], stack: ExitStack) -> None:
+    from include.local_cloud import LocalCloud
+
+    _say("starting a cloud on this machine: storage and BigQuery")
+    cloud = stack.enter_context(LocalCloud(LOCAL / "cloud"))
+    cloud.create_bucket(BUCKET)
+    environment |= cloud.environment | {"AIRFLOW_VAR_TAXI_LAKE": f"gs://taxi_gcp@{BUCKET}"}
+    os.environ |= cloud.environment
+    conf = {
+        "colour": file.service,
+        "year": file.month.year,
+        "months": [file.month.month],
+        "source": source,
+        "target": "bigquery",
+    }
+    seconds = _run_flow("etl_parent_flow", conf, environment)
+    _report_bigquery(file, seconds)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make demo", description="Load one month through the real DAG.")
     parser.add_argument("--source", help="a folder or a URL with the publisher's files; none: a generated month")
+    parser.add_argument("--flow", default="postgres", choices=["postgres", "bigquery"], help="where the rows go")
     parser.add_argument("--colour", default="yellow", choices=sorted(catalog.services()))
     parser.add_argument("--month", type=Month.parse, default=Month(2021, 1), help="YYYY-MM")
     return parser
@@ -125,11 +158,11 @@ def _generate(file: TripFile, path: Path) -> None:
     unfinished.replace(path)
 
 
-def _run_flow(conf: dict[str, Any], environment: dict[str, str]) -> float:
+def _run_flow(dag: str, conf: dict[str, Any], environment: dict[str, str]) -> float:
     """Run the DAG in a process of its own, show what its tasks say, and return the seconds that they took."""
     log = log_file("demo")
-    _say(f"running: airflow dags test {DAG} -c '{json.dumps(conf)}'")
-    command = [*AIRFLOW, "dags", "test", DAG, "-c", json.dumps(conf)]
+    _say(f"running: airflow dags test {dag} -c '{json.dumps(conf)}'")
+    command = [*AIRFLOW, "dags", "test", dag, "-c", json.dumps(conf)]
     started: float | None = None
     with (
         log.open("w") as whole,
@@ -184,7 +217,7 @@ def _report(connection: psycopg.Connection[dict[str, Any]], file: TripFile, seco
         f"  load           {load['seconds']:>12.2f} s {rate:,.0f} rows/s\n"
         f"  this run       {seconds:>12.2f} s all steps, without Airflow's start\n"
     )
-    question = sql.SQL(QUESTION).format(table=table.identifier, month=sql.Literal(file.month.first_day))
+    question = sql.SQL(POSTGRES_QUESTION).format(table=table.identifier, month=sql.Literal(file.month.first_day))
     print("\n".join(f"  {line}" for line in question.as_string(connection).splitlines()))
     for row in connection.execute(question):
         print(f"    {row['hour']:02d} h {row['trips']:>10,} trips, half of them within {row['median_time']}")
@@ -193,6 +226,34 @@ def _report(connection: psycopg.Connection[dict[str, Any]], file: TripFile, seco
         """  make psql    a prompt in the warehouse, or one answer: make psql ARGS="-c 'TABLE load_ledger'"\n"""
         "  make ui      Airflow in the browser\n"
     )
+
+
+def _report_bigquery(file: TripFile, seconds: float) -> None:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.bigquery import Client
+
+    from include.nyc_taxi import bigquery
+    from include.nyc_taxi.lake import Lake, data_key
+
+    client = Client(project="local", credentials=AnonymousCredentials())
+    lake = Lake.at(f"gs://{BUCKET}")
+    table = bigquery.Table.of_service(file.service)
+    landed = landing.whole(file, lake)
+    (counted,) = client.query_and_wait(COUNT.format(table=table, month=file.month.first_day))
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in landed.rejected_by_reason.items())
+    print(
+        f"\n{file} is in the lake and in {table}\n"
+        f"  rows published {landed.rows_read:>12,}   {landed.source_url}\n"
+        f"  rows in lake   {landed.rows_accepted:>12,}   {lake.url(data_key(file))}\n"
+        f"  rows in table  {counted[0]:>12,}   {client.project}.{table}\n"
+        f"  rows rejected  {landed.rows_rejected:>12,}   {reasons or 'none'}\n"
+        f"  this run       {seconds:>12.2f} s all steps, without Airflow's start\n"
+    )
+    question = BIGQUERY_QUESTION.format(table=table, month=file.month.first_day)
+    print("\n".join(f"  {line}" for line in question.splitlines()))
+    for row in client.query_and_wait(question):
+        print(f"    {row.hour:02d} h {row.trips:>10,} trips, {row.mean_minutes} minutes on average")
+    print("\nBoth ran on this machine, without a cloud account; docs/local-cloud.md says what that cloud cannot do.\n")
 
 
 def _say(text: str) -> None:

@@ -4,10 +4,12 @@ TaxiError
 ├── TransientError           another try may succeed
 │   ├── SourceUnavailable    the server failed, stalled or cut the connection
 │   │   └── SourceThrottled  the server asks us to slow down
+│   ├── LakeUnavailable      the lake's store cut a transfer short
 │   ├── LakeChanged          a file of the lake was replaced while it was read
 │   └── WarehouseBusy        a lock was not granted or the connection was lost
 └── PermanentError           the same input gives the same error
     ├── NotPublished         the publisher has no such file (yet)
+    ├── NotInLake            an earlier step of the month has not put its result into the lake
     ├── DamagedFile          the bytes are not the whole file they claim to be
     ├── SchemaMismatch       the file's columns or values are not what the catalogue knows
     ├── CountMismatch        rows were lost or doubled between two steps
@@ -37,6 +39,10 @@ class SourceThrottled(SourceUnavailable):
     """The publisher's server answers, and asks us to slow down."""
 
 
+class LakeUnavailable(TransientError):
+    """The lake's store cut a transfer short: what is there is not what was sent, or the other way round."""
+
+
 class LakeChanged(TransientError):
     """A file of the lake was replaced by another run while this one read it."""
 
@@ -47,6 +53,10 @@ class WarehouseBusy(TransientError):
 
 class NotPublished(PermanentError):
     """The publisher has no such file, or not yet."""
+
+
+class NotInLake(PermanentError):
+    """The lake does not hold what an earlier step puts there."""
 
 
 class DamagedFile(PermanentError):

@@ -4,24 +4,28 @@
     data/{service}/                  accepted rows, canonical schema
     rejects/{service}/               rejected rows, a reason each
 
-Any fsspec file system will do; a local folder is written without a copy.
+Any fsspec file system will do; a local folder is written without a copy. What is on its way lies in .staging/ for a day
+at most.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from time import time
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from include.nyc_taxi import catalog
+from include.nyc_taxi.errors import LakeUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,10 +79,22 @@ def rejects_key(file: TripFile) -> str:
     return f"rejects/{file.service}/{file.name}.parquet"
 
 
+def staging_keys(file: TripFile, recipe: str) -> dict[str, str]:
+    """Where the rows of one pass wait to be published, by the key under which they will be; rejected ones first."""
+    folder = f"{_STAGING}/{file.name}.{recipe}"
+    return {rejects_key(file): f"{folder}/rejects.parquet", data_key(file): f"{folder}/data.parquet"}
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a local file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+    return base64.b64encode(digest).decode()
 
 
 class Lake:
@@ -140,12 +156,24 @@ class Lake:
             path = folder / PurePosixPath(key).name
             yield path
             if self._local is None:
-                self.fs.put_file(str(path), self.path(key))
+                self._upload(path, key)
             else:
                 _flush(path)
                 target = self._local / key
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
+
+    def move(self, key: str, to: str) -> None:
+        """Put an object under another key in one move, also over another object."""
+        if self._local is None:
+            self.fs.cp_file(self.path(key), self.path(to))
+            self.fs.rm_file(self.path(key))
+            return
+        source, target = self._local / key, self._local / to
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        with suppress(OSError):
+            source.parent.rmdir()
 
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:
@@ -156,6 +184,7 @@ class Lake:
         with tempfile.TemporaryDirectory(prefix="nyc-taxi-") as folder:
             path = Path(folder) / PurePosixPath(key).name
             self.fs.get_file(self.path(key), str(path))
+            self._check_same(path, key)
             yield path
 
     def manifest(self, key: str) -> Manifest | None:
@@ -170,6 +199,38 @@ class Lake:
         """Say what lies under a raw key. Write it after the object: it is what makes the object count."""
         with self.staged(f"{key}.manifest.json") as path:
             path.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+
+    def forget_manifest(self, key: str) -> None:
+        """Let a raw object no longer count, as other bytes are about to take its place."""
+        with suppress(FileNotFoundError):
+            if self._local is None:
+                self.fs.rm_file(self.path(f"{key}.manifest.json"))
+            else:
+                (self._local / f"{key}.manifest.json").unlink()
+
+    def _upload(self, path: Path, key: str) -> None:
+        """Send the file to a key of its own, and move it to its name when it is there whole."""
+        staging = f"{self.root}/{_STAGING}"
+        self._forget_uploads(staging)
+        parts = f"{_STAGING}/{uuid.uuid4().hex}/{path.name}"
+        self.fs.put_file(str(path), self.path(parts))
+        self._check_same(path, parts)
+        self.move(parts, key)
+
+    def _check_same(self, path: Path, key: str) -> None:
+        """See that a file and an object are the same by size, and by md5 where the store tells it as GCS does."""
+        info = self.fs.info(self.path(key))
+        there = info["size"], info.get("md5Hash")
+        here = path.stat().st_size, _md5_of(path) if there[1] else None
+        if there != here:
+            raise LakeUnavailable(f"{self.url(key)}: bytes and md5 are {there} there and {here} here")
+
+    def _forget_uploads(self, staging: str) -> None:
+        before = datetime.now(UTC) - timedelta(seconds=_STAGED_FOR_SECONDS)
+        for path in self.fs.find(staging):
+            with suppress(FileNotFoundError):
+                if self.fs.modified(path) < before:
+                    self.fs.rm_file(path)
 
     @contextmanager
     def _staging_folder(self) -> Iterator[Path]:

@@ -6,21 +6,23 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from include.nyc_taxi import catalog, quality
-from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, PermanentError
-from include.nyc_taxi.lake import data_key, raw_key, rejects_key, sha256_of
+from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, NotInLake
+from include.nyc_taxi.lake import data_key, raw_key, rejects_key, sha256_of, staging_keys
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.reading import arrow_schema, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from include.nyc_taxi.files import TripFile
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Raise it when the same raw bytes would become other rows, so that what was landed before is landed again.
-_VERSION = 1
+_VERSION = 2
+FILE_MONTH = "file_month"
+_FILE_MONTH_SAYS = "The month of the published file, as its first day; files hold some trips of other months."
 _METADATA_KEY = b"nyc_taxi"
 _ROW_GROUP_ROWS = 1 << 16
 # Rejected rows come in drops, each a slice that holds on to its own buffers: let few of them wait.
@@ -73,10 +77,36 @@ class Landed:
         return self.without_passengers_read - self.rejected_by_reason.get(quality.NO_PASSENGERS, 0)
 
 
+def data_schema(service: str) -> pa.Schema:
+    """The schema of a service's files in data/: its columns, and the month of the file as a date."""
+    return arrow_schema(service).append(pa.field(FILE_MONTH, pa.date32(), metadata={"description": _FILE_MONTH_SAYS}))
+
+
 def landed(lake: Lake, file: TripFile) -> Landed | None:
     """What data/ and rejects/ hold for the file; None where they hold nothing, nothing whole, or not of one pass."""
-    accepted, rejected = (_description(lake, key) for key in (data_key(file), rejects_key(file)))
-    return accepted if accepted == rejected else None
+    return _of_one_pass(lake, [rejects_key(file), data_key(file)])
+
+
+def whole(file: TripFile, lake: Lake) -> Landed:
+    """What data/ holds for the file, for who wants to load it.
+
+    Raises:
+        NotInLake: it holds nothing.
+        LakeChanged: it is not of one pass with its rejects, as another run is landing the month.
+    """
+    there = landed(lake, file)
+    if there is None and lake.size(data_key(file)) is not None:
+        raise LakeChanged(
+            f"{file}: {lake.url(data_key(file))} is not of one pass with its rejects: a run lands it anew"
+        )
+    if there is None:
+        raise NotInLake(f"{file}: {lake.url(data_key(file))} is not there: land it first")
+    return there
+
+
+def _of_one_pass(lake: Lake, keys: Collection[str]) -> Landed | None:
+    descriptions = [_description(lake, key) for key in keys]
+    return descriptions[0] if len(set(map(repr, descriptions))) == 1 else None
 
 
 def described(data: parquet.ParquetFile) -> Landed | None:
@@ -104,34 +134,48 @@ def land(
     unknown_columns: UnknownColumns = "error",
     force: bool = False,
 ) -> Landed:
-    """Read the raw file once and write its accepted and its rejected rows; do nothing where just these lie already.
+    """Stage the raw file's rows and publish them: `stage` and `publish` in one."""
+    staged = stage(file, lake, source=source, profile=profile, unknown_columns=unknown_columns, force=force)
+    return publish(file, lake, staged.recipe)
+
+
+def stage(
+    file: TripFile,
+    lake: Lake,
+    *,
+    source: str = "official",
+    profile: str = "notes",
+    unknown_columns: UnknownColumns = "error",
+    force: bool = False,
+) -> Landed:
+    """Read the raw file once and stage its accepted and its rejected rows; do nothing where just these lie already.
 
     Raises:
+        NotInLake: the raw file is not there.
         SchemaMismatch: the file's columns or values are not those of its era.
         DamagedFile: the raw file is cut, or holds no row.
         CountMismatch: the rows written are not the rows read.
         LakeChanged: another run replaced the raw file meanwhile.
     """
     rejecting = quality.rejecting(profile)
-    manifest = lake.manifest(raw_key(file, source))
-    if manifest is None:
-        raise PermanentError(f"{file}: {lake.url(raw_key(file, source))} is not there: fetch it first")
+    manifest = _manifest(file, lake, source)
     recipe = _recipe(file, manifest, source, profile, unknown_columns)
     there = None if force else landed(lake, file)
     if there is not None and there.recipe == recipe:
         log.info("%s: data/ already holds its %s rows of this source and profile", file, f"{there.rows_accepted:,}")
         return there
+    keys = staging_keys(file, recipe)
     with ExitStack() as stack:
         raw = stack.enter_context(lake.local(raw_key(file, source)))
         if sha256_of(raw) != manifest.sha256:
             raise LakeChanged(f"{file}: {raw.name} is not what its manifest says: another run is replacing it")
-        data = stack.enter_context(lake.staged(data_key(file)))
-        rejects = stack.enter_context(lake.staged(rejects_key(file)))
+        data = stack.enter_context(lake.staged(keys[data_key(file)]))
+        rejects = stack.enter_context(lake.staged(keys[rejects_key(file)]))
         reading = stack.enter_context(read(raw, file, source=source, unknown_columns=unknown_columns))
         tally = _Tally(Progress(file.name, "rows", reading.rows))
         schema = arrow_schema(file.service)
         with (
-            _writer(data, schema, _ROW_GROUP_ROWS) as accepted,
+            _writer(data, data_schema(file.service), _ROW_GROUP_ROWS) as accepted,
             _writer(rejects, quality.rejects_schema(schema), _REJECTS_GROUP_ROWS) as rejected,
         ):
             _sort(reading, rejecting, tally, accepted, rejected)
@@ -140,7 +184,7 @@ def land(
             rejected.describe(result)
         _check_counts(reading, result, data, rejects)
     log.info(
-        "%s: landed %s of %s rows in %.1f s (%s rows/s), rejected %s",
+        "%s: read and accepted %s of %s rows in %.1f s (%s rows/s), rejected %s",
         file,
         f"{result.rows_accepted:,}",
         f"{result.rows_read:,}",
@@ -149,6 +193,81 @@ def land(
         result.rejected_by_reason or "none",
     )
     return result
+
+
+def check(file: TripFile, lake: Lake, recipe: str) -> int:
+    """Read the accepted rows of a recipe to their end, staged or published; returns their size in bytes.
+
+    Raises:
+        CountMismatch: they are not as many as their file says.
+        LakeChanged: they are neither staged nor published: another run landed the month meanwhile.
+    """
+    with lake.local(_staged_or_published(file, lake, recipe)) as path:
+        size = path.stat().st_size
+        with parquet.ParquetFile(path) as data:
+            promised = described(data)
+            rows = sum(batch.num_rows for batch in data.iter_batches(_ROW_GROUP_ROWS, use_threads=False))
+    if promised is None or promised.recipe != recipe:
+        raise LakeChanged(f"{file}: what was staged is not there: another run landed the month meanwhile")
+    if rows != promised.rows_accepted:
+        raise CountMismatch(f"{file}: {rows:,} rows can be read, {promised.rows_accepted:,} were accepted")
+    log.info("%s: %s rows in %s bytes can be read", file, f"{rows:,}", f"{size:,}")
+    return size
+
+
+def publish(file: TripFile, lake: Lake, recipe: str) -> Landed:
+    """Put the staged rows of a recipe into data/ and rejects/; do nothing where they lie there already.
+
+    Raises:
+        LakeChanged: they are neither staged nor published: another run landed the month meanwhile.
+    """
+    moved = 0
+    for key, staged in staging_keys(file, recipe).items():
+        with suppress(FileNotFoundError):
+            lake.move(staged, key)
+            moved += 1
+    there = landed(lake, file)
+    if there is None or there.recipe != recipe:
+        raise LakeChanged(f"{file}: data/ does not hold what was staged: another run landed the month meanwhile")
+    if moved:
+        log.info("%s: published in %s", file, lake.url(data_key(file)))
+    return there
+
+
+def preview(file: TripFile, lake: Lake, recipe: str, rows: int) -> pa.Table:
+    """The first accepted rows of a recipe, staged or published, in the canonical schema."""
+    with lake.open(_staged_or_published(file, lake, recipe)) as opened, parquet.ParquetFile(opened) as data:
+        return pa.Table.from_batches(list(islice(data.iter_batches(rows), 1)), data.schema_arrow)
+
+
+def nulls(file: TripFile, lake: Lake) -> dict[str, int]:
+    """How many rows of data/ have no value, by column, as the file's statistics say."""
+    with lake.open(data_key(file)) as opened, parquet.ParquetFile(opened) as data:
+        return null_counts(data)
+
+
+def null_counts(data: parquet.ParquetFile) -> dict[str, int]:
+    """How many rows of an opened file of data/ have no value, by column."""
+    nulls: Counter[str] = Counter(dict.fromkeys(data.schema_arrow.names, 0))
+    for group in map(data.metadata.row_group, range(data.metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            nulls[column.path_in_schema] += column.statistics.null_count
+    return dict(nulls)
+
+
+def _staged_or_published(file: TripFile, lake: Lake, recipe: str) -> str:
+    staged = staging_keys(file, recipe)[data_key(file)]
+    return staged if lake.size(staged) is not None else data_key(file)
+
+
+def _manifest(file: TripFile, lake: Lake, source: str) -> Manifest:
+    key = raw_key(file, source)
+    manifest = lake.manifest(key)
+    if manifest is not None:
+        return manifest
+    if lake.size(key) is not None:
+        raise LakeChanged(f"{file}: {lake.url(key)} has no manifest: another run is replacing it, or was killed")
+    raise NotInLake(f"{file}: {lake.url(key)} is not there: fetch it first")
 
 
 class _Tally:
@@ -164,10 +283,11 @@ class _Tally:
 def _sort(reading: Reading, rejecting: Sequence[str], tally: _Tally, accepted: _Rows, rejected: _Rows) -> None:
     """Send every row to one of the two files, and count it."""
     rules = quality.rules(reading.file.service)
+    month = (reading.file.month.first_day - date(1970, 1, 1)).days.to_bytes(4, "little")
     for trips in reading.batches:
         hits = quality.hits(trips, reading.file, rules)
         kept, left_out = quality.split(trips, hits, rejecting)
-        accepted.write(kept)
+        accepted.write(_dated(kept, month))
         for reason, rows in left_out.items():
             rejected.write(quality.with_reason(rows, reason))
             tally.rejected[reason] += rows.num_rows
@@ -176,6 +296,13 @@ def _sort(reading: Reading, rejecting: Sequence[str], tally: _Tally, accepted: _
         tally.progress.advance(trips.num_rows)
     if tally.read == 0:
         raise DamagedFile(f"{reading.file}: the file has a header and no row")
+
+
+def _dated(rows: pa.RecordBatch, month: bytes) -> pa.RecordBatch:
+    """The rows with the file's month, which is given as an Arrow date32."""
+    # pa.array would import pandas wherever Airflow has.
+    months = pa.Array.from_buffers(pa.date32(), rows.num_rows, [None, pa.py_buffer(month * rows.num_rows)])
+    return rows.append_column(FILE_MONTH, months)
 
 
 class _Rows:

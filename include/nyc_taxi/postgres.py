@@ -11,7 +11,6 @@ import json
 import logging
 import re
 import uuid
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +26,7 @@ from psycopg.rows import TupleRow, tuple_row
 from pyarrow import parquet
 
 from include.nyc_taxi import catalog, landing
-from include.nyc_taxi.errors import CountMismatch, LakeChanged, PermanentError, WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.progress import Progress
 
@@ -49,7 +48,6 @@ _TYPES = {
     "timestamp": "timestamp without time zone",
     "text": "text",
 }
-_FILE_MONTH = "file_month"
 _BATCH_ROWS = 1 << 14
 _BUFFER_BYTES = 1 << 20
 _LOCK_TIMEOUT = "2s"
@@ -145,13 +143,7 @@ def replace_month(
         CountMismatch: the warehouse did not take every row; nothing has changed.
     """
     table = table or Table.of_service(file.service)
-    landed = landing.landed(lake, file)
-    if landed is None and lake.size(data_key(file)) is not None:
-        raise LakeChanged(
-            f"{file}: {lake.url(data_key(file))} is not of one pass with its rejects: a run lands it anew"
-        )
-    if landed is None:
-        raise PermanentError(f"{file}: {lake.url(data_key(file))} is not there: land it first")
+    landed = landing.whole(file, lake)
     with _errors_told(file, table):
         _prepare(connection, table, file.service)
         with _transaction(connection):
@@ -212,7 +204,7 @@ class _Replacement:
 
     def _stage(self, path: Path, oid: int) -> None:
         """Fill a new table with the month's rows and give it the index of its siblings."""
-        columns = {name: type_ for name, type_ in _columns(self.connection, oid).items() if name != _FILE_MONTH}
+        columns = {name: type_ for name, type_ in _columns(self.connection, oid).items() if name != landing.FILE_MONTH}
         self._execute("create_staging", columns=_definitions(columns), month=self._month)
         with parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as data:
             if landing.described(data) != self.landed:
@@ -223,7 +215,7 @@ class _Replacement:
         self._execute("index_staging", index=sql.Identifier(f"{self.staging.name}_brin"))
 
     def _copy(self, data: parquet.ParquetFile) -> int:
-        filled = _filled_columns(data)
+        filled = [name for name in _filled_columns(data) if name != landing.FILE_MONTH]
         encoder = ArrowToPostgresBinaryEncoder(pa.schema([data.schema_arrow.field(name) for name in filled]))
         names = sql.SQL(", ").join(map(sql.Identifier, filled))
         with self.connection.cursor() as cursor:
@@ -306,12 +298,9 @@ class _Replacement:
 
 def _filled_columns(data: parquet.ParquetFile) -> list[str]:
     """The columns that hold any value; the others are null in the table without being sent."""
-    nulls: Counter[str] = Counter()
-    for group in map(data.metadata.row_group, range(data.metadata.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            nulls[column.path_in_schema] += column.statistics.null_count
+    nulls = landing.null_counts(data)
     # Of a month without rows, any columns will do.
-    return [name for name in data.schema_arrow.names if nulls[name] < max(data.metadata.num_rows, 1)]
+    return [name for name in nulls if nulls[name] < max(data.metadata.num_rows, 1)]
 
 
 def _prepare(connection: psycopg.Connection[Any], table: Table, service: str) -> None:
@@ -340,9 +329,9 @@ def _lacks(connection: psycopg.Connection[Any], table: Table, wanted: dict[str, 
     if found is None:
         return wanted
     oid, partition_key = found
-    if partition_key != f"LIST ({_FILE_MONTH})":
+    if partition_key != f"LIST ({landing.FILE_MONTH})":
         raise WarehouseRefused(
-            f"{table} exists and is not a table partitioned by {_FILE_MONTH}: "
+            f"{table} exists and is not a table partitioned by {landing.FILE_MONTH}: "
             "rename it, or load into another table_name"
         )
     there = _columns(connection, oid)

@@ -112,6 +112,7 @@ def fetch_url(
         with connect(timeout) as client, lake.staged(key) as path, path.open("wb") as out:
             transfer = _Transfer(client, url, known_url, out=out, path=path, held=held)
             transfer.run(pause)
+            lake.forget_manifest(key)
     except _NotModified as unchanged:
         manifest = replace(unchanged.held, checked_at=asked_at.isoformat())
         lake.write_manifest(key, manifest)

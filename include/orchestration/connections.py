@@ -12,7 +12,9 @@ from include.nyc_taxi.lake import Lake
 if TYPE_CHECKING:
     import psycopg
     from airflow.sdk import Connection
+    from google.cloud import bigquery
 
+CLOUD_CONNECTION = "taxi_gcp"
 WAREHOUSE_CONNECTION = "taxi_warehouse"
 LAKE_VARIABLE = "taxi_lake"
 
@@ -45,7 +47,12 @@ def lake() -> Lake:
             f"Variable {LAKE_VARIABLE!r} is not set; expected file:///folder or gs://taxi_gcp@bucket/prefix"
         )
     path = ObjectStoragePath(url)
-    return Lake(path.fs, path.path)
+    if path.protocol != "gs":
+        return Lake(path.fs, path.path)
+    from airflow.providers.google.cloud.fs.gcs import get_fs
+
+    options: dict[str, Any] = {"use_listings_cache": False}  # other runs write there meanwhile
+    return Lake(get_fs(path.conn_id, options), path.path)
 
 
 def warehouse() -> psycopg.Connection[Any]:
@@ -53,3 +60,10 @@ def warehouse() -> psycopg.Connection[Any]:
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
     return cast("psycopg.Connection[Any]", PostgresHook(WAREHOUSE_CONNECTION).get_conn())
+
+
+def bigquery_client() -> bigquery.Client:
+    """A client for BigQuery, with the credentials and the project of the connection `taxi_gcp`."""
+    from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+
+    return BigQueryHook(gcp_conn_id=CLOUD_CONNECTION).get_client()

@@ -26,7 +26,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from include.nyc_taxi import Month
 from include.orchestration.alerts import deadline_after
-from include.orchestration.assets import lake_asset
+from include.orchestration.assets import SERVICES, lake_asset
 from include.orchestration.tags import Tag
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ def _flow(name: str) -> str:
     return name
 
 
+def _service(name: str) -> str:
+    if name not in SERVICES:
+        raise ValueError(f"{name!r} is not one of the services {sorted(SERVICES)}")
+    return name
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,7 +75,7 @@ class Monthly(_Strict):
 class OnAsset(_Strict):
     """Whenever a month of this service has come into the lake, for that month."""
 
-    asset: str
+    asset: Annotated[str, AfterValidator(_service)]
 
 
 class Deployment(_Strict):
@@ -161,7 +167,7 @@ class Deployment(_Strict):
         return datetime.combine((self.start + lag).first_day, time.min, UTC)
 
 
-# Airflow's DAG processor reads only files that have the word "dag" in them: this name brings it there.
+# Airflow's DAG processor passes over files without the words "airflow" and "dag": this name brings one of them there.
 def dag_with_deployments(**settings: Any) -> Callable[[Callable[[], None]], Callable[[], list[DAG]]]:  # noqa: ANN401
     """Turn a function that wires tasks into one that makes its DAG, and a DAG for each of its deployments."""
 

@@ -18,35 +18,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """The params of a run, checked, under the core's names."""
+    """How a run wants its files fetched and read, under the core's names."""
 
-    file: TripFile
     source: str
     quality: str
     unknown_columns: UnknownColumns
     cache_ttl: timedelta
-    table_name: str
     force: bool
 
 
 def request_of(context: Context) -> Request:
-    """What this run asks for.
+    """How this run wants its files fetched and read."""
+    params = context["params"]
+    return Request(
+        source=params["source"],
+        quality=params["quality"],
+        unknown_columns=params["unknown_columns"],
+        cache_ttl=timedelta(hours=params["cache_ttl_hours"]),
+        force=params["force"],
+    )
+
+
+def file_of(context: Context) -> TripFile:
+    """The file that this run is for.
 
     Raises:
         ValueError: the run has no month, or a param that the DAG does not know.
     """
     refuse_unknown_params(context)
-    params = context["params"]
-    file = TripFile(params["colour"], month_of(context))
-    return Request(
-        file=file,
-        source=params["source"],
-        quality=params["quality"],
-        unknown_columns=params["unknown_columns"],
-        cache_ttl=timedelta(hours=params["cache_ttl_hours"]),
-        table_name=table_name_of(params),
-        force=params["force"],
-    )
+    return TripFile(context["params"]["colour"], month_of(context))
+
+
+def files_of(context: Context) -> list[TripFile]:
+    """The files that a run for several months or services is for, in the order in which they were asked for.
+
+    Raises:
+        ValueError: the run names no month or service, or a param that the DAG does not know.
+    """
+    refuse_unknown_params(context)
+    params: Mapping[str, Any] = context["params"]
+    services = [params["colour"]] if isinstance(params["colour"], str) else params["colour"]
+    files = [TripFile(service, Month(params["year"], month)) for service in services for month in params["months"]]
+    if not files:
+        raise ValueError(f"params colour={services} and months={params['months']}: give at least one of each")
+    return list(dict.fromkeys(files))
 
 
 def month_of(context: Context) -> Month:
@@ -64,11 +79,6 @@ def month_of(context: Context) -> Month:
     if logical_date is not None:
         return Month.of(logical_date)
     raise ValueError("this run has no month: give the params year and month, a partition key YYYY-MM or a logical date")
-
-
-def table_name_of(params: Mapping[str, Any]) -> str:
-    """The table that a run loads into, as the person spelled it."""
-    return params["table_name"] or f"{params['colour']}_taxi_trips"
 
 
 def refuse_unknown_params(context: Context) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
-from include.nyc_taxi import Month, TripFile, published
-from include.nyc_taxi.coverage import State, coverage, loads_in_warehouse
+from include.nyc_taxi import Month, coverage, published
+from include.nyc_taxi.coverage import State
 from include.orchestration import alerts, connections
-from include.orchestration.assets import PUBLISHED_MONTHS, lake_asset
+from include.orchestration.assets import PUBLISHED_MONTHS
 from include.orchestration.requests import refuse_unknown_params
 
 if TYPE_CHECKING:
@@ -20,11 +18,10 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from include.nyc_taxi import TripFile
     from include.nyc_taxi.coverage import Cell
 
 log = logging.getLogger(__name__)
-
-_SOURCE = "official"
 
 
 def survey(context: Context) -> dict[str, Any]:
@@ -33,7 +30,8 @@ def survey(context: Context) -> dict[str, Any]:
     params = context["params"]
     found = published.survey(
         connections.lake(),
-        base_url=connections.base_url(_SOURCE),
+        source=params["source"],
+        base_url=connections.base_url(params["source"]),
         services=params["colours"],
         since=_since(params),
         recheck=params["max_files_per_run"],
@@ -43,7 +41,7 @@ def survey(context: Context) -> dict[str, Any]:
 
 
 def choose(context: Context) -> list[str]:
-    """The files to bring in this run, the newest first: published, as seen by a survey, and not in the warehouse so."""
+    """The files to bring in this run, the newest first: published, as a survey has seen, and not so in the target."""
     params = context["params"]
     due = [cell for cell in _due(_cells(params)) if cell.publication and cell.publication.checked_at]
     chosen = [cell.file.name for cell in due[: params["max_files_per_run"]]]
@@ -51,25 +49,8 @@ def choose(context: Context) -> list[str]:
     return chosen
 
 
-def of_file(context: Context, name: str) -> Context:
-    """The context of a run that is for this one file."""
-    file = TripFile.parse(name)
-    of_file = {"colour": file.service, "year": file.month.year, "month": file.month.month}
-    fixed = {"source": _SOURCE, "table_name": None}
-    return cast("Context", {**context, "params": {**context["params"], **fixed, **of_file}})
-
-
-def announce(context: Context, service: str, landed: Iterable[Mapping[str, Any]]) -> None:
-    """Say which months of the service have come into the lake; skip where none has."""
-    files = [TripFile.parse_key(data["key"]) for data in landed]
-    months = sorted(str(file.month) for file in files if file.service == service)
-    if not months:
-        raise AirflowSkipException(f"no month of {service} has come into the lake")
-    context["outlet_events"][lake_asset(service)].add_partitions(months)
-
-
 def report(context: Context, survey: Mapping[str, Any] | None, chosen: list[str] | None) -> str:
-    """What was done and what is still to do, in one line, by asking the warehouse again; and alert where it is old."""
+    """What was done and what is still to do, in one line, by asking the target again; and alert where it is old."""
     params = context["params"]
     cells = _cells(params)
     still_due = {cell.file.name for cell in _due(cells)}
@@ -99,14 +80,25 @@ def _alert_where_old(newest: Mapping[str, Month | None], oldest_good: Month) -> 
 
 def _cells(params: Mapping[str, Any]) -> list[Cell]:
     """What is to be kept in step, month by month."""
-    with closing(connections.warehouse()) as connection:
-        loads = loads_in_warehouse(connection)
-    known = published.known(connections.lake(), _SOURCE)
-    cells = coverage(known, loads, attempts={}, until=Month.of(datetime.now(UTC))).values()
+    known = published.known(connections.lake(), params["source"])
+    cells = coverage.coverage(known, _loads(params), attempts={}, until=Month.of(datetime.now(UTC))).values()
     since = _since(params)
     return [
         cell for cell in cells if cell.file.service in params["colours"] and (since is None or cell.file.month >= since)
     ]
+
+
+def _loads(params: Mapping[str, Any]) -> dict[TripFile, coverage.Load]:
+    """What the target holds."""
+    match params["target"]:
+        case "postgres":
+            with closing(connections.warehouse()) as connection:
+                return coverage.loads_in_warehouse(connection)
+        case "bigquery":
+            from include.nyc_taxi import bigquery
+
+            return coverage.loads_of(bigquery.last_loads(connections.bigquery_client(), params["dataset"]))
+    return coverage.loads_in_lake(connections.lake())
 
 
 def _due(cells: Iterable[Cell]) -> list[Cell]:

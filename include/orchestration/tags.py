@@ -12,4 +12,7 @@ class Tag(StrEnum):
     NOTES = "from-the-notes"
     DEPLOYMENT = "deployment"
     WEB = "source:web"
+    FROM_LAKE = "source:lake"
+    LAKE = "target:lake"
+    BIGQUERY = "target:bigquery"
     POSTGRES = "target:postgres"

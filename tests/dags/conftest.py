@@ -6,8 +6,14 @@ import secrets
 import tempfile
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+
+from include.local_servers.generator import write_month
+from include.local_servers.publisher import Publisher
+from include.nyc_taxi import TripFile, catalog
+from tests.dags.runs import publish_at
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = {"nyc-taxi": ROOT, "tests": ROOT / "tests" / "dags" / "bundle"}
@@ -85,3 +91,54 @@ def deployment(airflow_database, warehouse, tmp_path, monkeypatch):
 def bag():
     """Parses a bundle, by name, as the DAG processor does."""
     return _parsed
+
+
+@pytest.fixture
+def publish(deployment, tmp_path, monkeypatch):
+    """Generates a month, by name, and publishes it on loopback where the official source is looked for."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+
+    def put(name, rows=500):
+        file = TripFile.parse(name)
+        path = folder / catalog.source("official").path_of(file)
+        path.parent.mkdir(exist_ok=True)
+        return write_month(file, path, rows=rows)
+
+    with Publisher(folder) as publisher:
+        publish_at(monkeypatch, publisher.base_url)
+        yield put
+
+
+@pytest.fixture
+def query(warehouse):
+    def rows(statement):
+        with psycopg.connect(warehouse) as connection:
+            return connection.execute(statement).fetchall()
+
+    return rows
+
+
+@pytest.fixture
+def errors(airflow_database):
+    """What failed tasks say, as a listener of Airflow's hears it."""
+    from airflow.listeners import hookimpl
+    from airflow.sdk.listener import get_listener_manager
+
+    class Listener:
+        def __init__(self):
+            self.heard = []
+
+        @hookimpl
+        def on_task_instance_failed(self, error):
+            self.heard.append(f"{type(error).__name__}: {error}")
+
+    listener = Listener()
+    get_listener_manager().add_listener(listener)
+    yield listener.heard
+    get_listener_manager().pm.unregister(listener)
+
+
+@pytest.fixture
+def dags_by_id(airflow_database, bag):
+    return bag("nyc-taxi").dags

@@ -132,6 +132,7 @@ def test_an_entry_that_leaves_out_the_queue_has_that_of_its_flow(dag_of):
         ({"shedule": "@daily"}, "shedule: Extra inputs are not permitted"),
         ({"schedule": "0 0 * *"}, "'0 0 * *' is not a cron expression of five fields"),
         ({"schedule": {"lag_months": 0}}, "schedule.Monthly.lag_months: Input should be greater than or equal to 1"),
+        ({"schedule": {"asset": "red"}}, "schedule.OnAsset.asset: Value error, 'red' is not one of the services"),
         ({"start": "2014-13"}, "start: Value error, month '2014-13' is not YYYY-MM"),
         ({"start": None}, "a schedule by time needs both"),
         ({"schedule": None}, "a schedule by time needs both"),

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-import psycopg
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
 from include.local_servers.generator import write_month
 from include.local_servers.publisher import Publisher
 from include.nyc_taxi import Month, TripFile, catalog
+from tests.dags.runs import events_of, publish_at, states, tries
 
 GREEN = TripFile("green", Month(2024, 1))
 ROWS = 3000
@@ -35,10 +35,6 @@ def airflow(deployment, published, monkeypatch):
         yield
 
 
-def publish_at(monkeypatch, base_url):
-    monkeypatch.setenv("AIRFLOW_CONN_TAXI_SOURCE", json.dumps({"conn_type": "http", "host": base_url}))
-
-
 @pytest.fixture
 def run(airflow, bag):
     """Runs the flow with a conf, as `airflow dags test` does."""
@@ -47,43 +43,6 @@ def run(airflow, bag):
         return bag("nyc-taxi").dags["ingest_data"].test(logical_date=logical_date, run_conf=conf)
 
     return test_run
-
-
-@pytest.fixture
-def query(warehouse):
-    def rows(statement):
-        with psycopg.connect(warehouse) as connection:
-            return connection.execute(statement).fetchall()
-
-    return rows
-
-
-@pytest.fixture
-def errors(airflow_database):
-    """What failed tasks say, as a listener of Airflow's hears it."""
-    from airflow.listeners import hookimpl
-    from airflow.sdk.listener import get_listener_manager
-
-    class Listener:
-        def __init__(self):
-            self.heard = []
-
-        @hookimpl
-        def on_task_instance_failed(self, error):
-            self.heard.append(f"{type(error).__name__}: {error}")
-
-    listener = Listener()
-    get_listener_manager().add_listener(listener)
-    yield listener.heard
-    get_listener_manager().pm.unregister(listener)
-
-
-def states(run):
-    return {ti.task_id: ti.state for ti in run.get_task_instances()}
-
-
-def tries(run, task_id):
-    return run.get_task_instance(task_id).try_number
 
 
 JANUARY = {"colour": "green", "year": 2024, "month": 1}
@@ -117,6 +76,10 @@ def test_the_log_says_what_the_notes_said_with_true_numbers(run, published, capl
     assert "Logging Subflow for: green_taxi_trips" in said
     assert f"pre: missing passenger count: {published[1].without_passengers}" in said
     assert "post: missing passenger count: 0" in said
+
+
+def test_what_follows_in_the_lake_is_told_of_the_month(run):
+    assert events_of(run(**JANUARY)) == [("lake green", "2024-01")]
 
 
 def test_a_second_run_changes_nothing_and_says_so(run, query, caplog):

@@ -17,7 +17,15 @@ from include.orchestration.tags import Tag
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
-FLOWS = {"flow_code", "ingest_data", "ingest_taxi_zones", "sync_published_months"}
+FLOWS = {
+    "etl_gcs_to_bq",
+    "etl_parent_flow",
+    "etl_web_to_gcs",
+    "flow_code",
+    "ingest_data",
+    "ingest_taxi_zones",
+    "sync_published_months",
+}
 EXPECTED_DAGS = FLOWS | {entry.dag_id for entry in deployments()}
 HEAVY = ("pandas", "pyarrow", "google", "psycopg", "httpx", "duckdb", "airflow.providers.google", "numpy")
 
@@ -102,7 +110,6 @@ def test_a_dag_file_imports_only_airflow_sdk_and_orchestration_at_its_top(path):
     modules = {node.module for node in top if isinstance(node, ast.ImportFrom)}
 
     assert not any(isinstance(node, ast.Import) for node in top)
-    assert "airflow.sdk" in modules
     assert all(module == "airflow.sdk" or module.startswith("include.orchestration") for module in modules)
 
 

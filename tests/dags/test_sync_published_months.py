@@ -7,7 +7,8 @@ import pytest
 
 from include.local_servers.generator import write_month
 from include.local_servers.publisher import Publisher
-from include.nyc_taxi import TripFile, catalog
+from include.nyc_taxi import Month, TripFile, catalog, published
+from include.orchestration import connections, sync_steps
 
 ROWS = 300
 
@@ -63,11 +64,31 @@ def loads(warehouse):
     return months
 
 
+@pytest.fixture
+def events():
+    """What a run has told those that follow: asset, partition and note."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    def told(run):
+        with create_session() as session:
+            found = session.execute(
+                select(AssetModel.name, AssetEvent.partition_key, AssetEvent.extra)
+                .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+                .where(AssetEvent.source_run_id == run.run_id)
+                .order_by(AssetModel.name, AssetEvent.partition_key)
+            )
+            return [(name, key, extra.get("note")) for name, key, extra in found]
+
+    return told
+
+
 def said(run):
     return run.get_task_instance("report").xcom_pull(task_ids="report")
 
 
-def test_the_first_run_catches_up_and_the_next_has_nothing_to_do(run, loads, caplog):
+def test_the_first_day_catches_up_and_later_days_bring_just_what_is_new_or_replaced(run, loads, publish):
     first = run()
 
     assert first.state == "success"
@@ -75,39 +96,26 @@ def test_the_first_run_catches_up_and_the_next_has_nothing_to_do(run, loads, cap
     assert said(first).startswith(
         "brought 2 of 2 files (green_tripdata_2024-02, green_tripdata_2024-01); still to do: 0; newest: green 2024-02"
     )
-    assert "the newest month is old: green 2024-02; expected 20" in caplog.text
 
     second = run()
 
     assert second.state == "success"
     assert len(loads()) == 2
     assert said(second).startswith("brought 0 of 0 files (none); still to do: 0")
-    assert {ti.state for ti in second.get_task_instances() if "bring_month" in ti.task_id} == {"skipped"}
+    assert {ti.state for ti in second.get_task_instances() if ti.task_id in ("fetch", "write_gcs", "load")} == {
+        "skipped"
+    }
 
-
-def test_just_the_new_and_the_republished_month_come_in(run, loads, publish):
-    run()
     publish("green_tripdata_2024-03")
     publish("green_tripdata_2024-01", rows=ROWS + 1)
+    third = run()
 
-    finished = run()
-
-    assert finished.state == "success"
+    assert third.state == "success"
     assert sorted(loads()[2:]) == ["2024-01", "2024-03"]
-    assert "brought 2 of 2 files (green_tripdata_2024-03, green_tripdata_2024-01)" in said(finished)
+    assert "brought 2 of 2 files (green_tripdata_2024-03, green_tripdata_2024-01)" in said(third)
 
 
-def test_no_more_than_the_asked_number_comes_in_and_the_newest_first(run, loads, publish):
-    run()
-    for month in ("03", "04", "05"):
-        publish(f"green_tripdata_2024-{month}")
-    run(max_files_per_run=2)
-
-    assert said(run(max_files_per_run=2)).startswith("brought")
-    assert sorted(loads()[2:4]) == ["2024-04", "2024-05"]
-
-
-def test_a_spoilt_month_is_red_and_does_not_keep_the_others_from_coming(run, loads, publish):
+def test_a_spoilt_month_is_red_and_does_not_keep_the_others_from_coming(run, loads, publish, events, caplog):
     publish("green_tripdata_2024-03", content=b"no parquet")
 
     finished = run()
@@ -116,36 +124,41 @@ def test_a_spoilt_month_is_red_and_does_not_keep_the_others_from_coming(run, loa
     assert sorted(loads()) == ["2024-01", "2024-02"]
     assert "brought 2 of 3 files" in said(finished)
     assert "still to do: 1" in said(finished)
+    assert "sync_published_months: fetch[0] failed: run" in caplog.text
+    assert "the newest month is old: green 2024-02; expected 20" in caplog.text
+    assert events(finished) == [
+        ("lake green", "2024-01", None),
+        ("lake green", "2024-02", None),
+        ("published months", None, said(finished)),
+    ]
 
 
-def test_the_months_that_came_in_are_told_to_what_follows_the_lake(run, airflow_database):
-    from airflow.models.asset import AssetEvent, AssetModel
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    finished = run()
-
-    with create_session() as session:
-        events = session.execute(
-            select(AssetModel.name, AssetEvent.partition_key, AssetEvent.extra)
-            .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-            .where(AssetEvent.source_run_id == finished.run_id)
-        ).all()
-    assert {(name, key) for name, key, _ in events if name != "published months"} == {
-        ("lake green", "2024-01"),
-        ("lake green", "2024-02"),
-    }
-    assert [extra["note"] for name, _, extra in events if name == "published months"] == [said(finished)]
-
-
-def test_a_publisher_that_does_not_answer_ends_the_survey_and_not_the_run(run, publisher, monkeypatch):
-    run()
+def test_a_publisher_that_does_not_answer_ends_the_survey_and_not_the_run(run, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_SOURCE", json.dumps({"conn_type": "http", "host": "http://127.0.0.1:9"}))
 
     finished = run()
 
     assert finished.state == "success"
     assert "the survey ended early: http://127.0.0.1:9/trip-data/green_tripdata_" in said(finished)
+
+
+def test_no_more_than_the_asked_number_is_chosen_and_the_newest_first(publisher, publish):
+    for month in ("03", "04", "05"):
+        publish(f"green_tripdata_2024-{month}")
+    params = {"colours": ["green"], "since": "2024-01", "source": "official", "target": "postgres"}
+    published.survey(
+        connections.lake(), base_url=publisher.base_url, services=["green"], since=Month(2024, 1), recheck=100
+    )
+
+    chosen = sync_steps.choose({"params": params | {"max_files_per_run": 2}})
+
+    assert chosen == ["green_tripdata_2024-05", "green_tripdata_2024-04"]
+
+
+def test_what_no_survey_has_seen_is_not_chosen(publisher):
+    params = {"colours": ["green"], "since": None, "source": "official", "target": "none", "max_files_per_run": 10}
+
+    assert sync_steps.choose({"params": params}) == []
 
 
 def test_the_result_of_the_dag_is_the_report(airflow_database, bag):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -102,7 +102,8 @@ def test_files_have_the_services_schema(lake: Lake):
 
     land(lake)
 
-    assert table(lake, DATA).schema.equals(arrow_schema("green"))
+    assert table(lake, DATA).schema.equals(arrow_schema("green").append(pa.field("file_month", pa.date32())))
+    assert set(table(lake, DATA)["file_month"].to_pylist()) == {date(2021, 1, 1)}
     assert table(lake, REJECTS).schema.equals(quality.rejects_schema(arrow_schema("green")))
 
 
@@ -148,8 +149,9 @@ def test_outcome_is_logged(lake: Lake, caplog: pytest.LogCaptureFixture):
         land(lake)
         land(lake)
 
-    landed, repeated = (record.getMessage() for record in caplog.records)
-    assert landed.startswith("green_tripdata_2021-01: landed 3 of 5 rows in ")
+    landed, published, repeated = (record.getMessage() for record in caplog.records)
+    assert landed.startswith("green_tripdata_2021-01: read and accepted 3 of 5 rows in ")
+    assert published == f"green_tripdata_2021-01: published in {lake.url(DATA)}"
     assert "rejected {'no_passengers': 2}" in landed
     assert repeated == "green_tripdata_2021-01: data/ already holds its 3 rows of this source and profile"
 
