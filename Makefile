@@ -10,7 +10,7 @@ PIP := $(PYTHON) -m pip --python .venv/bin/python --disable-pip-version-check
 IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
-.PHONY: help install demo ui test lint bench psql catalog lock clean
+.PHONY: help install demo ui test lint bench psql catalog docs lock clean
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ psql: install ## a prompt in the embedded warehouse [ARGS="-c 'select 1'"]
 catalog: install ## print by which era each published file is read, and write docs/catalog.md
 	@$(RUN) include.nyc_taxi.catalog --markdown > docs/catalog.md
 	@$(RUN) include.nyc_taxi.catalog
+
+docs: install ## write docs/dags.md from the DAGs' own documentation
+	@$(RUN) include.local_servers.dags_docs
 
 lock: install ## make requirements*.txt anew from requirements*.in [ARGS=--upgrade]
 	@for name in requirements requirements-dev; do \

@@ -101,6 +101,19 @@ class Deployment(_Strict):
         """The id of the DAG that it becomes."""
         return f"{self.flow}.{self.name}"
 
+    @property
+    def runs(self) -> str:
+        """When it runs by itself, in words."""
+        match self.schedule:
+            case Monthly(lag_months=lag):
+                return f"on the first of each month, for the month that began {lag} months earlier"
+            case OnAsset(asset=service):
+                return f"when a month of {service} has come into the lake"
+            case str(cron):
+                return f"`{cron}` UTC"
+            case None:
+                return "when started"
+
     @model_validator(mode="after")
     def _starts_where_it_has_to(self) -> Deployment:
         scheduled_by_time = isinstance(self.schedule, Monthly | str)
