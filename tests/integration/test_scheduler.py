@@ -177,7 +177,9 @@ def test_what_a_second_backfill_does_again_is_said_by_its_reprocess_behavior(air
     backfill(airflow, reprocess_behavior="completed", dag_run_conf={"force": True})
 
     assert sorted(loads()) == ["2021-12", "2021-12", "2022-01", "2022-01"]
-    assert len([run for run in airflow.runs(MONTHLY) if run["partition_key"] in ("2021-12", "2022-01")]) == 2
+    # Airflow keeps a run that is done again, and makes another beside it.
+    made = [run["partition_key"] for run in airflow.runs(MONTHLY) if run["partition_key"] in ("2021-12", "2022-01")]
+    assert sorted(made) == ["2021-12", "2021-12", "2021-12", "2022-01", "2022-01"]
 
 
 def test_a_trigger_does_the_month_of_its_params_its_partition_key_or_its_date(airflow, ledger):
