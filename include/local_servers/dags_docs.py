@@ -1,6 +1,6 @@
 """Write docs/dags.md, which says of every flow what its own documentation says, and which deployments it has.
 
-    python -m include.local_servers.dags_docs
+`make docs` runs it, and a test holds that the page is up to date.
 """
 
 from __future__ import annotations

@@ -46,12 +46,12 @@ def deadline_missed(context: dict[str, Any], within: str) -> None:
     )
 
 
-def deadline_after(hours: int) -> DeadlineAlert:
+def deadline_after(hours: float) -> DeadlineAlert:
     """A run is to end within so many hours of being queued, or somebody is told."""
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(hours=hours),
-        callback=SyncCallback(deadline_missed, kwargs={"within": f"{hours} h"}),
+        callback=SyncCallback(deadline_missed, kwargs={"within": f"{hours:g} h"}),
     )
 
 

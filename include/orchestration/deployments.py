@@ -94,7 +94,7 @@ class Deployment(_Strict):
     owner: str | None = None
     tags: list[Tag] = []
     max_active_runs: Annotated[int, Field(ge=1)] | None = None
-    deadline_hours: Annotated[int, Field(ge=1)] | None = None
+    deadline_hours: Annotated[float, Field(gt=0)] | None = None
 
     @property
     def dag_id(self) -> str:

@@ -1,8 +1,13 @@
 """With a running scheduler each run does the month it says, however it came to be, also when processes are killed."""
 
+import json
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import ClassVar
 
 import psutil
 import psycopg
@@ -10,9 +15,9 @@ import pytest
 
 from include.local_servers.generator import write_month
 from include.local_servers.publisher import Publisher
+from include.local_servers.whole_airflow import ENDED, Airflow
 from include.nyc_taxi import Month, TripFile, catalog, landing
 from include.nyc_taxi.lake import Lake
-from tests.integration.running import ENDED, Airflow
 
 ROWS = 200
 MONTHS = list(Month.range(Month(2022, 1), Month(2023, 12)))
@@ -22,6 +27,7 @@ DUE = [Month.of(datetime.now(UTC)) - LAG - 1, Month.of(datetime.now(UTC)) - LAG]
 TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")  # how the process of a task calls itself
 MONTHLY = "ingest_data.monthly"
 CATCHUP = "ingest_data.catchup"
+LATE = "flow_code.late"
 DEPLOYMENTS = [
     {
         "flow": "ingest_data",
@@ -41,6 +47,13 @@ DEPLOYMENTS = [
         "catchup": True,
         "paused": False,
     },
+    {
+        "flow": "flow_code",
+        "name": "late",
+        "description": "Its run waits, as it is paused, and so misses its deadline",
+        "paused": True,
+        "deadline_hours": 0.0001,
+    },
 ]
 
 
@@ -59,8 +72,30 @@ def publish(folder, month):
     return written.rows - written.without_passengers
 
 
+class Webhook(BaseHTTPRequestHandler):
+    """Hears alerts."""
+
+    heard: ClassVar[list[str]] = []
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+    def do_POST(self):
+        self.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.send_response(HTTPStatus.NO_CONTENT)
+        self.end_headers()
+
+
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory, postgres_server, published):
+def webhook():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Webhook) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+        yield {"conn_type": "http", "host": f"http://127.0.0.1:{server.server_port}"}
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory, postgres_server, published, webhook):
     with Publisher(published[0]) as publisher:
         airflow = Airflow(
             tmp_path_factory.mktemp("scheduler"),
@@ -68,6 +103,7 @@ def airflow(tmp_path_factory, postgres_server, published):
             publisher=publisher.base_url,
             deployments=DEPLOYMENTS,
             AIRFLOW__CORE__EXECUTOR="LocalExecutor",
+            AIRFLOW_CONN_TAXI_ALERTS=json.dumps(webhook),
         )
         try:
             airflow.start()
@@ -118,6 +154,19 @@ def kill_a_task(airflow):
     airflow.wait(killed, "a task at work")
 
 
+def heard(airflow, start):
+    return airflow.wait(lambda: [text for text in Webhook.heard if text.startswith(start)], f"an alert {start}")
+
+
+def test_a_run_that_misses_its_deadline_is_told_of(airflow):
+    airflow.knows(LATE)
+    run_id = airflow.post(f"/dags/{LATE}/dagRuns", logical_date=None)["dag_run_id"]
+
+    (told,) = heard(airflow, f"{LATE}: not ended within 0.0001 h of being queued")
+
+    assert run_id in told
+
+
 def test_the_schedule_catches_up_month_by_month(airflow, ledger):
     airflow.wait(lambda: len(ledger("caught_up")) == len(DUE), "the runs that are due")
 
@@ -133,7 +182,7 @@ def test_the_schedule_catches_up_month_by_month(airflow, ledger):
 
 
 def test_a_backfill_of_two_years_ends_right_though_scheduler_and_task_are_killed(airflow, ledger, published):
-    airflow.api.patch(f"/dags/{MONTHLY}", json={"is_paused": False}).raise_for_status()
+    airflow.unpause(MONTHLY)
     airflow.command("backfill", "create", "--dag-id", MONTHLY, "--from-date", "2022-01-01", "--to-date", "2023-12-01")
     airflow.wait(lambda: len(ledger()) >= 3, "the first loads")
     airflow.kill("scheduler")
@@ -168,6 +217,8 @@ def test_what_a_second_backfill_does_again_is_said_by_its_reprocess_behavior(air
     states = {run["partition_key"]: run["state"] for run in airflow.runs(MONTHLY)}
     assert (states["2021-12"], states["2022-01"]) == ("failed", "success")  # the one is not published
     assert loads() == ["2022-01"]
+    (told,) = heard(airflow, f"{MONTHLY}: extract_data failed")
+    assert "NotPublished" in told
 
     publish(published[0], Month(2021, 12))
     backfill(airflow, reprocess_behavior="failed")

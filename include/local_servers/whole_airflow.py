@@ -1,4 +1,6 @@
-"""Airflow as it runs in earnest, on loopback: servers as processes, metadata in Postgres, the project as bundle."""
+"""Airflow as it runs in earnest, on loopback, for tests and benchmarks: servers as processes, metadata in Postgres."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -7,33 +9,55 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import psutil
 import yaml
 
-from include.local_servers.postgres import EmbeddedPostgres
-from include.local_servers.run import warehouse_connection
+from include.local_servers.environment import ROOT
+from include.local_servers.run import AIRFLOW, warehouse_connection
 
-ROOT = Path(__file__).resolve().parents[2]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from include.local_servers.postgres import EmbeddedPostgres
+
 HOST = "127.0.0.1"
 ENDED = ("success", "failed")
 
+_Answer = TypeVar("_Answer")
+
 
 class Airflow:
-    """Servers over a copy of the project, with deployments, a warehouse and a lake of its own."""
+    """Servers over a copy of the project, with deployments, a warehouse and a lake of its own.
 
-    def __init__(self, home: Path, postgres: EmbeddedPostgres, *, publisher: str, deployments: list[dict], **settings):
+    Args:
+        home: an empty folder, or none yet; its name becomes part of the databases' names.
+        postgres: runs, and gets a database for the metadata and one that is the warehouse.
+        publisher: the base URL of the official files.
+        deployments: what is written into deployments.yaml.
+        settings: more environment variables.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        postgres: EmbeddedPostgres,
+        *,
+        publisher: str,
+        deployments: list[dict[str, Any]],
+        **settings: str,
+    ) -> None:
         self.home = home
         self.project = home / "a project"
         self.lake = home / "a lake"
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
-        self.processes: dict[str, subprocess.Popen] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         for part in ("dags", "include"):
             shutil.copytree(ROOT / part, self.project / part)
         shutil.copy2(ROOT / ".airflowignore", self.project)
@@ -92,9 +116,10 @@ class Airflow:
         self.wait(self._answers, "the API server to answer", 120)
 
     def start_server(self, name: str, *arguments: str) -> None:
+        """Start a server by its command; what follows an @ in its name tells it from others of that command."""
         with (self.home / f"{name}.log").open("a") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-P", "-m", "airflow", *name.partition("@")[0].split(), *arguments],
+                [*AIRFLOW, *name.partition("@")[0].split(), *arguments],
                 cwd=self.home,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -110,6 +135,7 @@ class Airflow:
         process.wait()
 
     def stop(self) -> None:
+        """End everything, warm where that takes no more than seconds."""
         self.api.close()
         for process in self.processes.values():
             process.send_signal(signal.SIGTERM)
@@ -123,54 +149,61 @@ class Airflow:
     def command(self, *arguments: str) -> str:
         """What a command of Airflow's says; it must end well."""
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "airflow", *arguments],
+            [*AIRFLOW, *arguments],
             cwd=self.home,
             env=self.environment,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        if done.returncode:
+            raise RuntimeError(f"{arguments}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def wait(self, condition, what: str, seconds: float = 120):
+    def wait(self, condition: Callable[[], _Answer], what: str, seconds: float = 120) -> _Answer:
         """The first truthy answer of the condition."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for name, process in self.processes.items():
-                assert process.poll() is None, f"{name} ended: {self.log(name)}"
+                if process.poll() is not None:
+                    raise RuntimeError(f"{name} ended: {self.log(name)}")
             if answer := condition():
                 return answer
             time.sleep(0.3)
         logs = "\n\n".join(f"{name}:\n{self.log(name)}" for name in self.processes)
-        raise AssertionError(f"waited {seconds} s in vain for {what}\n{logs}")
+        raise TimeoutError(f"waited {seconds} s in vain for {what}\n{logs}")
 
     def log(self, name: str) -> str:
+        """The end of what a server said."""
         return (self.home / f"{name}.log").read_text()[-3000:]
 
-    def get(self, path: str, **params) -> dict:
-        answer = self.api.get(path, params=params)
-        assert answer.is_success, answer.text
-        return answer.json()
+    def get(self, path: str, **params: str | int) -> dict[str, Any]:
+        """What the REST API answers."""
+        return _json(self.api.get(path, params=params))
 
-    def post(self, path: str, **body) -> dict:
-        answer = self.api.post(path, json=body)
-        assert answer.is_success, answer.text
-        return answer.json()
+    def post(self, path: str, **body: object) -> dict[str, Any]:
+        """As `get`, of what changes something."""
+        return _json(self.api.post(path, json=body))
 
-    def runs(self, dag_id: str) -> list[dict]:
-        return self.get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"]
+    def unpause(self, dag_id: str) -> None:
+        """Let the DAG's runs run."""
+        _json(self.api.patch(f"/dags/{dag_id}", json={"is_paused": False}))
 
-    def ended(self, dag_id: str, run_id: str, seconds: float = 120) -> dict:
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """The last hundred runs of the DAG."""
+        return list(self.get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"])
+
+    def ended(self, dag_id: str, run_id: str, seconds: float = 120) -> dict[str, Any]:
         """The run, once it has ended."""
 
-        def run():
+        def run() -> dict[str, Any]:
             run = self.get(f"/dags/{dag_id}/dagRuns/{run_id}")
-            return run if run["state"] in ENDED else None
+            return run if run["state"] in ENDED else {}
 
         return self.wait(run, f"{dag_id} {run_id}", seconds)
 
-    def tasks(self, dag_id: str, run_id: str) -> dict[str, dict]:
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+        """The run's task instances, by task id."""
         found = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {ti["task_id"]: ti for ti in found}
 
@@ -187,7 +220,15 @@ class Airflow:
         return False
 
 
+def _json(answer: httpx.Response) -> dict[str, Any]:
+    if not answer.is_success:
+        raise RuntimeError(f"{answer.request.method} {answer.url}: HTTP {answer.status_code}: {answer.text}")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
 def free_port() -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
