@@ -163,3 +163,7 @@ def test_every_param_has_a_title_and_a_section():
     assert [
         name for name, param in form.items() if not (param.schema.get("title") and param.schema.get("section"))
     ] == []
+
+
+def test_no_dag_needs_a_pool_that_somebody_has_to_make(dags):
+    assert {task.pool for dag in dags.values() for task in dag.tasks} == {"default_pool"}
