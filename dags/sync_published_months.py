@@ -43,7 +43,7 @@ from include.orchestration.task_groups import web_to_gcs
     doc_md=__doc__,
     schedule=None,
     params=sync_params() | target_params("postgres") | reading_params(cache_ttl_hours=0),
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"priority_weight": 10},  # what is new comes before a backfill's months
     max_active_runs=1,
     max_active_tasks=4,
     is_paused_upon_creation=False,

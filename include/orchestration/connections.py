@@ -66,4 +66,5 @@ def bigquery_client() -> bigquery.Client:
     """A client for BigQuery, with the credentials and the project of the connection `taxi_gcp`."""
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 
-    return BigQueryHook(gcp_conn_id=CLOUD_CONNECTION).get_client()
+    hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION)
+    return hook.get_client(project_id=hook.project_id)
