@@ -9,8 +9,8 @@
 - **Re-run safety**: run it again whenever you like; what is in place is not brought again. One run at a time.
 - **Requests**: the newest month and the unknown ones of each service, and `max_files_per_run` files in turns, so that
   every published file is looked at again in about a month of days.
-- **Targets**: of Postgres (`daily`), BigQuery (`daily_bigquery`) and the lake alone (`daily_lake`) one is enough where
-  BigQuery follows the lake by `etl_gcs_to_bq.{colour}`.
+- **Deployments**: `daily` keeps Postgres in step, `daily_bigquery` BigQuery, `daily_lake` the lake. One of them is
+  enough, as BigQuery follows the lake by `etl_gcs_to_bq.{colour}`.
 - **Result**: one line says what was brought and what is still to do; it is also the note of the asset
   `published months`.
 
