@@ -10,10 +10,10 @@ PIP := $(PYTHON) -m pip --python .venv/bin/python --disable-pip-version-check
 IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
-.PHONY: help install demo ui test lint bench psql catalog lock clean
+.PHONY: help install demo ui test lint bench bench-backfill psql catalog docs lock clean
 
 help: ## list these targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: install ## load a month through the real DAGs and query it [FLOW=bigquery SOURCE=... COLOUR=... MONTH=YYYY-MM]
 	@$(RUN) include.local_servers.demo $(if $(FLOW),--flow '$(FLOW)') $(if $(SOURCE),--source '$(SOURCE)') \
@@ -33,12 +33,18 @@ lint: install ## check style and types
 bench: install ## measure what the README claims [ARGS=...]
 	@$(RUN) benchmarks $(ARGS)
 
+bench-backfill: install ## months a minute, and Airflow's share [ARGS="--months 24 --rows 60000"]
+	@$(RUN) benchmarks.backfill $(ARGS)
+
 psql: install ## a prompt in the embedded warehouse [ARGS="-c 'select 1'"]
 	@$(RUN) include.local_servers.run psql $(ARGS)
 
 catalog: install ## print by which era each published file is read, and write docs/catalog.md
 	@$(RUN) include.nyc_taxi.catalog --markdown > docs/catalog.md
 	@$(RUN) include.nyc_taxi.catalog
+
+docs: install ## write docs/dags.md from the DAGs' own documentation
+	@$(RUN) include.local_servers.dags_docs
 
 lock: install ## make requirements*.txt anew from requirements*.in [ARGS=--upgrade]
 	@for name in requirements requirements-dev; do \

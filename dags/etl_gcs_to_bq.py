@@ -29,14 +29,24 @@ The error of a red task begins with one of these words.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
 """
 
-from airflow.sdk import PartitionedAssetTimetable, dag, get_current_context, task
+from airflow.sdk import get_current_context, task
 
-from include.orchestration.assets import SERVICES, lake_asset
+from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import bigquery_params, trip_month_params
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag
 
 
+@dag_with_deployments(
+    description="The notes' etl_gcs_to_bq: one month of trip records from the lake into BigQuery",
+    doc_md=__doc__,
+    schedule=None,
+    params=trip_month_params() | bigquery_params(),
+    default_args=DEFAULT_ARGS,
+    max_active_runs=4,
+    is_paused_upon_creation=False,
+    tags=[Tag.TLC, Tag.NOTES, Tag.FROM_LAKE, Tag.BIGQUERY],
+)
 def etl_gcs_to_bq() -> None:
     @task
     def preflight() -> dict:
@@ -67,15 +77,4 @@ def etl_gcs_to_bq() -> None:
     write_bq(transform(data))
 
 
-for service in (None, *SERVICES):
-    dag(
-        f"etl_gcs_to_bq.{service}" if service else "etl_gcs_to_bq",
-        description="The notes' etl_gcs_to_bq: one month of trip records from the lake into BigQuery",
-        doc_md=__doc__,
-        schedule=PartitionedAssetTimetable(assets=lake_asset(service)) if service else None,
-        params=trip_month_params(service) | bigquery_params(),
-        default_args=DEFAULT_ARGS,
-        max_active_runs=4,
-        is_paused_upon_creation=False,
-        tags=[Tag.TLC, Tag.NOTES, Tag.FROM_LAKE, Tag.BIGQUERY],
-    )(etl_gcs_to_bq)()
+etl_gcs_to_bq()

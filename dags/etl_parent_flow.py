@@ -18,15 +18,16 @@
 - `which_months` is red: a param is wrong. The line gives the value and what was expected.
 """
 
-from airflow.sdk import dag, get_current_context, task, task_group
+from airflow.sdk import get_current_context, task, task_group
 
+from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, target_params, trip_files_params
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag
 from include.orchestration.task_groups import web_to_gcs
 
 
-@dag(
+@dag_with_deployments(
     description="The notes' etl_parent_flow: several months of several services from the web into the lake",
     doc_md=__doc__,
     schedule=None,

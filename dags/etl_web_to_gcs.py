@@ -11,6 +11,7 @@
   partition key, else that of its logical date.
 - **Re-run safety**: run it again whenever you like, also at the same time. Readers see the old file or the new one.
   Where the published file is unchanged and its rows are in place, nothing is done. `force` does every step again.
+- **By hand**: `bin/airflow dags test etl_web_to_gcs 2021-01-01` brings yellow's January.
 - **Counts**: rows read = rows in data/ + rows in rejects/, or the task fails.
 
 ### Triage
@@ -31,15 +32,14 @@ The error of a red task begins with one of these words.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
 """
 
-from airflow.sdk import dag
-
+from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, trip_file_params
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag
 from include.orchestration.task_groups import web_to_gcs
 
 
-@dag(
+@dag_with_deployments(
     description="The notes' etl_web_to_gcs: one month of trip records from the web into the lake",
     doc_md=__doc__,
     schedule=None,

@@ -31,15 +31,16 @@ The error of a red task begins with one of these words.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
 """
 
-from airflow.sdk import dag, get_current_context, task, task_group
+from airflow.sdk import get_current_context, task, task_group
 
 from include.orchestration.assets import LAKE_ASSETS
+from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, table_params, trip_file_params
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag
 
 
-@dag(
+@dag_with_deployments(
     description="The notes' Ingest Flow: one month of trip records from the web into Postgres",
     doc_md=__doc__,
     schedule=None,

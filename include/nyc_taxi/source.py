@@ -109,7 +109,7 @@ def fetch_url(
         log.info("%s: raw file is there, checked at %s: no request made", name, held.checked_at)
         return Fetched(key, held, "cached")
     try:
-        with _client(timeout) as client, lake.staged(key) as path, path.open("wb") as out:
+        with connect(timeout) as client, lake.staged(key) as path, path.open("wb") as out:
             transfer = _Transfer(client, url, known_url, out=out, path=path, held=held)
             transfer.run(pause)
             lake.forget_manifest(key)
@@ -124,7 +124,27 @@ def fetch_url(
     return Fetched(key, manifest, "downloaded")
 
 
-def _client(timeout: float) -> httpx.Client:
+def ask(client: httpx.Client, url: str, known_url: str) -> httpx.Headers:
+    """The headers of what lies at the URL, without its bytes; `known_url` has been there for years.
+
+    Raises:
+        NotPublished: the source does not have the file, or not yet.
+        SourceThrottled: the server asks us to slow down.
+        SourceUnavailable: the server failed, stalled or cut the connection.
+    """
+    try:
+        answer = _head(client, url)
+        if answer.status_code != HTTPStatus.OK:
+            raise _refusal(client, url, known_url, answer)
+    except httpx.UnsupportedProtocol as error:
+        raise _no_web_server(url, error) from error
+    except httpx.RequestError as error:
+        raise SourceUnavailable(f"{url}: {type(error).__name__}: {error}") from error
+    return answer.headers
+
+
+def connect(timeout: float = STALLED_SECONDS) -> httpx.Client:
+    """A client that says who it is, for the caller to close; `timeout` is as `fetch` has it."""
     # A server that compresses on the fly would give other bytes, and another length, than the published file.
     headers = {"Accept-Encoding": "identity", "User-Agent": "nyc-taxi-bundle"}
     return httpx.Client(follow_redirects=True, timeout=timeout, headers=headers)
@@ -175,7 +195,7 @@ class _Transfer:
             except SourceThrottled:
                 raise
             except httpx.UnsupportedProtocol as error:
-                raise PermanentError(f"{self.url}: is no URL of a web server: {error}") from error
+                raise _no_web_server(self.url, error) from error
             except (httpx.RequestError, SourceUnavailable) as error:
                 reason = f"{type(error).__name__}: {error}"
             except DamagedFile as error:
@@ -255,7 +275,7 @@ class _Transfer:
             self._restart()
             raise SourceUnavailable("the file became shorter while it was downloaded")
         if response.status_code != HTTPStatus.OK:
-            raise self._refusal(response)
+            raise _refusal(self.client, self.url, self.known_url, response)
         self._restart()
         self.etag = response.headers.get("ETag")
         self.last_modified = response.headers.get("Last-Modified")
@@ -271,36 +291,6 @@ class _Transfer:
             and response.headers.get("ETag", self.etag) == self.etag
             and response.headers.get("Last-Modified", self.last_modified) == self.last_modified
         )
-
-    def _refusal(self, response: httpx.Response) -> Exception:
-        status = response.status_code
-        answer = f"{self.url}: HTTP {status}"
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
-            return SourceThrottled(f"{answer}, retry after {response.headers.get('Retry-After', 'a while')}")
-        if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            return NotPublished(f"{answer}: the source has no such file")
-        if status == HTTPStatus.FORBIDDEN:
-            return self._forbidden(answer)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
-            return SourceUnavailable(answer)
-        return PermanentError(f"{answer}, where 200 was expected")
-
-    def _forbidden(self, answer: str) -> Exception:
-        """The official source says 403 for a month that is not there and to a client that asks too much."""
-        known = self._status(self.known_url)
-        if known == HTTPStatus.OK:
-            return NotPublished(
-                f"{answer}, and {self.known_url} is there: this month is not published (yet). "
-                "The publisher is about two months behind."
-            )
-        return SourceThrottled(f"{answer}, and HTTP {known} for {self.known_url}, which has been there for years")
-
-    def _status(self, url: str) -> int:
-        head = self.client.head(url)
-        if head.status_code not in _NO_HEAD:
-            return head.status_code
-        with self.client.stream("GET", url) as response:
-            return response.status_code
 
     def _check_whole(self) -> None:
         """See that the bytes are a file of the kind that the name says."""
@@ -320,6 +310,45 @@ class _Transfer:
                 f"{self.url}: {self.offset:,} bytes that begin with {start!r} are not a whole "
                 f"{self.url.rpartition('.')[2]} file: {error}"
             ) from error
+
+
+def _no_web_server(url: str, error: httpx.UnsupportedProtocol) -> PermanentError:
+    return PermanentError(f"{url}: is no URL of a web server: {error}")
+
+
+def _refusal(client: httpx.Client, url: str, known_url: str, response: httpx.Response) -> Exception:
+    """What an answer without the file means."""
+    status = response.status_code
+    answer = f"{url}: HTTP {status}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return SourceThrottled(f"{answer}, retry after {response.headers.get('Retry-After', 'a while')}")
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        return NotPublished(f"{answer}: the source has no such file")
+    if status == HTTPStatus.FORBIDDEN:
+        return _forbidden(client, answer, known_url)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
+        return SourceUnavailable(answer)
+    return PermanentError(f"{answer}, where 200 was expected")
+
+
+def _forbidden(client: httpx.Client, answer: str, known_url: str) -> Exception:
+    """The official source says 403 for a month that is not there and to a client that asks too much."""
+    known = _head(client, known_url).status_code
+    if known == HTTPStatus.OK:
+        return NotPublished(
+            f"{answer}, and {known_url} is there: this month is not published (yet). "
+            "The publisher is about two months behind."
+        )
+    return SourceThrottled(f"{answer}, and HTTP {known} for {known_url}, which has been there for years")
+
+
+def _head(client: httpx.Client, url: str) -> httpx.Response:
+    """The answer without its body, also of a server that knows no HEAD."""
+    head = client.head(url)
+    if head.status_code not in _NO_HEAD:
+        return head
+    with client.stream("GET", url) as response:
+        return response
 
 
 def _check_gzip(path: Path) -> None:

@@ -22,6 +22,9 @@ def lake_asset(service: str) -> Asset:
 SERVICES = tuple(catalog.services())
 LAKE_ASSETS = [lake_asset(service) for service in SERVICES]
 
+# Its events say in one line what `sync_published_months` found and did.
+PUBLISHED_MONTHS = Asset(name="published months", uri="x-nyc-taxi://published", group="nyc-taxi")
+
 
 def announce(context: Context, file: TripFile, note: dict[str, Any]) -> None:
     """Say that this task has put a month into the lake, so that what follows runs for that month.

@@ -11,6 +11,7 @@ from include.nyc_taxi.lake import Lake
 
 if TYPE_CHECKING:
     import psycopg
+    from airflow.sdk import Connection
     from google.cloud import bigquery
 
 CLOUD_CONNECTION = "taxi_gcp"
@@ -22,13 +23,16 @@ _PROTOCOLS = ("http", "https")
 
 def base_url(source: str) -> str:
     """Where the source's files begin: the host of its http connection, with or without `https://` and a path."""
-    name = catalog.source(source).connection
-    connection = BaseHook.get_connection(name)
+    return url_of(BaseHook.get_connection(catalog.source(source).connection))
+
+
+def url_of(connection: Connection) -> str:
+    """The URL that an http connection stands for."""
     host, schema = connection.host or "", connection.schema or ""
     if "://" in host:
         return host
     if not host:
-        raise ValueError(f"connection {name!r} has no host; expected a base URL such as https://host")
+        raise ValueError(f"connection {connection.conn_id!r} has no host; expected a base URL such as https://host")
     protocol = schema if schema in _PROTOCOLS else "https" if connection.conn_type == "https" else "http"
     port = f":{connection.port}" if connection.port else ""
     path = f"/{schema}" if schema and schema not in _PROTOCOLS else ""
@@ -62,4 +66,5 @@ def bigquery_client() -> bigquery.Client:
     """A client for BigQuery, with the credentials and the project of the connection `taxi_gcp`."""
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 
-    return BigQueryHook(gcp_conn_id=CLOUD_CONNECTION).get_client()
+    hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION)
+    return hook.get_client(project_id=hook.project_id)

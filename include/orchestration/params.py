@@ -26,10 +26,10 @@ def trip_file_params() -> dict[str, Param]:
     }
 
 
-def trip_month_params(colour: str | None = None) -> dict[str, Param]:
-    """Which month of which service; `colour` is the service that the form proposes."""
+def trip_month_params() -> dict[str, Param]:
+    """Which month of which service."""
     return {
-        "colour": Param(colour or "yellow", title="Colour", enum=sorted(catalog.services()), section=_WHICH),
+        "colour": Param("yellow", title="Colour", enum=sorted(catalog.services()), section=_WHICH),
         "year": Param(
             None,
             type=["null", "integer"],
@@ -68,7 +68,49 @@ def trip_files_params() -> dict[str, Param]:
     }
 
 
-def reading_params() -> dict[str, Param]:
+def sync_params() -> dict[str, Param]:
+    """What is kept in step with the publisher."""
+    section = "What to keep in step"
+    return {
+        "colours": Param(
+            sorted(catalog.services()),
+            type="array",
+            items={"type": "string", "enum": sorted(catalog.services())},
+            examples=sorted(catalog.services()),
+            minItems=1,
+            title="Colours",
+            section=section,
+        ),
+        "since": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^[0-9]{4}-[0-9]{2}$",
+            title="Since",
+            description="The first month, YYYY-MM; empty for all that was ever published.",
+            section=section,
+        ),
+        "max_files_per_run": Param(
+            24,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            title="Files per run",
+            description="At most so many are brought in one run, and as many old files are asked for.",
+            section=section,
+        ),
+        "source": trip_file_params()["source"],
+        "alert_after_months": Param(
+            5,
+            type="integer",
+            minimum=1,
+            title="Alert after months",
+            description="Alert when the newest month in place began more months ago than this.",
+            section=section,
+        ),
+    }
+
+
+def reading_params(cache_ttl_hours: int = 24) -> dict[str, Param]:
     """How the file is read, and which of its rows are kept."""
     section = "How to read it"
     return {
@@ -88,7 +130,7 @@ def reading_params() -> dict[str, Param]:
             section=section,
         ),
         "cache_ttl_hours": Param(
-            24,
+            cache_ttl_hours,
             type="number",
             minimum=0,
             title="Cache, hours",
@@ -136,11 +178,11 @@ def bigquery_params() -> dict[str, Param]:
     }
 
 
-def target_params() -> dict[str, Param]:
+def target_params(target: str = "none") -> dict[str, Param]:
     """What is loaded once a month is in the lake."""
     return {
         "target": Param(
-            "none",
+            target,
             enum=["none", "postgres", "bigquery"],
             title="Target",
             description="Load each month into this too, once it is in the lake.",

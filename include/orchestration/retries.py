@@ -12,6 +12,7 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowNotFoundException, ParamValidationError
 
 from include.nyc_taxi.errors import PermanentError, TransientError
+from include.orchestration.alerts import task_failed
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
@@ -32,4 +33,5 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=15),
     "execution_timeout": timedelta(hours=2),
+    "on_failure_callback": task_failed,
 }

@@ -10,6 +10,7 @@ class Tag(StrEnum):
 
     TLC = "nyc-tlc"
     NOTES = "from-the-notes"
+    DEPLOYMENT = "deployment"
     WEB = "source:web"
     FROM_LAKE = "source:lake"
     LAKE = "target:lake"

@@ -87,7 +87,7 @@ def deployment(airflow_database, warehouse, tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{tmp_path / 'a lake'}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bag():
     """Parses a bundle, by name, as the DAG processor does."""
     return _parsed

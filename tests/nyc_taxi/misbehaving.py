@@ -52,6 +52,7 @@ class Publisher:
         self.faults: list[Fault] = []
         self.always = Fault()
         self.missing = HTTPStatus.NOT_FOUND
+        self.heads: list[int] = []  # answers to the coming HEADs
         self.head: int | None = None  # the answer to every HEAD, where that is not the file's
         self.knows_ranges = True
         self.knows_if_range = True
@@ -79,6 +80,11 @@ class Publisher:
         return [asked for asked in self.asked if asked.method == "GET"]
 
 
+def _validators(published: Published) -> dict[str, str]:
+    names = {"ETag": published.etag, "Last-Modified": published.last_modified}
+    return {name: value for name, value in names.items() if value is not None}
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     publisher: Publisher
@@ -97,8 +103,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         publisher = self._note()
-        there = HTTPStatus.OK if self.path in publisher.files else publisher.missing
-        self._start(publisher.head or there, {"Content-Length": "0"})
+        published = publisher.files.get(self.path)
+        refused = publisher.heads.pop(0) if publisher.heads else publisher.head
+        if refused is not None or published is None:
+            self._start(refused or publisher.missing, {"Content-Length": "0"})
+        else:
+            self._start(HTTPStatus.OK, {**_validators(published), "Content-Length": str(len(published.content))})
 
     def do_GET(self) -> None:
         publisher = self._note()
@@ -124,8 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, published: Published, fault: Fault) -> None:
         content, total = published.content, len(published.content)
-        names = {"ETag": published.etag, "Last-Modified": published.last_modified}
-        headers = {name: value for name, value in names.items() if value is not None}
+        headers = _validators(published)
         first = self._first_byte(published)
         if first is None:
             self._send(HTTPStatus.OK, headers, content, fault)

@@ -147,11 +147,12 @@ class Expected:
 
 def expected(file: TripFile, source: str) -> Expected | None:
     """What is known of a published file; None for the many of which nothing is."""
-    return _expectations().get((source, file.service, str(file.month)))
+    return expectations().get((source, file.service, str(file.month)))
 
 
 @cache
-def _expectations() -> dict[tuple[str, str, str], Expected]:
+def expectations() -> dict[tuple[str, str, str], Expected]:
+    """What is known of published files, by source, service and month."""
     lines = _data("published_files.csv").splitlines()
     return {
         (row["source"], row["service"], row["month"]): Expected(

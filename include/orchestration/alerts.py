@@ -1,0 +1,88 @@
+"""alerts: who is told of a failed task, a missed deadline or an old newest month.
+
+The log says it always. Where there is a connection `taxi_alerts`, it goes there too: to type http as a POST of the JSON
+`{"text": ...}`, which chat programs take; to type smtp as mail, from and to the addresses `from_email` and `to_email`
+of its extra.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Connection
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+ALERTS_CONNECTION = "taxi_alerts"
+_TIMEOUT_SECONDS = 20
+
+
+def task_failed(context: Context) -> None:
+    """Tell of a task that is red for good, after its last try."""
+    ti = context["ti"]
+    map_index = "" if ti.map_index is None or ti.map_index < 0 else f"[{ti.map_index}]"
+    error = context.get("exception")
+    tell(
+        f"{ti.dag_id}: {ti.task_id}{map_index} failed",
+        f"run {ti.run_id}, try {ti.try_number}: {type(error).__name__}: {error}\nTriage is in the docs of the DAG.",
+    )
+
+
+def deadline_missed(context: dict[str, Any], within: str) -> None:
+    """Tell of a run that has not ended in time."""
+    run = context["dag_run"]
+    tell(
+        f"{run['dag_id']}: not ended within {within} of being queued",
+        f"run {run['dag_run_id']}\nTriage is in the docs of the DAG.",
+    )
+
+
+def deadline_after(hours: float) -> DeadlineAlert:
+    """A run is to end within so many hours of being queued, or somebody is told."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(hours=hours),
+        callback=SyncCallback(deadline_missed, kwargs={"within": f"{hours:g} h"}),
+    )
+
+
+def tell(subject: str, text: str) -> None:
+    """Log it, and send it to where the connection says."""
+    log.error("%s: %s", subject, text)
+    try:
+        connection = Connection.get(ALERTS_CONNECTION)
+    except AirflowNotFoundException:
+        return
+    match connection.conn_type:
+        case "http" | "https":
+            _post(connection, f"{subject}\n{text}")
+        case "smtp":
+            _mail(connection, subject, text)
+        case other:
+            raise ValueError(f"connection {ALERTS_CONNECTION!r} is of type {other!r}; expected http or smtp")
+
+
+def _post(connection: Connection, text: str) -> None:
+    import httpx
+
+    from include.orchestration.connections import url_of
+
+    httpx.post(url_of(connection), json={"text": text}, timeout=_TIMEOUT_SECONDS).raise_for_status()
+
+
+def _mail(connection: Connection, subject: str, text: str) -> None:
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    with SmtpHook(ALERTS_CONNECTION) as hook:
+        hook.send_email_smtp(
+            to=connection.extra_dejson["to_email"], subject=subject, html_content=f"<pre>{escape(text)}</pre>"
+        )

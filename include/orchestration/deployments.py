@@ -1,0 +1,229 @@
+"""deployments: each flow's own DAG, and one more `{flow}.{name}` for each of its entries in `deployments.yaml`.
+
+    @dag_with_deployments(description=..., tags=[...])
+    def ingest_data() -> None: ...
+
+    ingest_data()
+
+The decorator takes what `airflow.sdk.dag` takes; an entry may replace the params' defaults, schedule, queue, pool and
+more. A bad entry fails the parse and says which it is and what was expected.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from copy import copy
+from datetime import UTC, datetime, time
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import yaml
+from airflow.sdk import CronPartitionTimetable, CronTriggerTimetable, PartitionedAssetTimetable, dag
+from airflow.sdk.exceptions import ParamValidationError
+from croniter import croniter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from include.nyc_taxi import Month
+from include.orchestration.alerts import deadline_after
+from include.orchestration.assets import SERVICES, lake_asset
+from include.orchestration.tags import Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow.sdk import DAG, Param
+
+ENTRIES = Path(__file__).resolve().parents[1] / "deployments.yaml"
+FLOWS = ENTRIES.parents[1] / "dags"
+
+_OF_TASKS = {"queue", "pool", "owner"}
+
+
+def _cron(text: str) -> str:
+    if not croniter.is_valid(text):
+        raise ValueError(f"{text!r} is not a cron expression of five fields")
+    return text
+
+
+def _flow(name: str) -> str:
+    flows = sorted(path.stem for path in FLOWS.glob("*.py"))
+    if name not in flows:
+        raise ValueError(f"{name!r} is not one of the flows {flows}")
+    return name
+
+
+def _service(name: str) -> str:
+    if name not in SERVICES:
+        raise ValueError(f"{name!r} is not one of the services {sorted(SERVICES)}")
+    return name
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Monthly(_Strict):
+    """On the first of each month at 00:00 UTC, for the month that began `lag_months` earlier.
+
+    Midnight and UTC, so that a backfill up to `2022-03-01` takes March with it.
+    """
+
+    lag_months: Annotated[int, Field(ge=1)]
+
+
+class OnAsset(_Strict):
+    """Whenever a month of this service has come into the lake, for that month."""
+
+    asset: Annotated[str, AfterValidator(_service)]
+
+
+class Deployment(_Strict):
+    """An entry: a flow under a name of its own, with its own defaults."""
+
+    flow: Annotated[str, AfterValidator(_flow)]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    description: str
+    params: dict[str, Any] = {}
+    schedule: Monthly | OnAsset | Annotated[str, AfterValidator(_cron)] | None = None
+    start: Annotated[Month, BeforeValidator(Month.parse)] | None = None
+    catchup: bool = False
+    paused: bool | None = None
+    queue: str | None = None
+    pool: str | None = None
+    owner: str | None = None
+    tags: list[Tag] = []
+    max_active_runs: Annotated[int, Field(ge=1)] | None = None
+    deadline_hours: Annotated[float, Field(gt=0)] | None = None
+
+    @property
+    def dag_id(self) -> str:
+        """The id of the DAG that it becomes."""
+        return f"{self.flow}.{self.name}"
+
+    @property
+    def runs(self) -> str:
+        """When it runs by itself, in words."""
+        match self.schedule:
+            case Monthly(lag_months=lag):
+                return f"on the first of each month, for the month that began {lag} months earlier"
+            case OnAsset(asset=service):
+                return f"when a month of {service} has come into the lake"
+            case str(cron):
+                return f"`{cron}` UTC"
+            case None:
+                return "when started"
+
+    @model_validator(mode="after")
+    def _starts_where_it_has_to(self) -> Deployment:
+        scheduled_by_time = isinstance(self.schedule, Monthly | str)
+        if scheduled_by_time != (self.start is not None):
+            raise ValueError(f"start={self.start} and schedule={self.schedule!r}: a schedule by time needs both")
+        if self.catchup and not scheduled_by_time:
+            raise ValueError("catchup needs a schedule by time")
+        return self
+
+    def settings(self, of_flow: Mapping[str, Any]) -> dict[str, Any]:
+        """The flow's settings with those of this entry in their place."""
+        return {
+            **of_flow,
+            "dag_id": self.dag_id,
+            "description": self.description,
+            "doc_md": f"{self._summary()}\n\n---\n\n{of_flow['doc_md']}",
+            "params": self._params(of_flow.get("params", {})),
+            "schedule": self._timetable(),
+            "start_date": self._start_date(),
+            "catchup": self.catchup,
+            "is_paused_upon_creation": self.schedule is not None if self.paused is None else self.paused,
+            "deadline": None if self.deadline_hours is None else deadline_after(self.deadline_hours),
+            "max_active_runs": self.max_active_runs or of_flow["max_active_runs"],
+            "default_args": of_flow["default_args"] | self.model_dump(include=_OF_TASKS, exclude_none=True),
+            "tags": [*of_flow["tags"], Tag.DEPLOYMENT, *self.tags],
+        }
+
+    def _summary(self) -> str:
+        params = ", ".join(f"`{name}={value}`" for name, value in self.params.items())
+        return (
+            f"{self.description}. A deployment of `{self.flow}` in `include/deployments.yaml`: {params or 'no params'}."
+        )
+
+    def _params(self, of_flow: Mapping[str, Param]) -> dict[str, Param]:
+        unknown = sorted(set(self.params) - set(of_flow))
+        if unknown:
+            raise ValueError(
+                f"{ENTRIES}: {self.dag_id}: params {unknown} are not known to {self.flow}; it has {sorted(of_flow)}"
+            )
+        params = {name: copy(param) for name, param in of_flow.items()}
+        for name, value in self.params.items():
+            try:
+                params[name].value = params[name].resolve(value)
+            except ParamValidationError as error:
+                raise ValueError(f"{ENTRIES}: {self.dag_id}: param {name}={value!r}: {error}") from error
+        return params
+
+    def _timetable(self) -> CronPartitionTimetable | CronTriggerTimetable | PartitionedAssetTimetable | None:
+        match self.schedule:
+            case Monthly(lag_months=lag):
+                return CronPartitionTimetable("0 0 1 * *", timezone="UTC", run_offset=-lag, key_format="%Y-%m")
+            case OnAsset(asset=service):
+                return PartitionedAssetTimetable(assets=lake_asset(service))
+            case str(cron):
+                return CronTriggerTimetable(cron, timezone="UTC")
+            case None:
+                return None
+
+    def _start_date(self) -> datetime | None:
+        if self.start is None:
+            return None
+        # Airflow counts from the day of the run, which is later than the month that it is for.
+        lag = self.schedule.lag_months if isinstance(self.schedule, Monthly) else 0
+        return datetime.combine((self.start + lag).first_day, time.min, UTC)
+
+
+# Airflow's DAG processor passes over files without the words "airflow" and "dag": this name brings one of them there.
+def dag_with_deployments(**settings: Any) -> Callable[[Callable[[], None]], Callable[[], list[DAG]]]:  # noqa: ANN401
+    """Turn a function that wires tasks into one that makes its DAG, and a DAG for each of its deployments."""
+
+    def decorate(wire: Callable[[], None]) -> Callable[[], list[DAG]]:
+        @wraps(wire)
+        def make() -> list[DAG]:
+            entries = [entry for entry in deployments() if entry.flow == wire.__name__]
+            return [_made(wire, each) for each in (settings, *(entry.settings(settings) for entry in entries))]
+
+        return make
+
+    return decorate
+
+
+def _made(wire: Callable[[], None], settings: Mapping[str, Any]) -> DAG:
+    decorate: Any = dag(**settings)  # noqa: AIR002 - the schedule is in the settings
+    made: DAG = decorate(wire)()
+    return made
+
+
+def deployments(path: Path = ENTRIES) -> list[Deployment]:
+    """Every entry of the file.
+
+    Raises:
+        ValueError: an entry is not a deployment; the message says which, and why.
+    """
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(found, list):
+        raise ValueError(f"{path}: {found!r} is not a list of deployments")  # noqa: TRY004 - it is a value of the file
+    entries = [_deployment(entry, f"{path}: entry {number}") for number, entry in enumerate(found, start=1)]
+    twice = [dag_id for dag_id, count in Counter(entry.dag_id for entry in entries).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path}: {twice} are there more than once")
+    return entries
+
+
+def _deployment(entry: Any, where: str) -> Deployment:  # noqa: ANN401 - YAML may hold anything
+    try:
+        return Deployment.model_validate(entry)
+    except ValidationError as error:
+        reasons = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        raise ValueError(f"{where}, {_name(entry)}: {'; '.join(reasons)}") from None
+
+
+def _name(entry: Any) -> str:  # noqa: ANN401 - as above
+    return f"{entry.get('flow')}.{entry.get('name')}" if isinstance(entry, dict) else repr(entry)

@@ -1,0 +1,66 @@
+"""What the documentation names is there, and what is generated is up to date."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from include.local_servers.dags_docs import page
+from include.orchestration.deployments import deployments
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTES = (ROOT / "docs" / "notes-to-airflow.md").read_text()
+COLUMNS = 3
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split(" | ")]
+    for line in NOTES.splitlines()
+    if line.startswith("| ") and not line.startswith("| in the notes")
+]
+DAGS = re.compile(r"\bDAGs? ((?:`[\w.]+`(?:, )?)+)")
+OF_DAG = re.compile(r"\b(task|param)s? ((?:`[\w.]+`(?:, )?)+) of DAG `([\w.]+)`")
+NAMES = re.compile(r"`([\w.]+)`")
+
+
+@pytest.fixture(scope="module")
+def dags(airflow_database, bag):
+    return bag("nyc-taxi").dags
+
+
+def test_the_page_of_the_dags_is_what_they_say(dags):
+    assert (ROOT / "docs" / "dags.md").read_text() == page(dags, deployments()), "run make docs"
+
+
+def test_the_rows_of_the_notes_are_whole():
+    assert len(ROWS) > 50
+    assert [row for row in ROWS if len(row) != COLUMNS or not all(row)] == []
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])
+def test_what_a_row_of_the_notes_names_is_there(row, dags):
+    _, here, command = row
+
+    for named in DAGS.findall(here):
+        assert [name for name in NAMES.findall(named) if name not in dags] == []
+    for kind, named, dag_id in OF_DAG.findall(here):
+        there = dags[dag_id].task_ids if kind == "task" else dags[dag_id].params
+        assert [name for name in NAMES.findall(named) if name not in there] == []
+    for queue in re.findall(r"queue `(\w+)`", here):
+        assert queue in {task.queue for dag in dags.values() for task in dag.tasks}
+    for connection in re.findall(r"`(taxi_\w+)`", here + command):
+        assert f"{'VAR' if connection == 'taxi_lake' else 'CONN'}_{connection.upper()}" in (ROOT / ".env").read_text()
+    for target in re.findall(r"`make (\w+)`", here + command):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for path in re.findall(r"`([\w/.-]+\.(?:py|yaml|md))`", here + command):
+        assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`bin/airflow ([^`]+)`", NOTES))))
+def test_a_command_of_the_notes_is_one_of_airflows(command, dags):
+    from airflow.cli.cli_parser import get_parser
+
+    words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", command)]
+
+    get_parser().parse_args(words)
+    named = re.search(r"(?:dags \S+|--dag-id) ([\w.]+)", command)
+    if named and "dags list" not in command:
+        assert named[1] in dags

@@ -1,0 +1,259 @@
+"""With a running scheduler each run does the month it says, however it came to be, also when processes are killed."""
+
+import json
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import ClassVar
+
+import psutil
+import psycopg
+import pytest
+
+from include.local_servers.generator import write_month
+from include.local_servers.publisher import Publisher
+from include.local_servers.whole_airflow import ENDED, Airflow
+from include.nyc_taxi import Month, TripFile, catalog, landing
+from include.nyc_taxi.lake import Lake
+
+ROWS = 200
+MONTHS = list(Month.range(Month(2022, 1), Month(2023, 12)))
+LAG = 3
+# Two runs that are due: of last month and of this.
+DUE = [Month.of(datetime.now(UTC)) - LAG - 1, Month.of(datetime.now(UTC)) - LAG]
+TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")  # how the process of a task calls itself
+MONTHLY = "ingest_data.monthly"
+CATCHUP = "ingest_data.catchup"
+LATE = "flow_code.late"
+DEPLOYMENTS = [
+    {
+        "flow": "ingest_data",
+        "name": "monthly",
+        "description": "Green, from now on",
+        "params": {"colour": "green"},
+        "schedule": {"lag_months": LAG},
+        "start": "2014-01",
+    },
+    {
+        "flow": "ingest_data",
+        "name": "catchup",
+        "description": "Green, since two months ago",
+        "params": {"colour": "green", "table_name": "caught_up"},
+        "schedule": {"lag_months": LAG},
+        "start": str(DUE[0]),
+        "catchup": True,
+        "paused": False,
+    },
+    {
+        "flow": "flow_code",
+        "name": "late",
+        "description": "Its run waits, as it is paused, and so misses its deadline",
+        "paused": True,
+        "deadline_hours": 0.0001,
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A folder that plays the publisher, and how many rows of each file are loaded."""
+    folder = tmp_path_factory.mktemp("published")
+    return folder, {str(month): publish(folder, month) for month in [*MONTHS, *DUE]}
+
+
+def publish(folder, month):
+    file = TripFile("green", month)
+    path = folder / catalog.source("official").path_of(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = write_month(file, path, rows=ROWS + month.month)
+    return written.rows - written.without_passengers
+
+
+class Webhook(BaseHTTPRequestHandler):
+    """Hears alerts."""
+
+    heard: ClassVar[list[str]] = []
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+    def do_POST(self):
+        self.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.send_response(HTTPStatus.NO_CONTENT)
+        self.end_headers()
+
+
+@pytest.fixture(scope="module")
+def webhook():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Webhook) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+        yield {"conn_type": "http", "host": f"http://127.0.0.1:{server.server_port}"}
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory, postgres_server, published, webhook):
+    with Publisher(published[0]) as publisher:
+        airflow = Airflow(
+            tmp_path_factory.mktemp("scheduler"),
+            postgres_server,
+            publisher=publisher.base_url,
+            deployments=DEPLOYMENTS,
+            AIRFLOW__CORE__EXECUTOR="LocalExecutor",
+            AIRFLOW_CONN_TAXI_ALERTS=json.dumps(webhook),
+        )
+        try:
+            airflow.start()
+            airflow.knows(MONTHLY)
+            yield airflow
+        finally:
+            airflow.stop()
+
+
+@pytest.fixture
+def ledger(airflow):
+    """The months that were loaded into a table, with the runs that did it, in order."""
+
+    def loads(table="green_taxi_trips"):
+        with psycopg.connect(airflow.warehouse) as connection:
+            if connection.execute("SELECT to_regclass('load_ledger')").fetchone() == (None,):
+                return []
+            found = connection.execute(
+                "SELECT month, run_id FROM load_ledger WHERE target_table = %s ORDER BY load_id", [f"public.{table}"]
+            )
+            return found.fetchall()
+
+    return loads
+
+
+def backfill(airflow, **body):
+    """Bring December 2021 and January 2022, and wait until that has ended."""
+    span = {"from_date": "2021-12-01T00:00:00Z", "to_date": "2022-01-01T00:00:00Z"}
+    airflow.post("/backfills", dag_id=MONTHLY, **span | body)
+    ended_backfill(airflow)
+
+
+def ended_backfill(airflow, seconds=120):
+    """Wait for all runs, and close the backfill, which the scheduler does but twice a minute."""
+    airflow.wait(lambda: all(run["state"] in ENDED for run in airflow.runs(MONTHLY)), "the backfill", seconds)
+    for made in airflow.get("/backfills", dag_id=MONTHLY)["backfills"]:
+        if made["completed_at"] is None:
+            airflow.api.put(f"/backfills/{made['id']}/cancel").raise_for_status()
+
+
+def kill_a_task(airflow):
+    """Kill a process that runs a task's code."""
+
+    def killed():
+        for child in psutil.Process(airflow.processes["scheduler"].pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess, IndexError):
+                if TASK.match(" ".join(child.cmdline())):
+                    child.kill()
+                    return child
+        return None
+
+    airflow.wait(killed, "a task at work")
+
+
+def heard(airflow, start):
+    return airflow.wait(lambda: [text for text in Webhook.heard if text.startswith(start)], f"an alert {start}")
+
+
+def test_a_run_that_misses_its_deadline_is_told_of(airflow):
+    airflow.knows(LATE)
+    run_id = airflow.post(f"/dags/{LATE}/dagRuns", logical_date=None)["dag_run_id"]
+
+    (told,) = heard(airflow, f"{LATE}: not ended within 0.0001 h of being queued")
+
+    assert run_id in told
+
+
+def test_the_schedule_catches_up_month_by_month(airflow, ledger):
+    airflow.wait(lambda: len(ledger("caught_up")) == len(DUE), "the runs that are due")
+
+    runs = airflow.wait(
+        lambda: all(run["state"] in ENDED for run in airflow.runs(CATCHUP)) and airflow.runs(CATCHUP), "them to end"
+    )
+    assert sorted((run["run_type"], run["partition_key"], run["state"]) for run in runs) == [
+        ("scheduled", str(month), "success") for month in DUE
+    ]
+    assert {run["logical_date"] for run in runs} == {None}
+    by_run = {run["dag_run_id"]: run["partition_key"] for run in runs}
+    assert {run_id: month for month, run_id in ledger("caught_up")} == by_run
+
+
+def test_a_backfill_of_two_years_ends_right_though_scheduler_and_task_are_killed(airflow, ledger, published):
+    airflow.unpause(MONTHLY)
+    airflow.command("backfill", "create", "--dag-id", MONTHLY, "--from-date", "2022-01-01", "--to-date", "2023-12-01")
+    airflow.wait(lambda: len(ledger()) >= 3, "the first loads")
+    airflow.kill("scheduler")
+    airflow.start_server("scheduler")
+    before = len(ledger())
+    airflow.wait(lambda: len(ledger()) >= before + 3, "loads after the scheduler's death")
+    kill_a_task(airflow)
+
+    ended_backfill(airflow, 400)
+
+    expected = [str(month) for month in MONTHS]
+    backfilled = [run for run in airflow.runs(MONTHLY) if run["run_type"] == "backfill"]
+    assert sorted((run["partition_key"], run["state"]) for run in backfilled) == [(m, "success") for m in expected]
+    assert sorted(month for month, _ in ledger()) == sorted([*expected, str(DUE[1])])
+    with psycopg.connect(airflow.warehouse) as connection:
+        counted = connection.execute(
+            "SELECT to_char(file_month, 'YYYY-MM'), count(*) FROM green_taxi_trips GROUP BY 1"
+        ).fetchall()
+    rows = published[1]
+    assert dict(counted) == {month: rows[month] for month in [*expected, str(DUE[1])]}
+    lake = Lake.at(airflow.lake)
+    assert {m: landing.landed(lake, TripFile("green", Month.parse(m))).rows_accepted for m in rows} == rows
+
+
+def test_what_a_second_backfill_does_again_is_said_by_its_reprocess_behavior(airflow, ledger, published):
+    def loads():
+        return [month for month, _ in ledger() if month in ("2021-12", "2022-01")]
+
+    backfill(airflow, reprocess_behavior="none")
+
+    states = {run["partition_key"]: run["state"] for run in airflow.runs(MONTHLY)}
+    assert (states["2021-12"], states["2022-01"]) == ("failed", "success")  # the one is not published
+    assert loads() == ["2022-01"]
+    (told,) = heard(airflow, f"{MONTHLY}: extract_data failed")
+    assert "NotPublished" in told
+
+    publish(published[0], Month(2021, 12))
+    backfill(airflow, reprocess_behavior="failed")
+
+    assert loads() == ["2022-01", "2021-12"]
+
+    backfill(airflow, reprocess_behavior="completed", dag_run_conf={"force": True})
+
+    assert sorted(loads()) == ["2021-12", "2021-12", "2022-01", "2022-01"]
+    # Airflow keeps a run that is done again, and makes another beside it.
+    made = [run["partition_key"] for run in airflow.runs(MONTHLY) if run["partition_key"] in ("2021-12", "2022-01")]
+    assert sorted(made) == ["2021-12", "2021-12", "2021-12", "2022-01", "2022-01"]
+
+
+def test_a_trigger_does_the_month_of_its_params_its_partition_key_or_its_date(airflow, ledger):
+    def trigger(conf=None, **body):
+        body = {"logical_date": None, "conf": {"force": True} | (conf or {})} | body
+        return airflow.post(f"/dags/{MONTHLY}/dagRuns", **body)["dag_run_id"]
+
+    asked = {
+        trigger(partition_key="2022-03"): "2022-03",
+        trigger(logical_date="2022-04-17T13:00:00Z"): "2022-04",
+        trigger({"year": 2022, "month": 5}): "2022-05",
+    }
+    asked_for_none = trigger()
+
+    for run_id in asked:
+        assert airflow.ended(MONTHLY, run_id)["state"] == "success"
+    assert {run_id: month for month, run_id in ledger() if run_id in asked} == asked
+    assert airflow.ended(MONTHLY, asked_for_none)["state"] == "failed"
+
+    cleared = next(iter(asked))
+    airflow.post(f"/dags/{MONTHLY}/dagRuns/{cleared}/clear", dry_run=False)
+    airflow.wait(lambda: [run_id for _, run_id in ledger()].count(cleared) == 2, "the cleared run to load again")
+    assert {month for month, run_id in ledger() if run_id == cleared} == {"2022-03"}

@@ -1,0 +1,184 @@
+"""The state of every month: what decides it, and that the warehouse and the lake are asked for what they hold."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from pyarrow import parquet
+
+from include.nyc_taxi import Month, TripFile, coverage
+from include.nyc_taxi.coverage import Attempt, Load, State
+from include.nyc_taxi.errors import WarehouseRefused
+from include.nyc_taxi.lake import rejects_key
+from include.nyc_taxi.postgres import Run, Table, replace_month
+from include.nyc_taxi.published import Publication
+
+JANUARY = TripFile("green", Month(2024, 1))
+LOADED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+BEFORE, AFTER = LOADED_AT - timedelta(hours=1), LOADED_AT + timedelta(hours=1)
+LOAD = Load(
+    file=JANUARY,
+    target="postgres",
+    target_table="public.green_taxi_trips",
+    loaded_at=LOADED_AT,
+    source_url="https://publisher/green_tripdata_2024-01.parquet",
+    source_etag='"1"',
+    source_sha256="ab",
+    source_bytes=100,
+    rows_read=10,
+    rows_loaded=9,
+    rows_rejected=1,
+    rejected_by_reason={"no_passengers": 1},
+    schema_era="official-2023-02",
+    quality_profile="notes",
+    rows_expected=10,
+)
+SAME = Publication(JANUARY, '"1"', None, 100, AFTER)
+
+
+def attempt(state, at=AFTER):
+    return Attempt(JANUARY, state, "ingest_data", "manual__1", at)
+
+
+@pytest.mark.parametrize(
+    ("published", "load", "last", "state"),
+    [
+        (None, None, None, State.NOT_PUBLISHED),
+        (Publication(JANUARY), None, None, State.PUBLISHED),
+        (SAME, LOAD, None, State.LOADED),
+        (None, LOAD, None, State.LOADED),
+        (replace(SAME, etag='"2"'), LOAD, None, State.STALE),
+        (replace(SAME, etag='"2"', checked_at=BEFORE), LOAD, None, State.LOADED),
+        (replace(SAME, etag='"2"', checked_at=None), LOAD, None, State.LOADED),
+        (replace(SAME, etag=None, bytes=101), LOAD, None, State.STALE),
+        (replace(SAME, etag=None, bytes=None), LOAD, None, State.LOADED),
+        (replace(SAME, etag='"2"'), replace(LOAD, schema_era="csv_mirror-2020-01"), None, State.LOADED),
+        (SAME, replace(LOAD, rows_expected=11), None, State.COUNT_DIFFERS),
+        (SAME, replace(LOAD, rows_expected=None), None, State.LOADED),
+        (replace(SAME, etag='"2"'), replace(LOAD, rows_expected=11), None, State.STALE),
+        (SAME, LOAD, attempt("failed"), State.FAILED),
+        (SAME, LOAD, attempt("failed", BEFORE), State.LOADED),
+        (SAME, LOAD, attempt("success"), State.LOADED),
+        (SAME, LOAD, attempt("queued", BEFORE), State.RUNNING),
+        (None, None, attempt("failed"), State.FAILED),
+        (None, None, attempt("running"), State.RUNNING),
+    ],
+)
+def test_publication_load_and_last_attempt_decide_the_state(published, load, last, state):
+    by_file = [{JANUARY: value} if value else {} for value in (published, load, last)]
+
+    cell = coverage.coverage(*by_file, Month(2024, 1))[JANUARY]
+
+    assert cell.state is state
+    assert (cell.publication, cell.load, cell.attempt) == (published, load, last)
+
+
+def test_every_service_has_a_cell_for_every_month_and_for_what_lies_beyond():
+    beyond = TripFile("green", Month(2024, 3))
+
+    cells = coverage.coverage({}, {beyond: replace(LOAD, file=beyond)}, {}, Month(2024, 1))
+
+    assert len(cells) == 4 * (15 * 12 + 1) + 1
+    assert coverage.counts(cells.values()) == dict.fromkeys(State, 0) | {State.NOT_PUBLISHED: 724, State.LOADED: 1}
+
+
+def test_a_warehouse_without_a_ledger_holds_nothing(warehouse):
+    with psycopg.connect(warehouse) as connection:
+        assert coverage.loads_in_warehouse(connection) == {}
+
+
+@pytest.fixture
+def connection(warehouse):
+    with psycopg.connect(warehouse, autocommit=True) as connection:
+        yield connection
+
+
+def test_the_last_load_of_a_month_is_what_the_warehouse_holds(connection, lake, landed_month):
+    for rows, run_id in ((300, "first"), (200, "second")):
+        file = landed_month(JANUARY.name, rows=rows)
+        replace_month(connection, file, lake, run=Run("ingest_data", run_id))
+
+    [load] = coverage.loads_in_warehouse(connection).values()
+
+    assert (load.file, load.rows_read, load.run_id) == (JANUARY, 200, "second")
+    assert load.rows_read == load.rows_loaded + sum(load.rejected_by_reason.values())
+    assert load.source == "official"
+    assert load.loaded_at.tzinfo is not None
+
+
+def test_the_table_of_the_service_comes_before_another(connection, lake, landed_month):
+    file = landed_month(JANUARY.name)
+    replace_month(connection, file, lake)
+    replace_month(connection, file, lake, table=Table.parse("lab.green"))
+    replace_month(connection, landed_month("green_tripdata_2024-02"), lake, table=Table.parse("lab.green"))
+
+    tables = {str(file.month): load.target_table for file, load in coverage.loads_in_warehouse(connection).items()}
+
+    assert tables == {"2024-01": "public.green_taxi_trips", "2024-02": "lab.green"}
+
+
+def test_a_month_whose_partition_was_dropped_is_not_loaded(connection, lake, landed_month):
+    for name in (JANUARY.name, "green_tripdata_2024-02"):
+        replace_month(connection, landed_month(name), lake)
+
+    connection.execute("DROP TABLE green_taxi_trips_2024_01")
+
+    assert [str(file.month) for file in coverage.loads_in_warehouse(connection)] == ["2024-02"]
+
+
+def test_a_ledger_that_may_not_be_read_is_said_so(connection, lake, landed_month):
+    replace_month(connection, landed_month(JANUARY.name), lake)
+    connection.execute("CREATE ROLE nobody_reader")
+    try:
+        connection.execute("SET ROLE nobody_reader")
+        with pytest.raises(WarehouseRefused, match="permission denied for table load_ledger"):
+            coverage.loads_in_warehouse(connection)
+    finally:
+        connection.execute("RESET ROLE")
+        connection.execute("DROP ROLE nobody_reader")
+
+
+def test_an_empty_lake_holds_nothing(any_lake):
+    assert coverage.loads_in_lake(any_lake) == {}
+
+
+def test_the_lake_holds_what_its_files_say(lake, landed_month):
+    landed_month(JANUARY.name, rows=300)
+
+    [load] = coverage.loads_in_lake(lake).values()
+
+    assert (load.file, load.target, load.rows_read, load.run_id) == (JANUARY, "lake", 300, None)
+    assert load.target_table == lake.url("data/green/green_tripdata_2024-01.parquet")
+    assert abs(load.loaded_at - datetime.now(UTC)) < timedelta(hours=1)
+
+
+def test_a_second_look_reads_only_what_changed(lake, landed_month, monkeypatch):
+    landed_month(JANUARY.name)
+    landed_month("green_tripdata_2024-02", rows=300)
+    footers = {}
+    coverage.loads_in_lake(lake, footers)
+    landed_month("green_tripdata_2024-02", rows=200)
+    read = []
+    look = coverage.landing.landed
+    monkeypatch.setattr(coverage.landing, "landed", lambda lake, file: read.append(file) or look(lake, file))
+
+    loads = coverage.loads_in_lake(lake, footers)
+
+    assert [str(file.month) for file in read] == ["2024-02"]
+    assert {str(file.month): load.rows_read for file, load in loads.items()} == {"2024-01": 300, "2024-02": 200}
+
+
+def test_data_without_its_rejects_is_not_held(lake, landed_month):
+    landed_month(JANUARY.name)
+    lake.fs.rm(lake.path(rejects_key(JANUARY)))
+
+    assert coverage.loads_in_lake(lake) == {}
+
+
+def test_a_foreign_file_in_the_lake_is_no_trip_file(lake, landed_month):
+    file = landed_month(JANUARY.name)
+    table = parquet.read_table(lake.path("data/green/green_tripdata_2024-01.parquet"))
+    parquet.write_table(table.slice(0, 1), lake.path("data/green/my own.parquet"))
+
+    assert list(coverage.loads_in_lake(lake)) == [file]
