@@ -1,4 +1,4 @@
-"""publisher: a folder served over HTTP on loopback, as the publisher's server does it.
+"""publisher: a folder served over HTTP, on loopback unless told otherwise, as the publisher's server does it.
 
 It answers ranges, conditional requests and HEAD, so that a download from here is a download like any other:
 
@@ -29,17 +29,19 @@ class Publisher:
 
     Args:
         folder: what is served; files may come and change meanwhile. Links in it are followed.
+        host: the address to listen on.
         port: the one to listen on, or 0 for any that is free.
     """
 
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
+    def __init__(self, folder: Path, *, host: str = HOST, port: int = 0) -> None:
         self.folder = folder
+        self.host = host
         self._wanted_port = port
 
     def __enter__(self) -> Self:
         files = Starlette(routes=[Mount("/", StaticFiles(directory=self.folder, follow_symlink=True))])
         # Who connects before the thread is ready waits in the socket's queue.
-        self._socket = socket.create_server((HOST, self._wanted_port))
+        self._socket = socket.create_server((self.host, self._wanted_port))
         self._server = uvicorn.Server(
             uvicorn.Config(
                 files,
@@ -62,4 +64,4 @@ class Publisher:
     @property
     def base_url(self) -> str:
         """Where the paths of the folder begin."""
-        return f"http://{HOST}:{self._socket.getsockname()[1]}"
+        return f"http://{self.host}:{self._socket.getsockname()[1]}"

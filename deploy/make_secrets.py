@@ -1,0 +1,103 @@
+"""Make the stack's secrets where they are missing, and give each service a volume with those that it needs.
+
+Runs once at every start, as root and without a network. `secrets.env` is what counts: it belongs to whoever owns its
+folder and has mode 600. The volumes are written anew from it each time.
+"""
+
+import base64
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+KEPT = Path("/kept")  # deploy/secrets of the host
+VOLUMES = Path("/volumes")
+AIRFLOW_UID = 50000  # of the official image
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "ADMIN_PASSWORD": lambda: secrets.token_urlsafe(18),
+    "API_SECRET_KEY": lambda: secrets.token_urlsafe(48),
+    "FERNET_KEY": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+    "FLOWER_PASSWORD": lambda: secrets.token_urlsafe(18),
+    "JWT_SECRET": lambda: secrets.token_urlsafe(64),
+    "METADATA_PASSWORD": lambda: secrets.token_urlsafe(32),
+    "PGADMIN_PASSWORD": lambda: secrets.token_urlsafe(18),
+    "REDIS_PASSWORD": lambda: secrets.token_urlsafe(32),
+    "WAREHOUSE_ADMIN_PASSWORD": lambda: secrets.token_urlsafe(32),
+    "WAREHOUSE_PASSWORD": lambda: secrets.token_urlsafe(18),
+}
+
+BROKER_URL = "redis://:{REDIS_PASSWORD}@redis:6379/0"
+RESULT_BACKEND = "redis://:{REDIS_PASSWORD}@redis:6379/1"
+WAREHOUSE_LOGIN = "warehouse:*:*:taxi:{WAREHOUSE_PASSWORD}\n"
+
+# Volume, file, content. A service mounts the volume of its name, Airflow's servers `airflow`, its workers `worker`.
+FILES = {
+    "airflow/admin_password": "{ADMIN_PASSWORD}",
+    "airflow/api_secret_key": "{API_SECRET_KEY}",
+    "airflow/broker_url": BROKER_URL,
+    "airflow/fernet_key": "{FERNET_KEY}",
+    "airflow/jwt_secret": "{JWT_SECRET}",
+    "airflow/pgpass": "metadata:*:*:airflow:{METADATA_PASSWORD}\n" + WAREHOUSE_LOGIN,
+    "airflow/result_backend": RESULT_BACKEND,
+    "worker/api_secret_key": "{API_SECRET_KEY}",  # workers serve the logs of running tasks
+    "worker/broker_url": BROKER_URL,
+    "worker/pgpass": WAREHOUSE_LOGIN,
+    "worker/result_backend": RESULT_BACKEND,
+    "flower/basic_auth": "admin:{FLOWER_PASSWORD}",
+    "flower/broker_url": BROKER_URL,
+    "flower/result_backend": RESULT_BACKEND,
+    "metadata/password": "{METADATA_PASSWORD}",
+    "pgadmin/password": "{PGADMIN_PASSWORD}",
+    "pgadmin/pgpass": WAREHOUSE_LOGIN,
+    "redis/password": "{REDIS_PASSWORD}",
+    "redis/redis.conf": "requirepass {REDIS_PASSWORD}\n",
+    "warehouse/admin_password": "{WAREHOUSE_ADMIN_PASSWORD}",
+    "warehouse/password": "{WAREHOUSE_PASSWORD}",
+}
+OF_AIRFLOW = ("airflow", "flower", "worker")
+
+
+def main() -> None:
+    """Make what is missing."""
+    kept = KEPT / "secrets.env"
+    values = _read(kept)
+    if not values and any(VOLUMES.glob("*/*")):
+        sys.exit(
+            "deploy/secrets/secrets.env is gone, and databases were made with what it held: put it back from a backup, "
+            "or start from nothing: docker compose --profile '*' down --volumes"
+        )
+    missing = sorted(GENERATED.keys() - values.keys())
+    values |= {name: GENERATED[name]() for name in missing}
+    if missing:
+        _write(kept, "".join(f"{name}={values[name]}\n" for name in sorted(values)), mode=0o600, like=KEPT.stat())
+        print("made", ", ".join(missing))
+    for name, content in FILES.items():
+        volume = name.partition("/")[0]
+        # libpq takes no password file that others may read. The other images' users have ids of their own; no other
+        # container has their volume.
+        owner, mode = (AIRFLOW_UID, 0o400) if volume in OF_AIRFLOW else (0, 0o444)
+        _write(VOLUMES / name, content.format(**values), mode=mode, owner=owner)
+    print("gave", len(FILES), "files to", len({name.partition("/")[0] for name in FILES}), "volumes")
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    lines = (line.partition("=") for line in path.read_text().splitlines() if line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def _write(path: Path, content: str, *, mode: int, owner: int = 0, like: os.stat_result | None = None) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(content)
+    new.chmod(mode)
+    os.chown(new, like.st_uid if like else owner, like.st_gid if like else 0)
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    main()

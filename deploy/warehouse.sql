@@ -1,0 +1,6 @@
+-- Run once, in an empty warehouse: whoever loads owns one database and has no other right.
+\set password `cat /run/secrets/password`
+CREATE ROLE taxi LOGIN PASSWORD :'password';
+CREATE DATABASE ny_taxi OWNER taxi;
+REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
+REVOKE CONNECT, TEMPORARY ON DATABASE ny_taxi FROM PUBLIC;
