@@ -8,9 +8,12 @@ RUN := .venv/bin/python -m
 UV := $(RUN) uv pip
 PIP := $(PYTHON) -m pip --python .venv/bin/python --disable-pip-version-check
 IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $(if $(DEV),-f deploy/dev.yaml) \
+	--env-file .env $(if $(findstring local-cloud,$(PROFILES)),--env-file deploy/local-cloud.env)
+STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
-.PHONY: help install demo ui test lint bench bench-backfill psql catalog docs lock clean
+.PHONY: help install demo ui test lint bench bench-backfill psql catalog docs lock clean up down logs ps test-stack
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +48,22 @@ catalog: install ## print by which era each published file is read, and write do
 
 docs: install ## write docs/dags.md from the DAGs' own documentation
 	@$(RUN) include.local_servers.dags_docs
+
+up: ## the stack in Docker, up to date and healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
+	@$(COMPOSE) up --build --detach --wait $(ARGS)
+	@echo "Airflow: http://localhost:$${API_PORT:-8080}, user admin; its password and all others: deploy/secrets/secrets.env"
+
+down: ## stop the stack; its data stays [ARGS=--volumes]
+	@$(STACK) down $(ARGS)
+
+logs: ## what the stack says, until Ctrl-C [ARGS=worker-default]
+	@$(STACK) logs --follow --tail 100 $(ARGS)
+
+ps: ## the stack's containers and their health
+	@$(STACK) ps --all
+
+test-stack: install ## run the stack for real, kill its parts, take it down [ARGS="--only start scale"]
+	@$(RUN) tests.stack $(ARGS)
 
 lock: install ## make requirements*.txt anew from requirements*.in [ARGS=--upgrade]
 	@for name in requirements requirements-dev; do \

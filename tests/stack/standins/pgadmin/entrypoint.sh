@@ -3,7 +3,7 @@
 set -euo pipefail
 
 package=$(/venv/bin/python -c 'import pgadmin4; print(pgadmin4.__path__[0])')
-cat >/pgadmin4/config_system.py <<SETTINGS
+cat >/pgadmin4/config_local.py <<SETTINGS
 SERVER_MODE = True
 DATA_DIR = '/var/lib/pgadmin'
 LOG_FILE = '/dev/null'
@@ -12,7 +12,7 @@ SESSION_DB_PATH = '/var/lib/pgadmin/sessions'
 STORAGE_DIR = '/var/lib/pgadmin/storage'
 UPGRADE_CHECK_ENABLED = False
 SETTINGS
-env | sed -n "s/^PGADMIN_CONFIG_\([A-Z_]*\)=\(.*\)/\1 = \2/p" >>/pgadmin4/config_system.py
+env | sed -n "s/^PGADMIN_CONFIG_\([A-Z_]*\)=\(.*\)/\1 = \2/p" >>/pgadmin4/config_local.py
 export PYTHONPATH=/pgadmin4:$package
 
 if [ ! -e /var/lib/pgadmin/pgadmin4.db ]; then

@@ -1,0 +1,122 @@
+"""What docker-compose.yaml promises, held without an engine; `make test-stack` runs it for real."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
+SERVICES = STACK["services"]
+ONCE = {"cli", "migrate", "secrets"}
+RUN_BY_ROOT = {"secrets"}
+WRITABLE = {"pgadmin"}
+
+each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def networks(name):
+    return set(SERVICES[name].get("networks", ()))
+
+
+@each_service
+def test_every_container_has_few_rights(name):
+    service = SERVICES[name]
+
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is (name not in WRITABLE)
+    assert service["user"].startswith("0") is (name in RUN_BY_ROOT)
+    assert name not in RUN_BY_ROOT or service["network_mode"] == "none"
+
+
+@each_service
+def test_every_container_has_limits_and_its_log_too(name):
+    service = SERVICES[name]
+
+    assert {"memory", "pids"} <= service["deploy"]["resources"]["limits"].keys()
+    assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
+
+
+@each_service
+def test_every_server_says_whether_it_is_well_and_comes_back(name):
+    service = SERVICES[name]
+
+    assert service["restart"] == ("no" if name in ONCE else "unless-stopped")
+    assert ("healthcheck" in service) is (name not in ONCE)
+    assert "start_interval" not in service.get("healthcheck", {}), "engines before 25 refuse it"
+
+
+@each_service
+def test_ports_are_open_to_this_machine_alone(name):
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", ()))
+
+
+@each_service
+def test_no_secret_is_written_down(name):
+    """Where Airflow, Postgres and pgAdmin take a secret from a file or a command, that is how they get it."""
+    for variable, value in (SERVICES[name].get("environment") or {}).items():
+        text = str(value or "")
+        assert not re.search(r"://[^/@]*:[^/@]*@", text), f"{variable} holds a password"
+        if re.search(r"PASSWORD|SECRET|_KEY|_AUTH$|BROKER_URL|RESULT_BACKEND", variable) and text not in {
+            "True",
+            "False",
+        }:
+            assert re.search(r"(_CMD|_FILE)$", variable), variable
+            assert "/run/secrets/" in text, variable
+
+
+@each_service
+def test_who_shares_no_network_with_the_metadata_database_cannot_reach_it(name):
+    reaches = networks(name) & networks("metadata")
+
+    assert bool(reaches) is (
+        name in {"api-server", "cli", "dag-processor", "metadata", "migrate", "scheduler", "triggerer"}
+    )
+
+
+@each_service
+def test_a_container_mounts_the_secrets_of_its_own_kind_alone(name):
+    mounted = [volume.split(":") for volume in SERVICES[name].get("volumes", ()) if volume.startswith("secrets-")]
+
+    if name == "secrets":
+        assert {volume for volume, _ in mounted} == {v for v in STACK["volumes"] if v.startswith("secrets-")}
+    else:
+        assert len(mounted) <= 1
+        assert all((target, mode) == ("/run/secrets", "ro") for _, target, mode in mounted)
+
+
+@each_service
+def test_networks_of_the_inside_lead_nowhere(name):
+    inside = {network for network, options in STACK["networks"].items() if options.get("internal")}
+
+    assert inside == {"control", "queue"}
+    assert networks(name) - inside or not SERVICES[name].get("ports"), "a port of an internal network is not published"
+
+
+@pytest.mark.parametrize("profiles", ["", "tools", "local-cloud", "debug", "tools,local-cloud,debug"])
+def test_compose_reads_every_profile(profiles):
+    client = shutil.which("docker")
+    if client is None or subprocess.run([client, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker compose is not on this machine")
+    files = ("-f", "docker-compose.yaml", "-f", "deploy/dev.yaml", "-f", "tests/stack/compose.yaml")
+
+    done = subprocess.run(
+        [client, "compose", *files, "config", "--format", "json"],
+        cwd=ROOT,
+        env=os.environ | {"COMPOSE_PROFILES": profiles},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    wanted = {
+        name for name, service in SERVICES.items() if set(service.get("profiles", ())) <= set(profiles.split(","))
+    }
+    assert json.loads(done.stdout)["services"].keys() == wanted | {"publisher"}

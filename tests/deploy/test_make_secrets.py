@@ -1,0 +1,89 @@
+import os
+
+import make_secrets
+import pytest
+from cryptography.fernet import Fernet
+
+
+@pytest.fixture
+def stack(tmp_path, monkeypatch):
+    """The folder that is kept and the volumes of a new stack; who runs a test cannot give files away."""
+    kept, volumes = tmp_path / "kept", tmp_path / "volumes"
+    kept.mkdir()
+    for name in make_secrets.FILES:
+        (volumes / name).parent.mkdir(parents=True, exist_ok=True)
+    owners = {}
+    monkeypatch.setattr(make_secrets, "KEPT", kept)
+    monkeypatch.setattr(make_secrets, "VOLUMES", volumes)
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid: owners.update({path.parent.name: (uid, gid)}))
+    return kept / "secrets.env", volumes, owners
+
+
+def values(kept):
+    return dict(line.split("=", 1) for line in kept.read_text().splitlines())
+
+
+def mode(path):
+    return oct(path.stat().st_mode & 0o777)
+
+
+def test_secrets_are_long_and_each_start_keeps_them(stack):
+    kept, volumes, owners = stack
+
+    make_secrets.main()
+    first = values(kept)
+    make_secrets.main()
+
+    assert mode(kept) == "0o600"
+    assert owners["kept"] == (kept.parent.stat().st_uid, kept.parent.stat().st_gid)
+    assert first.keys() == make_secrets.GENERATED.keys()
+    assert len(first["JWT_SECRET"].encode()) >= 64
+    assert min(map(len, first.values())) >= 24
+    assert len(set(first.values())) == len(first)
+    assert Fernet(first["FERNET_KEY"]).encrypt(b"a connection")
+    assert values(kept) == first
+    assert (volumes / "worker/pgpass").read_text() == f"warehouse:*:*:taxi:{first['WAREHOUSE_PASSWORD']}\n"
+
+
+def test_a_secret_that_one_has_set_stays_and_a_new_one_is_added(stack):
+    kept, volumes, _ = stack
+    kept.write_text("# ours\nADMIN_PASSWORD=chosen by us\n")
+
+    make_secrets.main()
+
+    assert (volumes / "airflow/admin_password").read_text() == "chosen by us"
+    assert values(kept).keys() == make_secrets.GENERATED.keys()
+
+
+def test_airflows_files_are_airflows_alone_as_libpq_demands(stack):
+    _, volumes, owners = stack
+
+    make_secrets.main()
+
+    assert mode(volumes / "airflow/pgpass") == mode(volumes / "worker/pgpass") == "0o400"
+    assert owners["airflow"] == owners["worker"] == (make_secrets.AIRFLOW_UID, 0)
+    assert mode(volumes / "metadata/password") == "0o444"
+
+
+def test_a_worker_gets_nothing_of_the_servers(stack):
+    _, volumes, _ = stack
+
+    make_secrets.main()
+
+    made = values(stack[0])
+    given = "".join(path.read_text() for path in (volumes / "worker").iterdir())
+    held = {name for name, value in made.items() if value in given}
+    assert held == {"API_SECRET_KEY", "REDIS_PASSWORD", "WAREHOUSE_PASSWORD"}
+
+
+def test_a_lost_file_is_not_replaced_by_secrets_that_fit_no_database(stack):
+    kept, volumes, _ = stack
+    make_secrets.main()
+    before = (volumes / "metadata/password").read_text()
+    kept.unlink()
+
+    with pytest.raises(SystemExit, match=r"secrets\.env is gone"):
+        make_secrets.main()
+
+    assert (volumes / "metadata/password").read_text() == before
+    assert not kept.exists()

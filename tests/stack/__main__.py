@@ -1,0 +1,362 @@
+"""The stack, run for real: from nothing, under load, with its parts killed, in a browser, and taken down again.
+
+    make test-stack                               everything
+    make test-stack ARGS="--only start kills"     some of it
+    make test-stack ARGS="--restart-engine 'systemctl restart docker'"
+
+Needs an engine with the images, and Chromium for the screenshots. The project, ports, secrets and volumes are the
+test's own: a stack that runs here is left alone.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / ".local" / "test-stack"
+PROJECT = "nyc-taxi-test"
+ONCE = {"migrate", "secrets"}
+PORTS = {"API_PORT": 18980, "FLOWER_PORT": 15955, "PGADMIN_PORT": 15950, "WAREHOUSE_PORT": 15932}
+SECRETS = KEPT / "secrets"
+LARGE = "yellow_tripdata_2023-01"
+MONTHS = [f"green_tripdata_2024-{month:02}" for month in range(1, 13)]
+KILLED_IN_MID_LOAD = ("warehouse", "api-server", "scheduler", "redis", "metadata", "dag-processor", "worker-default")
+IN_MID_LOAD = "SELECT FROM pg_stat_progress_copy WHERE tuples_processed > 100000"
+
+began = time.monotonic()
+
+
+def say(text):
+    print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
+
+
+def wait_for(what, condition, seconds):
+    """The first true answer of a condition; it is asked until then."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(httpx.HTTPError, psycopg.Error, KeyError):
+            if answer := condition():
+                return answer
+        time.sleep(0.2)
+    raise TimeoutError(f"{what}: not within {seconds} seconds")
+
+
+class Stack:
+    def __init__(self):
+        self.environment = os.environ | {
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            "SECRETS_FOLDER": str(SECRETS),
+            "AIRFLOW_CONN_TAXI_SOURCE": '{"conn_type": "http", "host": "http://publisher:8000"}',
+            "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
+            **{name: str(port) for name, port in PORTS.items()},
+        }
+        self.token = None
+        self.counts = None
+        self.quality = None
+
+    def docker(self, *arguments):
+        done = subprocess.run(
+            ["docker", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"docker {shlex.join(arguments)}: {done.stderr[-3000:]}")
+        return done.stdout
+
+    def compose(self, *arguments):
+        files = ("-f", "docker-compose.yaml", "-f", "tests/stack/compose.yaml")
+        return self.docker("compose", *files, "--profile", "tools", *arguments)
+
+    def containers(self, service):
+        return self.compose("ps", "--all", "--quiet", service).split()
+
+    def is_healthy(self):
+        listed = [json.loads(line) for line in self.compose("ps", "--all", "--format", "json").splitlines()]
+        stays = [each for each in listed if each["Service"] not in ONCE]
+        return stays and all(each["Health"] == "healthy" for each in stays)
+
+    @property
+    def secrets(self):
+        lines = (SECRETS / "secrets.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def url(self, port):
+        return f"http://localhost:{PORTS[port]}"
+
+    def api(self, method, path, **body):
+        if self.token is None:
+            credentials = {"username": "admin", "password": self.secrets["ADMIN_PASSWORD"]}
+            answer = httpx.post(f"{self.url('API_PORT')}/auth/token", json=credentials)
+            self.token = answer.raise_for_status().json()["access_token"]
+        headers = {"Authorization": f"Bearer {self.token}"}
+        url = f"{self.url('API_PORT')}/api/v2/{path}"
+        answer = httpx.request(method, url, headers=headers, json=body or None, timeout=30)
+        return answer.raise_for_status().json()
+
+    def dags(self):
+        return {dag["dag_id"] for dag in self.api("GET", "dags")["dags"]}
+
+    def trigger(self, dag_id, **conf):
+        return self.api("POST", f"dags/{dag_id}/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
+
+    def load(self, name, **conf):
+        service, _, month = name.split("_")
+        year, month = month.split("-")
+        return self.trigger("ingest_data", colour=service, year=int(year), month=int(month), **conf)
+
+    def state(self, dag_id, run_id):
+        return self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"]
+
+    def tasks(self, dag_id, run_id):
+        return self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+
+    def ends_well(self, run_id, dag_id="ingest_data", seconds=600):
+        def end():
+            state = self.state(dag_id, run_id)
+            return state if state in {"success", "failed"} else None
+
+        state = wait_for(f"the end of {run_id}", end, seconds)
+        assert state == "success", f"{dag_id} {run_id}: {state}"
+
+    def query(self, statement):
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=PORTS["WAREHOUSE_PORT"],
+            user="taxi",
+            password=self.secrets["WAREHOUSE_PASSWORD"],
+            dbname="ny_taxi",
+            connect_timeout=5,
+        ) as connection:
+            return connection.execute(statement).fetchall()
+
+    def rows(self, name):
+        service, _, month = name.split("_")
+        table = f"{service}_taxi_trips"
+        return self.query(f"SELECT count(*) FROM {table} WHERE file_month = '{month}-01'")[0][0]  # noqa: S608
+
+    def loads(self):
+        return self.query("SELECT count(*) FROM load_ledger")[0][0]
+
+    def expected(self, name, quality="notes"):
+        if self.counts is None:
+            self.counts = json.loads(self.compose("exec", "-T", "publisher", "cat", "/published/expected.json"))
+        return self.counts[name][quality]
+
+    def seconds_of_last_load(self):
+        return self.query("SELECT seconds FROM load_ledger ORDER BY load_id DESC LIMIT 1")[0][0]
+
+    def lake(self):
+        found = self.compose("exec", "-T", "worker-default", "find", "/opt/airflow/lake/data", "-name", "*.parquet")
+        return {Path(line).stem for line in found.splitlines()}
+
+
+def start(stack):
+    """From nothing to a stack that is healthy, and one run on each queue."""
+    stack.compose("up", "--build", "--detach")
+    say("up: docker compose has returned")
+    wait_for("health", stack.is_healthy, 300)
+    say("every container is healthy")
+    wait_for("the DAGs", lambda: {"flow_code", "ingest_data"} <= stack.dags(), 60)
+    say("logged in by REST; the DAGs are there")
+    runs = {"flow_code": stack.trigger("flow_code"), "ingest_data": stack.load(MONTHS[0])}
+    for dag_id, run_id in runs.items():
+        stack.ends_well(run_id, dag_id)
+    tasks = [task for dag_id, run_id in runs.items() for task in stack.tasks(dag_id, run_id)]
+    queues = {(task["dag_id"], task["queue"]) for task in tasks}
+    assert queues == {("flow_code", "demo"), ("ingest_data", "default")}, queues
+    assert stack.rows(MONTHS[0]) == stack.expected(MONTHS[0])
+    assert MONTHS[0] in stack.lake()
+    say(f"a run on each queue; {stack.rows(MONTHS[0]):,} rows in the warehouse, as published, and a file in the lake")
+
+
+def safety(stack):
+    """No secret shows, nothing is reachable that need not be."""
+    assert stat.S_IMODE((SECRETS / "secrets.env").stat().st_mode) == 0o600
+    shown = {
+        "docker compose config": stack.compose("config"),
+        "docker inspect": stack.docker("inspect", *stack.compose("ps", "--all", "--quiet").split()),
+        "logs": stack.compose("logs", "--no-log-prefix"),
+        "task logs": stack.compose("exec", "-T", "worker-default", "sh", "-c", "cat $(find /opt/airflow/logs -type f)"),
+    }
+    for where, text in shown.items():
+        assert len(text) > 1000, f"{where} is empty"
+        for name, secret in stack.secrets.items():
+            assert secret not in text, f"{name} shows in {where}"
+    inspected = json.loads(shown["docker inspect"])
+    addresses = {
+        binding["HostIp"]
+        for container in inspected
+        for bindings in container["HostConfig"]["PortBindings"].values()
+        for binding in bindings
+    }
+    assert addresses == {"127.0.0.1"}, addresses
+    reach = "import socket, sys; socket.create_connection((sys.argv[1], 5432), 3)"
+    stack.compose("exec", "-T", "worker-default", "python", "-c", reach, "warehouse")
+    with pytest.raises(RuntimeError, match="gaierror"):  # it has not even an address there
+        stack.compose("exec", "-T", "worker-default", "python", "-c", reach, "metadata")
+    databases = "SELECT datname, has_database_privilege(datname, 'CONNECT') FROM pg_database WHERE NOT datistemplate"
+    assert dict(stack.query(databases)) == {"ny_taxi": True, "postgres": False}
+    say("no secret shows; ports are on 127.0.0.1; workers do not reach the metadata database; taxi has one database")
+
+
+def kills(stack):
+    """Each part is killed while a load is under way; the load ends right, and is there once."""
+    stack.ends_well(stack.load(LARGE))
+    assert stack.rows(LARGE) == stack.expected(LARGE)
+    say(f"loaded {stack.rows(LARGE):,} rows undisturbed, in {stack.seconds_of_last_load():.1f} s")
+    for victim in KILLED_IN_MID_LOAD:
+        disturbed(stack, victim, lambda victim=victim: kill(stack, victim))
+
+
+def warm_shutdown(stack):
+    """A worker that is told to stop ends what it runs."""
+    disturbed(stack, "docker compose restart", lambda: stack.compose("restart", "worker-default"), tries=1)
+
+
+def restart_engine(stack, command):
+    """The engine goes and comes back; restart policies bring the stack up again."""
+    if command is None:
+        say("the engine was not restarted: --restart-engine says how")
+        return
+    disturbed(stack, "the engine", lambda: subprocess.run(command, shell=True, check=True))  # noqa: S602 - the user's own
+
+
+def disturbed(stack, what, disturb, tries=None):
+    """Disturb a load in its middle; it must end with the right rows, and have been done once.
+
+    Each time the other quality profile asks for other rows, so that a load which is there already is not enough.
+    """
+    before, quality = stack.loads(), "none" if stack.quality == "notes" else "notes"
+    run_id = stack.load(LARGE, quality=quality)
+    stack.quality = quality
+    wait_for("a load under way", lambda: stack.query(IN_MID_LOAD), 120)
+    started = time.monotonic()
+    disturb()
+    stack.ends_well(run_id)
+    seconds = time.monotonic() - started
+    [load] = [task for task in stack.tasks("ingest_data", run_id) if task["task_id"] == "load_data"]
+    rows, attempt = stack.rows(LARGE), load["try_number"]
+    assert rows == stack.expected(LARGE, quality)
+    assert tries in {None, attempt}, load
+    assert stack.loads() == before + 1, "the load was done once"
+    tables = stack.query("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'yellow%'")[0][0]
+    assert tables == 1, f"{tables} tables of the one month"
+    say(f"{what}, in mid-load: the run ended right {seconds:.0f} s later, at try {attempt}; {rows:,} rows, once")
+    wait_for("health", stack.is_healthy, 180)
+
+
+def kill(stack, service):
+    [container] = stack.containers(service)
+    stack.docker("kill", container)
+    time.sleep(3)
+    stack.docker("start", container)
+
+
+def scale(stack):
+    """Three workers share a year."""
+    stack.compose("up", "--detach", "--no-recreate", "--scale", "worker-default=3")
+    wait_for("health", stack.is_healthy, 180)
+    started = time.monotonic()
+    runs = [stack.load(name, force=True) for name in MONTHS]
+    for run_id in runs:
+        stack.ends_well(run_id)
+    seconds = time.monotonic() - started
+    assert [stack.rows(name) for name in MONTHS] == [stack.expected(name) for name in MONTHS]
+    hosts = Counter(task["hostname"] for run_id in runs for task in stack.tasks("ingest_data", run_id))
+    assert len(hosts) == 3, hosts
+    rows, shares = sum(map(stack.rows, MONTHS)), sorted(hosts.values())
+    say(f"three workers, {len(MONTHS)} months: {rows:,} rows in {seconds:.0f} s; tasks by worker: {shares}")
+    stack.compose("up", "--detach", "--no-recreate", "--scale", "worker-default=1")
+
+
+def browser(stack):
+    """The three web pages, as a person sees them after logging in."""
+    from playwright.sync_api import sync_playwright
+
+    secrets = stack.secrets
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+        page = chromium.new_page(viewport={"width": 1400, "height": 800})
+        page.goto(stack.url("API_PORT"))
+        page.locator("input[name=username]").fill("admin")
+        page.locator("input[name=password]").fill(secrets["ADMIN_PASSWORD"])
+        page.locator("[type=submit]").click()
+        page.wait_for_url(f"{stack.url('API_PORT')}/")
+        page.goto(f"{stack.url('API_PORT')}/dags/ingest_data/runs")
+        page.get_by_text("Success").first.wait_for()
+        page.screenshot(path=KEPT / "airflow.png")
+
+        context = chromium.new_context(
+            viewport={"width": 1400, "height": 800},
+            http_credentials={"username": "admin", "password": secrets["FLOWER_PASSWORD"]},
+        )
+        page = context.new_page()
+        page.goto(stack.url("FLOWER_PORT"))
+        page.get_by_text("celery@").first.wait_for()
+        page.screenshot(path=KEPT / "flower.png")
+
+        page = chromium.new_page(viewport={"width": 1400, "height": 800})
+        page.goto(f"{stack.url('PGADMIN_PORT')}/login")
+        page.locator("input[name=email]").fill("admin@example.com")
+        page.locator("input[name=password]").fill(secrets["PGADMIN_PASSWORD"])
+        page.get_by_role("button", name="Login").click()
+        page.get_by_text("NYC taxi").first.dblclick()
+        page.get_by_text("warehouse", exact=True).first.dblclick()
+        page.get_by_text("Server sessions").wait_for()  # it is connected, and asked for no password
+        page.screenshot(path=KEPT / "pgadmin.png")
+        chromium.close()
+    say(f"Airflow, Flower and pgAdmin in a browser: {KEPT.relative_to(ROOT)}/*.png")
+
+
+def costs(stack):
+    """Memory per container, and what a worker loads per second."""
+    usage = stack.docker("stats", "--no-stream", "--format", "{{.Name}}\t{{.MemUsage}}")
+    for line in sorted(line for line in usage.splitlines() if line.startswith(PROJECT)):
+        print("           ", *line.removeprefix(f"{PROJECT}-").split("\t"))
+    for service, rows, rate in stack.query(
+        "SELECT service, max(rows_loaded), round(max(rows_loaded / seconds)) FROM load_ledger GROUP BY 1 ORDER BY 1"
+    ):
+        say(f"{service}: one load of {rows:,} rows at up to {rate:,.0f} rows/s")
+
+
+STEPS = (start, safety, browser, warm_shutdown, kills, restart_engine, scale, costs)
+
+
+def main():
+    names = [step.__name__ for step in STEPS]
+    parser = argparse.ArgumentParser(prog="make test-stack", description="Run the stack for real.")
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--restart-engine", metavar="COMMAND", help="how the engine is restarted on this machine")
+    parser.add_argument("--keep", action="store_true", help="leave the stack up")
+    chosen = parser.parse_args()
+    SECRETS.mkdir(parents=True, exist_ok=True)
+    stack = Stack()
+    try:
+        for step in STEPS:
+            if step.__name__ in chosen.only:
+                step(stack, *([chosen.restart_engine] if step is restart_engine else []))
+    except BaseException:
+        (KEPT / "logs.txt").write_text(stack.compose("logs", "--timestamps"))
+        say(f"failed; the containers' logs are in {KEPT.relative_to(ROOT)}/logs.txt")
+        raise
+    finally:
+        if not chosen.keep:
+            stack.compose("down", "--volumes", "--timeout", "20")
+            shutil.rmtree(SECRETS)
+            say("taken down")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
