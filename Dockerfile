@@ -27,5 +27,6 @@ COPY --chown=airflow:0 . /opt/airflow/bundle/
 # Storage and BigQuery on this machine, for the profile local-cloud.
 FROM airflow AS local-cloud
 COPY requirements-dev.txt /tmp/
-RUN pip install --no-cache-dir --constraint /tmp/requirements-dev.txt duckdb gcp-storage-emulator sqlglot
+RUN pip install --no-cache-dir --constraint /tmp/requirements-dev.txt duckdb gcp-storage-emulator sqlglot && \
+    mkdir /opt/airflow/local-cloud
 WORKDIR /opt/airflow/bundle

@@ -99,6 +99,14 @@ def test_networks_of_the_inside_lead_nowhere(name):
     assert networks(name) - inside or not SERVICES[name].get("ports"), "a port of an internal network is not published"
 
 
+def test_every_setting_that_the_stack_reads_is_documented():
+    documented = "".join((ROOT / name).read_text() for name in ("README.md", "docs/stack.md", "docs/scaling.md"))
+    settings = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yaml").read_text()))
+
+    assert "API_PORT" in settings
+    assert {name for name in settings if f"`{name}`" not in documented} == set()
+
+
 @pytest.mark.parametrize("profiles", ["", "tools", "local-cloud", "debug", "tools,local-cloud,debug"])
 def test_compose_reads_every_profile(profiles):
     client = shutil.which("docker")
