@@ -220,6 +220,16 @@ def kills(stack):
         disturbed(stack, victim, lambda victim=victim: kill(stack, victim))
 
 
+def crash(stack):
+    """What dies by itself is started again by the engine."""
+    [container] = stack.containers("scheduler")
+    with suppress(RuntimeError):  # the command dies with all others
+        stack.docker("exec", container, "bash", "-c", "kill -9 -1")
+    wait_for("the engine", lambda: int(stack.docker("inspect", "-f", "{{.RestartCount}}", container)), 30)
+    wait_for("health", stack.is_healthy, 180)
+    say("a scheduler that crashed was started again")
+
+
 def warm_shutdown(stack):
     """A worker that is told to stop ends what it runs."""
     disturbed(stack, "docker compose restart", lambda: stack.compose("restart", "worker-default"), tries=1)
@@ -239,6 +249,7 @@ def disturbed(stack, what, disturb, tries=None):
     Each time the other quality profile asks for other rows, so that a load which is there already is not enough.
     """
     before, quality = stack.loads(), "none" if stack.quality == "notes" else "notes"
+    expected = stack.expected(LARGE, quality)
     run_id = stack.load(LARGE, quality=quality)
     stack.quality = quality
     wait_for("a load under way", lambda: stack.query(IN_MID_LOAD), 120)
@@ -248,7 +259,7 @@ def disturbed(stack, what, disturb, tries=None):
     seconds = time.monotonic() - started
     [load] = [task for task in stack.tasks("ingest_data", run_id) if task["task_id"] == "load_data"]
     rows, attempt = stack.rows(LARGE), load["try_number"]
-    assert rows == stack.expected(LARGE, quality)
+    assert rows == expected
     assert tries in {None, attempt}, load
     assert stack.loads() == before + 1, "the load was done once"
     tables = stack.query("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'yellow%'")[0][0]
@@ -331,7 +342,7 @@ def costs(stack):
         say(f"{service}: one load of {rows:,} rows at up to {rate:,.0f} rows/s")
 
 
-STEPS = (start, safety, browser, warm_shutdown, kills, restart_engine, scale, costs)
+STEPS = (start, safety, browser, crash, warm_shutdown, kills, restart_engine, scale, costs)
 
 
 def main():
