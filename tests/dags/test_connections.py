@@ -1,5 +1,7 @@
 """Where the source is, however a person spells its connection."""
 
+import json
+
 import pytest
 
 
@@ -31,3 +33,13 @@ def test_a_connection_without_a_host_is_refused_with_what_was_expected(airflow_d
 
     with pytest.raises(ValueError, match="connection 'taxi_source' has no host; expected a base URL"):
         connections.base_url("official")
+
+
+def test_the_client_for_bigquery_acts_for_the_project_of_the_connection(airflow_database, monkeypatch):
+    from include.orchestration import connections
+
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+    extra = {"is_anonymous": True, "project": "a-project"}
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps({"conn_type": "google_cloud_platform", "extra": extra}))
+
+    assert connections.bigquery_client().project == "a-project"
