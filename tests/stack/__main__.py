@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -75,16 +76,17 @@ class Stack:
             raise RuntimeError(f"docker {shlex.join(arguments)}: {done.stderr[-3000:]}")
         return done.stdout
 
-    def compose(self, *arguments):
+    def compose(self, *arguments, profile="tools", settings=()):
         files = ("-f", "docker-compose.yaml", "-f", "tests/stack/compose.yaml")
-        return self.docker("compose", *files, "--profile", "tools", *arguments)
+        settings = [f"--env-file={name}" for name in (".env", *settings)]
+        return self.docker("compose", *files, *settings, "--profile", profile, *arguments)
 
     def containers(self, service):
         return self.compose("ps", "--all", "--quiet", service).split()
 
     def is_healthy(self):
-        listed = [json.loads(line) for line in self.compose("ps", "--all", "--format", "json").splitlines()]
-        stays = [each for each in listed if each["Service"] not in ONCE]
+        lines = self.compose("ps", "--all", "--format", "json", profile="*").splitlines()
+        stays = [each for each in map(json.loads, lines) if each["Service"] not in ONCE]
         return stays and all(each["Health"] == "healthy" for each in stays)
 
     @property
@@ -111,10 +113,10 @@ class Stack:
     def trigger(self, dag_id, **conf):
         return self.api("POST", f"dags/{dag_id}/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
 
-    def load(self, name, **conf):
+    def load(self, name, dag_id="ingest_data", **conf):
         service, _, month = name.split("_")
         year, month = month.split("-")
-        return self.trigger("ingest_data", colour=service, year=int(year), month=int(month), **conf)
+        return self.trigger(dag_id, colour=service, year=int(year), month=int(month), **conf)
 
     def state(self, dag_id, run_id):
         return self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"]
@@ -331,6 +333,28 @@ def browser(stack):
     say(f"Airflow, Flower and pgAdmin in a browser: {KEPT.relative_to(ROOT)}/*.png")
 
 
+def local_cloud(stack):
+    """The same flows on the stand-ins for Google's storage and BigQuery: a month in the bucket is loaded by itself."""
+    month, follows = MONTHS[1], "etl_gcs_to_bq.green"
+    settings = ("deploy/local-cloud.env",)
+    stack.compose("up", "--build", "--detach", profile="local-cloud", settings=settings)
+    wait_for("health", stack.is_healthy, 300)
+    before = datetime.now(UTC).isoformat()
+    stack.ends_well(stack.load(month, dag_id="etl_web_to_gcs"), "etl_web_to_gcs")
+
+    def started():
+        runs = stack.api("GET", f"dags/{follows}/dagRuns?order_by=-id")["dag_runs"]
+        return runs[0] if runs and runs[0]["run_after"] > before else None
+
+    stack.ends_well(wait_for("the run that follows", started, 60)["dag_run_id"], follows)
+    question = json.dumps({"query": "SELECT count(*) FROM nyc_taxi.green_trips", "useLegacySql": False})
+    asked = ("curl", "-fsS", "--json", question, "http://localhost:9050/bigquery/v2/projects/local/queries")
+    answer = json.loads(stack.compose("exec", "-T", "local-cloud", *asked, profile="local-cloud", settings=settings))
+    rows = int(answer["rows"][0]["f"][0]["v"])
+    assert rows == stack.expected(month), rows
+    say(f"local cloud: a month went into the bucket, and from there by itself into BigQuery; {rows:,} rows")
+
+
 def costs(stack):
     """Memory per container, and what a worker loads per second."""
     usage = stack.docker("stats", "--no-stream", "--format", "{{.Name}}\t{{.MemUsage}}")
@@ -342,7 +366,7 @@ def costs(stack):
         say(f"{service}: one load of {rows:,} rows at up to {rate:,.0f} rows/s")
 
 
-STEPS = (start, safety, browser, crash, warm_shutdown, kills, restart_engine, scale, costs)
+STEPS = (start, safety, browser, crash, warm_shutdown, kills, restart_engine, scale, costs, local_cloud)
 
 
 def main():
@@ -359,12 +383,12 @@ def main():
             if step.__name__ in chosen.only:
                 step(stack, *([chosen.restart_engine] if step is restart_engine else []))
     except BaseException:
-        (KEPT / "logs.txt").write_text(stack.compose("logs", "--timestamps"))
+        (KEPT / "logs.txt").write_text(stack.compose("logs", "--timestamps", profile="*"))
         say(f"failed; the containers' logs are in {KEPT.relative_to(ROOT)}/logs.txt")
         raise
     finally:
         if not chosen.keep:
-            stack.compose("down", "--volumes", "--timeout", "20")
+            stack.compose("down", "--volumes", "--timeout", "20", profile="*")
             shutil.rmtree(SECRETS)
             say("taken down")
 
