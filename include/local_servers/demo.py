@@ -100,7 +100,7 @@ def _through_bigquery(file: TripFile, source: str, environment: dict[str, str], 
     _say("starting a cloud on this machine: storage and BigQuery")
     cloud = stack.enter_context(LocalCloud(LOCAL / "cloud"))
     cloud.create_bucket(BUCKET)
-    environment |= cloud.environment | {"AIRFLOW_VAR_TAXI_LAKE": f"gs://taxi_gcp@{BUCKET}"}
+    environment |= {**cloud.environment, "AIRFLOW_VAR_TAXI_LAKE": f"gs://taxi_gcp@{BUCKET}"}
     os.environ |= cloud.environment
     conf = {
         "colour": file.service,
@@ -235,7 +235,7 @@ def _report_bigquery(file: TripFile, seconds: float) -> None:
     from include.nyc_taxi import bigquery
     from include.nyc_taxi.lake import Lake, data_key
 
-    client = Client(project="local", credentials=AnonymousCredentials())
+    client = Client(project="local", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call] # published half typed
     lake = Lake.at(f"gs://{BUCKET}")
     table = bigquery.Table.of_service(file.service)
     landed = landing.whole(file, lake)

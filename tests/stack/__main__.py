@@ -146,7 +146,7 @@ class Stack:
     def rows(self, name):
         service, _, month = name.split("_")
         table = f"{service}_taxi_trips"
-        return self.query(f"SELECT count(*) FROM {table} WHERE file_month = '{month}-01'")[0][0]  # noqa: S608
+        return self.query(f"SELECT count(*) FROM {table} WHERE file_month = '{month}-01'")[0][0]
 
     def loads(self):
         return self.query("SELECT count(*) FROM load_ledger")[0][0]

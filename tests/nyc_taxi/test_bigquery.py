@@ -1,0 +1,356 @@
+"""A landed month in BigQuery: whole, once, replaced in one step, counted, written down; on this machine's cloud."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import gcsfs
+import pyarrow as pa
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery as bq
+from pyarrow import parquet
+
+from include.local_cloud import LocalCloud
+from include.nyc_taxi import TripFile, bigquery, catalog, landing, postgres
+from include.nyc_taxi.bigquery import Table
+from include.nyc_taxi.errors import CountMismatch, LakeChanged, NotInLake, WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.lake import Lake, data_key, rejects_key
+
+GREEN = "green_tripdata_2024-01"
+BUCKET = "trips"
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with LocalCloud(tmp_path_factory.mktemp("cloud")) as cloud, pytest.MonkeyPatch.context() as environment:
+        for name, value in cloud.environment.items():
+            environment.setenv(name, value)
+        cloud.create_bucket(BUCKET)
+        yield cloud
+
+
+@pytest.fixture
+def client(cloud: LocalCloud) -> Iterator[bq.Client]:
+    with bq.Client(project="local", credentials=AnonymousCredentials()) as client:
+        yield client
+        for dataset in client.list_datasets():
+            client.delete_dataset(dataset.reference, delete_contents=True)
+
+
+@pytest.fixture
+def bucket(cloud: LocalCloud, tmp_path: Path) -> Lake:
+    """A lake in a bucket."""
+    fs = gcsfs.GCSFileSystem(token="anon", endpoint_url=cloud.environment["STORAGE_EMULATOR_HOST"], project="local")
+    return Lake(fs, f"{BUCKET}/{tmp_path.name}")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
+    return Lake.at(tmp_path / "lake") if request.param == "folder" else request.getfixturevalue("bucket")
+
+
+@pytest.fixture
+def rows_in(client: bq.Client) -> Callable[..., list[tuple[object, ...]]]:
+    """Asks BigQuery."""
+
+    def ask(question: str) -> list[tuple[object, ...]]:
+        return [tuple(row) for row in client.query_and_wait(question)]
+
+    return ask
+
+
+def ledger(client: bq.Client) -> list[dict[str, object]]:
+    rows = client.query_and_wait("SELECT * FROM nyc_taxi.load_ledger ORDER BY load_id")
+    return [dict(row.items()) for row in rows]
+
+
+def sums(lake: Lake, file: TripFile) -> dict[str, tuple[int, object]]:
+    """Of every column of the lake's file: how many values, and what they add up to or the largest of them."""
+    with lake.local(data_key(file)) as path:
+        table = parquet.read_table(path)
+    told: dict[str, tuple[int, object]] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        values = [value for value in column.to_pylist() if value is not None]
+        if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+            told[name] = len(values), round(sum(values), 2) if values else None
+        else:
+            told[name] = len(values), max(values, default=None)
+    return told
+
+
+@pytest.mark.parametrize("service", sorted(catalog.services()))
+def test_bigquery_holds_the_very_rows_of_data(service, lake, landed_month, client, rows_in):
+    file = landed_month(f"{service}_tripdata_2024-01")
+
+    loaded = bigquery.replace_month(client, file, lake)
+
+    expected = sums(lake, file)
+    numbers = {c.name for c in catalog.service(service).columns if c.type not in ("text", "timestamp")}
+    asked = ", ".join(
+        f"COUNT({name}), {f'ROUND(SUM({name}), 2)' if name in numbers else f'MAX({name})'}" for name in expected
+    )
+    (found,) = rows_in(f"SELECT {asked} FROM nyc_taxi.{service}_trips WHERE file_month = '2024-01-01'")
+    assert dict(zip(expected, zip(found[::2], found[1::2], strict=True), strict=True)) == expected
+    assert loaded.outcome == "replaced"
+    assert loaded.rows_loaded == landing.landed(lake, file).rows_accepted > 0
+
+
+def test_table_has_the_columns_types_and_descriptions_of_the_catalogue(lake, landed_month, client):
+    bigquery.replace_month(client, landed_month(GREEN), lake)
+
+    table = client.get_table("nyc_taxi.green_trips")
+    types = {"int16": "INTEGER", "int32": "INTEGER", "float64": "FLOAT", "timestamp": "DATETIME", "text": "STRING"}
+    assert [(field.name, field.field_type, field.description) for field in table.schema[:-1]] == [
+        (column.name, types[column.type], column.description) for column in catalog.service("green").columns
+    ]
+    assert (table.schema[-1].name, table.schema[-1].field_type) == ("file_month", "DATE")
+    assert (table.time_partitioning.type_, table.time_partitioning.field) == ("MONTH", "file_month")
+    assert table.clustering_fields == ["pickup_location_id", "pickup_datetime"]
+    assert table.labels["service"] == "green"
+
+
+def test_month_is_one_partition_and_others_stay_as_they_are(lake, landed_month, client, rows_in):
+    january, february = landed_month(GREEN), landed_month("green_tripdata_2024-02", rows=200)
+    for file in (january, february):
+        bigquery.replace_month(client, file, lake)
+
+    bigquery.replace_month(client, january, lake, force=True)
+
+    assert rows_in("SELECT file_month, COUNT(*) FROM nyc_taxi.green_trips GROUP BY 1 ORDER BY 1") == [
+        (file.month.first_day, landing.landed(lake, file).rows_accepted) for file in (january, february)
+    ]
+
+
+def test_second_load_of_the_same_rows_does_nothing_and_says_so(lake, landed_month, client, caplog):
+    file = landed_month(GREEN)
+    bigquery.replace_month(client, file, lake)
+
+    with caplog.at_level("INFO"):
+        again = bigquery.replace_month(client, file, lake)
+
+    assert again.outcome == "unchanged"
+    assert "nyc_taxi.green_trips already holds its 294 rows" in caplog.text
+    assert len(ledger(client)) == 1
+
+
+def test_force_loads_again(lake, landed_month, client):
+    file = landed_month(GREEN)
+    bigquery.replace_month(client, file, lake)
+
+    assert bigquery.replace_month(client, file, lake, force=True).outcome == "replaced"
+    assert len(ledger(client)) == 2
+
+
+def test_republished_month_replaces_the_old_one(lake, landed_month, client, rows_in):
+    bigquery.replace_month(client, landed_month(GREEN), lake)
+    file = landed_month(GREEN, rows=700)
+
+    loaded = bigquery.replace_month(client, file, lake)
+
+    assert loaded.outcome == "replaced"
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(loaded.rows_loaded,)]
+
+
+def test_rows_that_someone_removed_are_loaded_again(lake, landed_month, client, rows_in):
+    file = landed_month(GREEN)
+    bigquery.replace_month(client, file, lake)
+    rows_in("DELETE FROM nyc_taxi.green_trips WHERE passenger_count = 1")
+
+    assert bigquery.replace_month(client, file, lake).outcome == "replaced"
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(294,)]
+
+
+def test_ledger_has_the_columns_and_the_values_of_that_in_postgres(lake, landed_month, client, warehouse):
+    import psycopg
+
+    file, run = landed_month(GREEN), postgres.Run("a_dag", "a run")
+    bigquery.replace_month(client, file, lake, run=run)
+    with psycopg.connect(warehouse, row_factory=psycopg.rows.dict_row) as connection:
+        postgres.replace_month(connection, file, lake, run=run)
+        connection.commit()
+        theirs = connection.execute("SELECT * FROM load_ledger").fetchone()
+
+    (ours,) = ledger(client)
+    differing = {"load_id", "target", "target_table", "seconds", "loaded_at"}
+    assert set(ours) == set(theirs)
+    assert {key: ours[key] for key in set(ours) - differing} == {key: theirs[key] for key in set(ours) - differing}
+    assert (ours["target"], ours["target_table"]) == ("bigquery", "nyc_taxi.green_trips")
+
+
+def test_newest_ledger_row_of_each_month_is_told(lake, landed_month, client):
+    assert bigquery.last_loads(client, "nyc_taxi") == []
+    file = landed_month(GREEN)
+    for _ in range(2):
+        bigquery.replace_month(client, file, lake, force=True)
+
+    (last,) = bigquery.last_loads(client, "nyc_taxi")
+
+    assert last["load_id"] == ledger(client)[-1]["load_id"]
+    assert (last["service"], last["month"], last["rows_loaded"]) == ("green", "2024-01", 294)
+
+
+def test_column_that_the_table_lacks_is_added(lake, landed_month, client, rows_in):
+    file = landed_month(GREEN)
+    bigquery.replace_month(client, file, lake)
+    whole = client.get_table("nyc_taxi.green_trips")
+    client.delete_table(whole)
+    older = bq.Table(whole.reference, [field for field in whole.schema if field.name != "cbd_congestion_fee"])
+    older.time_partitioning = whole.time_partitioning
+    client.create_table(older)
+
+    bigquery.replace_month(client, file, lake, force=True)
+
+    assert "cbd_congestion_fee" in {field.name for field in client.get_table("nyc_taxi.green_trips").schema}
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(294,)]
+
+
+def test_table_that_is_not_partitioned_by_file_month_is_refused(lake, landed_month, client):
+    client.create_dataset("nyc_taxi")
+    client.create_table(bq.Table("local.nyc_taxi.green_trips", [bq.SchemaField("a", "STRING")]))
+
+    with pytest.raises(WarehouseRefused, match="not partitioned by month on file_month"):
+        bigquery.replace_month(client, landed_month(GREEN), lake)
+
+
+def test_append_adds_the_rows_whatever_is_there(lake, landed_month, client, rows_in, monkeypatch):
+    monkeypatch.setattr(bigquery, "_APPENDED_ROWS", 100)
+    file = landed_month(GREEN)
+
+    for _ in range(2):
+        bigquery.append_month(client, file, lake, table=Table.parse("dezoomcamp.trips"))
+
+    assert rows_in("SELECT COUNT(*) FROM dezoomcamp.trips") == [(2 * 294,)]
+
+
+def test_two_loads_of_one_month_at_once_leave_one_month(lake, landed_month, client, rows_in):
+    file = landed_month(GREEN, rows=2000)
+    bigquery.replace_month(client, landed_month("green_tripdata_2024-02"), lake)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _: bigquery.replace_month(client, file, lake, force=True), range(2)))
+
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips WHERE file_month = '2024-01-01'") == [
+        (landing.landed(lake, file).rows_accepted,)
+    ]
+
+
+def test_month_that_is_landed_anew_while_it_is_loaded_is_no_success(lake, landed_month, client, monkeypatch):
+    file = landed_month(GREEN)
+    run = bigquery._Load._run
+
+    def landed_meanwhile(load, job):
+        rows = run(load, job)
+        landed_month(GREEN, rows=400)
+        return rows
+
+    monkeypatch.setattr(bigquery._Load, "_run", landed_meanwhile)
+
+    with pytest.raises(LakeChanged, match="landed anew"):
+        bigquery.replace_month(client, file, lake)
+    monkeypatch.undo()
+    assert bigquery.replace_month(client, file, lake).rows_loaded == 392
+
+
+def test_run_that_died_between_load_and_ledger_is_made_good_by_the_next(lake, landed_month, client, monkeypatch):
+    file = landed_month(GREEN)
+
+    def die(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bigquery._Load, "_write_ledger", die)
+    with pytest.raises(KeyboardInterrupt):
+        bigquery.replace_month(client, file, lake)
+    monkeypatch.undo()
+
+    assert bigquery.replace_month(client, file, lake).outcome == "replaced"
+    assert [row["rows_loaded"] for row in ledger(client)] == [294]
+
+
+def test_partition_with_another_count_than_the_lake_is_no_success(lake, landed_month, client, monkeypatch):
+    monkeypatch.setattr(bigquery._Load, "_count", lambda _: 293)
+
+    with pytest.raises(CountMismatch, match="took 293 rows, the lake's file has 294"):
+        bigquery.replace_month(client, landed_month(GREEN), lake)
+    assert ledger(client) == []
+
+
+def test_month_that_is_not_in_the_lake_is_asked_for(lake, client):
+    with pytest.raises(NotInLake, match="land it first"):
+        bigquery.replace_month(client, TripFile.parse(GREEN), lake)
+
+
+def test_month_between_two_moves_is_no_month(lake, landed_month, client):
+    file = landed_month(GREEN)
+    lake.move(rejects_key(file), "elsewhere")
+
+    with pytest.raises(LakeChanged):
+        bigquery.replace_month(client, file, lake)
+
+
+# Before anything is done
+
+
+def test_dataset_is_made_in_the_location_of_the_bucket(bucket, client):
+    assert bigquery.check(client, bucket, "fresh") == bucket.fs.info(BUCKET)["location"]
+
+
+def test_dataset_elsewhere_than_the_bucket_is_refused(bucket, client):
+    dataset = bq.Dataset("local.elsewhere")
+    dataset.location = "asia-east1"
+    client.create_dataset(dataset)
+
+    with pytest.raises(WarehouseRefused, match="is in asia-east1 and the bucket"):
+        bigquery.check(client, bucket, "elsewhere")
+
+
+def test_missing_bucket_is_named(bucket, client):
+    with pytest.raises(WarehouseRefused, match="bucket 'no-such-bucket' is not there"):
+        bigquery.check(client, Lake(bucket.fs, "no-such-bucket/lake"), "nyc_taxi")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "dataset", "may"),
+    [
+        ("US", "US", True),
+        ("asia-east1", "US", True),
+        ("europe-west1", "EU", True),
+        ("EU", "europe-west1", False),
+        ("us-east1", "us-east4", False),
+    ],
+)
+def test_a_load_job_needs_both_in_one_location(bucket, dataset, may):
+    assert bigquery._may_load(bucket, dataset) is may
+
+
+def test_missing_credentials_are_said(lake, landed_month, client):
+    from google.auth.exceptions import DefaultCredentialsError
+
+    with pytest.raises(WarehouseRefused, match="no valid credentials"), bigquery.errors_told("here"):
+        raise DefaultCredentialsError("none found")
+
+
+def test_server_that_is_not_there_may_be_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:1")
+    with bq.Client(project="local", credentials=AnonymousCredentials()) as client:
+        client.get_dataset = lambda name: bq.Client.get_dataset(client, name, retry=None)
+        with pytest.raises(WarehouseBusy, match="dataset local"):
+            bigquery.check(client, Lake.at(tmp_path), "nyc_taxi")
+
+
+@pytest.mark.parametrize("name", ["trips", "a.b.c.d", "a-b.c", "d.t; DROP", "d.`t`", ""])
+def test_what_is_no_table_name_is_refused(name):
+    with pytest.raises(ValueError, match=r"is not dataset\.table"):
+        Table.parse(name)
+
+
+@pytest.mark.parametrize("name", ["dezoomcamp.trips", "my-project.dezoomcamp.trips"])
+def test_table_name_is_read_as_it_is_written(name):
+    assert str(Table.parse(name)) == name
+
+
+def test_load_job_says_what_it_is_for(lake, landed_month, client):
+    bigquery.replace_month(client, landed_month(GREEN), lake, run=postgres.Run("etl_gcs_to_bq.green", "a run"))
+
+    labels = [job.labels for job in client.list_jobs() if job.job_type == "load" and job.labels]
+    assert {"service": "green", "month": "2024-01", "dag": "etl_gcs_to_bq-green"}.items() <= labels[0].items()
