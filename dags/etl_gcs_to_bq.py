@@ -8,7 +8,7 @@
   month's partition of `{dataset}.{colour}_trips`, and sees that it holds as many rows as the file.
 - **Grain**: one service (`colour`) and one month: that of the params `year` and `month`, else that of the run's
   partition key, else that of its logical date. `etl_gcs_to_bq.{colour}` runs by itself when a month of its service
-  comes into the lake, whatever flow has brought it.
+  comes into the lake, whatever flow has brought it; where there is no connection `taxi_gcp`, such a run is skipped.
 - **Re-run safety**: run it again whenever you like, also at the same time. The load job replaces the partition in one
   step; where these very rows are in place, nothing is done. `force` loads them again. Only `write_mode=append`, the
   notes' way, doubles a month at the second run.

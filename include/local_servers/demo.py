@@ -26,7 +26,15 @@ from include.local_servers import environment as project
 from include.local_servers.environment import LOCAL, ROOT, WAREHOUSE
 from include.local_servers.generator import write_month
 from include.local_servers.publisher import Publisher
-from include.local_servers.run import AIRFLOW, keep_warehouse, log_file, prepare_airflow, warehouse_connection
+from include.local_servers.run import (
+    AIRFLOW,
+    BUCKET,
+    keep_cloud,
+    keep_warehouse,
+    log_file,
+    prepare_airflow,
+    warehouse_connection,
+)
 from include.nyc_taxi import Month, TripFile, catalog, landing
 from include.nyc_taxi.postgres import Table
 
@@ -39,7 +47,6 @@ A_TASK_STARTS = "[DAG TEST] starting task_id="
 # Where a folder may hold the files of a source, so that a mirror of any shape can be named.
 PLACES = {"official": ("", ".."), "csv_mirror": ("csv-mirror", "", ".."), "csv_archive": ("", "..")}
 
-BUCKET = "nyc-taxi"
 POSTGRES_QUESTION = """\
 SELECT extract(hour FROM pickup_datetime)::int AS hour,
        count(*) AS trips,
@@ -81,10 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         prepare_airflow(environment)
         show = _through_bigquery if chosen.flow == "bigquery" else _through_postgres
-        show(file, source, environment, stack)
+        show(file, source, environment)
 
 
-def _through_postgres(file: TripFile, source: str, environment: dict[str, str], _: ExitStack) -> None:
+def _through_postgres(file: TripFile, source: str, environment: dict[str, str]) -> None:
     _say("starting the embedded Postgres")
     server = keep_warehouse()
     environment |= {WAREHOUSE: warehouse_connection(server), "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}"}
@@ -94,14 +101,11 @@ def _through_postgres(file: TripFile, source: str, environment: dict[str, str], 
         _report(connection, file, seconds)
 
 
-def _through_bigquery(file: TripFile, source: str, environment: dict[str, str], stack: ExitStack) -> None:
-    from include.local_cloud import LocalCloud
-
+def _through_bigquery(file: TripFile, source: str, environment: dict[str, str]) -> None:
     _say("starting a cloud on this machine: storage and BigQuery")
-    cloud = stack.enter_context(LocalCloud(LOCAL / "cloud"))
-    cloud.create_bucket(BUCKET)
-    environment |= {**cloud.environment, "AIRFLOW_VAR_TAXI_LAKE": f"gs://taxi_gcp@{BUCKET}"}
-    os.environ |= cloud.environment
+    cloud = keep_cloud()
+    environment |= {**cloud, "AIRFLOW_VAR_TAXI_LAKE": f"gs://taxi_gcp@{BUCKET}"}
+    os.environ |= cloud
     conf = {
         "colour": file.service,
         "year": file.month.year,

@@ -25,6 +25,7 @@ POSTGRES_HOME = LOCAL / "postgres"
 LOOPBACK = "127.0.0.1"
 METADATA_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 WAREHOUSE = "AIRFLOW_CONN_TAXI_WAREHOUSE"
+CLOUD = "AIRFLOW_CONN_TAXI_GCP"
 
 
 def project_environment(caller: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,8 @@
     python -m include.local_servers.run psql -c 'select 1'
 
 The command takes the place of this process, so its signals, terminal and exit code are its own. Before that, the
-metadata database is made if it has to be, and a command that runs tasks finds the embedded Postgres up.
+metadata database is made if it has to be, and a command that runs tasks finds the embedded Postgres up, and the local
+cloud.
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
 from include.local_servers import environment as project
-from include.local_servers.environment import AIRFLOW_HOME, LOGS, METADATA_DATABASE, POSTGRES_HOME, ROOT, WAREHOUSE
+from include.local_servers.environment import (
+    AIRFLOW_HOME,
+    CLOUD,
+    LOCAL,
+    LOGS,
+    METADATA_DATABASE,
+    POSTGRES_HOME,
+    ROOT,
+    WAREHOUSE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +43,7 @@ if TYPE_CHECKING:
 # -P: the caller's folder stays off the import path, where its `include` would come before that of a versioned bundle.
 AIRFLOW = [sys.executable, "-P", "-m", "airflow"]
 
-USES_WAREHOUSE = {
+USES_SERVERS = {
     ("api-server",),  # it serves the coverage page
     ("celery", "worker"),
     ("connections", "test"),
@@ -42,6 +52,7 @@ USES_WAREHOUSE = {
     ("standalone",),
     ("tasks", "test"),
 }
+BUCKET = "nyc-taxi"
 NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}
 
 # One process for both, as most of the time goes into importing Airflow. What is wrong with a DAG is not said here.
@@ -148,6 +159,15 @@ def keep_warehouse() -> EmbeddedPostgres:
     return EmbeddedPostgres(POSTGRES_HOME)
 
 
+def keep_cloud() -> Mapping[str, str]:
+    """Have the cloud of this machine run for as long as this process does; returns the variables that lead to it."""
+    from include.local_cloud import LocalCloud
+
+    cloud = LocalCloud(LOCAL / "cloud").keep()
+    cloud.create_bucket(BUCKET)
+    return cloud.environment
+
+
 def log_file(name: str) -> Path:
     """Where what a program writes is kept for a look at it."""
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -163,9 +183,11 @@ def _become_airflow(arguments: Sequence[str]) -> NoReturn:
     environment = project.project_environment(os.environ)
     if arguments and {"-h", "--help"}.isdisjoint(arguments) and arguments[0] not in NEEDS_NO_DATABASE:
         prepare_airflow(environment)
-        uses_warehouse = not USES_WAREHOUSE.isdisjoint([tuple(arguments[:1]), tuple(arguments[:2])])
-        if uses_warehouse and not project.is_set(WAREHOUSE, environment):
+        uses_servers = not USES_SERVERS.isdisjoint([tuple(arguments[:1]), tuple(arguments[:2])])
+        if uses_servers and not project.is_set(WAREHOUSE, environment):
             environment[WAREHOUSE] = warehouse_connection(keep_warehouse())
+        if uses_servers and not project.is_set(CLOUD, environment):
+            environment |= keep_cloud()
     _become([*AIRFLOW, *arguments], environment)
 
 

@@ -26,9 +26,19 @@ from typing import TYPE_CHECKING
 import httpx
 import psutil
 
-from include.local_servers.environment import LOCAL, LOGS, POSTGRES_HOME, ROOT, WAREHOUSE, is_set, project_environment
+from include.local_cloud import LocalCloud
+from include.local_servers.environment import (
+    CLOUD,
+    LOCAL,
+    LOGS,
+    POSTGRES_HOME,
+    ROOT,
+    WAREHOUSE,
+    is_set,
+    project_environment,
+)
 from include.local_servers.postgres import EmbeddedPostgres
-from include.local_servers.run import AIRFLOW, log_file, prepare_airflow, tail, warehouse_connection
+from include.local_servers.run import AIRFLOW, BUCKET, log_file, prepare_airflow, tail, warehouse_connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,10 +169,7 @@ def _supervise(port: int) -> None:
     started = time.monotonic()
     print(f"starting Airflow; its logs are in {LOGS}", flush=True)
     with ExitStack() as stack:
-        if not is_set(WAREHOUSE, environment):
-            warehouse = stack.enter_context(EmbeddedPostgres(POSTGRES_HOME))
-            environment[WAREHOUSE] = warehouse_connection(warehouse)
-            _say_up("warehouse", started)
+        environment |= _targets(stack, environment, started)
         servers: Servers = {}
         stack.callback(_end, servers)
         for name in SERVERS:
@@ -181,6 +188,21 @@ def _supervise(port: int) -> None:
                 _say_ready(port, passwords)
             elif time.monotonic() > started + UP_WITHIN_SECONDS:
                 sys.exit(f"not up after {UP_WITHIN_SECONDS} s: {', '.join(sorted(awaited))}; see {LOGS}")
+
+
+def _targets(stack: ExitStack, environment: Mapping[str, str], started: float) -> dict[str, str]:
+    """Start the warehouse and the cloud of this machine, where no others are named; returns what leads to them."""
+    targets: dict[str, str] = {}
+    if not is_set(WAREHOUSE, environment):
+        warehouse = stack.enter_context(EmbeddedPostgres(POSTGRES_HOME))
+        targets[WAREHOUSE] = warehouse_connection(warehouse)
+        _say_up("warehouse", started)
+    if not is_set(CLOUD, environment):
+        cloud = stack.enter_context(LocalCloud(LOCAL / "cloud"))
+        cloud.create_bucket(BUCKET)
+        targets |= cloud.environment
+        _say_up("cloud", started)
+    return targets
 
 
 def _passwords(environment: Mapping[str, str]) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseHook, ObjectStoragePath, Variable
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from include.nyc_taxi import catalog
 from include.nyc_taxi.lake import Lake
@@ -62,9 +63,18 @@ def warehouse() -> psycopg.Connection[Any]:
     return cast("psycopg.Connection[Any]", PostgresHook(WAREHOUSE_CONNECTION).get_conn())
 
 
+def has_cloud() -> bool:
+    """Whether this deployment has a Google Cloud account, or what plays one."""
+    try:
+        BaseHook.get_connection(CLOUD_CONNECTION)
+    except AirflowNotFoundException:
+        return False
+    return True
+
+
 def bigquery_client() -> bigquery.Client:
     """A client for BigQuery, with the credentials and the project of the connection `taxi_gcp`."""
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 
-    hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION)
+    hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION, use_legacy_sql=False)
     return hook.get_client(project_id=hook.project_id)

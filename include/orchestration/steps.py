@@ -9,6 +9,8 @@ import logging
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowSkipException
+
 from include.nyc_taxi import TripFile, landing, postgres, source
 from include.nyc_taxi.errors import LakeChanged, PermanentError
 from include.nyc_taxi.lake import data_key, source_of
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_BY_EVENT = "asset_triggered"
 _HEAD_ROWS = 2
 
 
@@ -138,6 +141,8 @@ def check_bigquery(context: Context) -> dict[str, Any]:
 
     file = file_of(context)
     table = _bigquery_table(context, file)
+    if context["dag_run"].run_type == _BY_EVENT and not connections.has_cloud():
+        raise AirflowSkipException(f"{file}: no connection {connections.CLOUD_CONNECTION}, so no BigQuery to load into")
     with bigquery.errors_told(f"connection {connections.CLOUD_CONNECTION}"):
         client = connections.bigquery_client()
     location = bigquery.check(client, connections.lake(), table.dataset)

@@ -1,0 +1,158 @@
+"""The notes' etl_gcs_to_bq on the cloud of this machine; and a month that is the same in every target."""
+
+import os
+from pathlib import Path
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery as bq
+from pyarrow import parquet
+
+from include.local_cloud import LocalCloud
+from include.local_servers.publisher import Publisher
+from include.nyc_taxi import TripFile, catalog
+from include.nyc_taxi.lake import Lake, data_key
+from tests.dags.runs import publish_at, result, states, tries
+
+JANUARY = {"colour": "green", "year": 2024, "month": 1}
+FILE = TripFile.parse("green_tripdata_2024-01")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    with LocalCloud(tmp_path_factory.mktemp("cloud")) as cloud, pytest.MonkeyPatch.context() as environment:
+        for name, value in cloud.environment.items():
+            environment.setenv(name, value)
+        cloud.create_bucket("trips")
+        yield cloud
+
+
+@pytest.fixture
+def client(cloud):
+    with bq.Client(project="local", credentials=AnonymousCredentials()) as client:
+        yield client
+        for dataset in client.list_datasets():
+            client.delete_dataset(dataset.reference, delete_contents=True)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def lake(request, deployment, cloud, tmp_path, monkeypatch):
+    """The lake of the deployment, as the test looks into it."""
+    if request.param == "folder":
+        return Lake.at(tmp_path / "a lake")
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"gs://taxi_gcp@trips/{tmp_path.name}")
+    import gcsfs
+
+    fs = gcsfs.GCSFileSystem(token="anon", endpoint_url=cloud.environment["STORAGE_EMULATOR_HOST"], project="local")
+    return Lake(fs, f"trips/{tmp_path.name}")
+
+
+@pytest.fixture
+def run(lake, publish, bag):
+    def test_run(dag_id="etl_gcs_to_bq", **conf):
+        return bag("nyc-taxi").dags[dag_id].test(logical_date=None, run_conf=conf)
+
+    return test_run
+
+
+def test_month_goes_from_the_lake_into_bigquery(run, publish, client, caplog):
+    generated = publish(FILE.name)
+    run("etl_web_to_gcs", **JANUARY)
+
+    finished = run(**JANUARY)
+
+    (row,) = client.query_and_wait("SELECT COUNT(*) FROM nyc_taxi.green_trips WHERE file_month = '2024-01-01'")
+    assert states(finished) == dict.fromkeys(("preflight", "extract_from_gcs", "transform", "write_bq"), "success")
+    assert row[0] == generated.rows - generated.without_passengers
+    assert result(finished, "write_bq") == {
+        "table": "nyc_taxi.green_trips",
+        "rows_loaded": row[0],
+        "outcome": "replaced",
+    }
+    assert "pre: missing passenger count: " in caplog.text
+
+
+def test_lake_postgres_and_bigquery_hold_the_same_values(run, publish, lake, client, query):
+    publish(FILE.name)
+    run("ingest_data", **JANUARY)
+    run(**JANUARY)
+    names = [*(column.name for column in catalog.service("green").columns), "file_month"]
+
+    with lake.local(data_key(FILE)) as path:
+        rows = [tuple(row[name] for name in names) for row in parquet.read_table(path).to_pylist()]
+    in_postgres = query(f"SELECT {', '.join(names)} FROM green_taxi_trips")
+    in_bigquery = [tuple(row) for row in client.query_and_wait(f"SELECT {', '.join(names)} FROM nyc_taxi.green_trips")]
+
+    assert len(rows) > 400
+    assert sorted(map(repr, in_postgres)) == sorted(map(repr, in_bigquery)) == sorted(map(repr, rows))
+
+
+def test_parent_flow_goes_all_the_way(run, publish, client):
+    for month in (1, 2):
+        publish(f"yellow_tripdata_2024-{month:02d}")
+
+    finished = run("etl_parent_flow", colour=["yellow"], year=2024, months=[1, 2], target="bigquery")
+
+    assert finished.state == "success"
+    rows = client.query_and_wait("SELECT file_month, COUNT(*) FROM nyc_taxi.yellow_trips GROUP BY 1 ORDER BY 1")
+    assert [row[0].month for row in rows] == [1, 2]
+
+
+def test_republished_month_replaces_the_old_one_in_every_target(run, publish, client, query):
+    publish(FILE.name)
+    run("ingest_data", **JANUARY)
+    run(**JANUARY)
+    generated = publish(FILE.name, rows=700)
+
+    run("ingest_data", **JANUARY, cache_ttl_hours=0)
+    run(**JANUARY)
+
+    (row,) = client.query_and_wait("SELECT COUNT(*) FROM nyc_taxi.green_trips")
+    kept = generated.rows - generated.without_passengers
+    assert query("SELECT count(*) FROM green_taxi_trips") == [(kept,)]
+    assert row[0] == kept
+
+
+def test_the_notes_append_is_there_for_who_asks_for_it(run, publish, client):
+    generated = publish(FILE.name)
+    run("etl_web_to_gcs", **JANUARY)
+
+    for _ in range(2):
+        assert run(**JANUARY, write_mode="append", table_name="dezoomcamp.trips").state == "success"
+
+    (row,) = client.query_and_wait("SELECT COUNT(*) FROM dezoomcamp.trips")
+    assert row[0] == 2 * (generated.rows - generated.without_passengers)
+
+
+def test_month_that_is_not_in_the_lake_fails_at_once(run, publish, errors):
+    finished = run(**JANUARY)
+
+    assert states(finished)["extract_from_gcs"] == "failed"
+    assert tries(finished, "extract_from_gcs") == 1
+    assert "land it first" in errors[0]
+
+
+def test_missing_cloud_is_said_before_anything_is_done(run, publish, errors, monkeypatch, tmp_path):
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{tmp_path / 'a lake'}")
+    monkeypatch.delenv("AIRFLOW_CONN_TAXI_GCP")
+
+    finished = run(**JANUARY)
+
+    assert states(finished)["preflight"] == "failed"
+    assert tries(finished, "preflight") == 1
+    assert "taxi_gcp" in errors[0]
+
+
+@pytest.mark.skipif("TLC_REAL_DATA" not in os.environ, reason="TLC_REAL_DATA names no folder of the publisher's files")
+def test_real_months_go_all_the_way(run, client, monkeypatch):
+    folder = Path(os.environ["TLC_REAL_DATA"])
+    with Publisher(folder) as publisher:
+        publish_at(monkeypatch, publisher.base_url)
+        finished = run("etl_parent_flow", colour="green", year=2023, months=[1, 2], target="bigquery", quality="none")
+
+    published = [
+        parquet.read_metadata(folder / f"trip-data/green_tripdata_2023-{m:02d}.parquet").num_rows for m in (1, 2)
+    ]
+    rows = client.query_and_wait("SELECT COUNT(*) FROM nyc_taxi.green_trips GROUP BY file_month ORDER BY file_month")
+    assert finished.state == "success"
+    assert [row[0] for row in rows] == published
