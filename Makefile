@@ -10,7 +10,7 @@ PIP := $(PYTHON) -m pip --python .venv/bin/python --disable-pip-version-check
 IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
-.PHONY: help install demo ui test lint bench psql catalog lock clean
+.PHONY: help install demo ui test lint bench psql status catalog lock clean
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ bench: install ## measure what the README claims [ARGS=...]
 
 psql: install ## a prompt in the embedded warehouse [ARGS="-c 'select 1'"]
 	@$(RUN) include.local_servers.run psql $(ARGS)
+
+status: install ## which months are loaded, and whether they are right [ARGS="--target lake --json"]
+	@$(RUN) include.local_servers.run status $(ARGS)
 
 catalog: install ## print by which era each published file is read, and write docs/catalog.md
 	@$(RUN) include.nyc_taxi.catalog --markdown > docs/catalog.md
