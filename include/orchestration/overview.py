@@ -49,13 +49,23 @@ class Overview:
     problems: tuple[str, ...]
 
 
-def overview(target: str, session: Session) -> Overview:
+def overview(target: str, session: Session, *, with_runs: bool = True) -> Overview:
     """What is known of every month in the target. What cannot be asked is said, and the rest is there all the same."""
     problems: list[str] = []
     published = _asked(_published, problems)
     loads = _asked(_LOADS[target], problems)
-    cells = coverage.coverage(published, loads, attempts(session, LOADED_BY[target]), Month.of(datetime.now(UTC)))
+    runs = attempts(session, LOADED_BY[target]) if with_runs else {}
+    cells = coverage.coverage(published, loads, runs, Month.of(datetime.now(UTC)))
     return Overview(target, cells, tuple(problems))
+
+
+def as_json(seen: Overview) -> dict[str, Any]:
+    """Counts, and the state of every month by service, for a program."""
+    months: dict[str, dict[str, str]] = {}
+    for file, cell in seen.cells.items():
+        months.setdefault(file.service, {})[str(file.month)] = cell.state
+    counts = coverage.counts(seen.cells.values())
+    return {"target": seen.target, "problems": seen.problems, "counts": counts, "months": months}
 
 
 def attempts(session: Session, dag_id: str) -> dict[TripFile, Attempt]:

@@ -41,30 +41,14 @@ def main() -> None:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     from airflow.utils.session import create_session
 
-    from include.orchestration.overview import overview
+    from include.orchestration.overview import as_json, overview
 
     with create_session() as session:
         seen = overview(options.target, session)
-    print(as_json(seen) if options.json else as_text(seen))
+    print(json.dumps(as_json(seen), indent=2) if options.json else as_text(seen))
     for problem in seen.problems:
         print(problem, file=sys.stderr)
     sys.exit(1 if seen.problems else 0)
-
-
-def as_json(seen: Overview) -> str:
-    """Counts, and the state of every month, by service."""
-    months: dict[str, dict[str, str]] = {}
-    for file, cell in seen.cells.items():
-        months.setdefault(file.service, {})[str(file.month)] = cell.state
-    return json.dumps(
-        {
-            "target": seen.target,
-            "problems": seen.problems,
-            "counts": coverage.counts(seen.cells.values()),
-            "months": months,
-        },
-        indent=2,
-    )
 
 
 def as_text(seen: Overview) -> str:
