@@ -45,7 +45,6 @@ class TaxiPlugin(AirflowPlugin):
             "url_route": "taxi",
             "nav_top_level": True,
             "icon": "/taxi/static/icon.svg",
-            "icon_dark_mode": "/taxi/static/icon-dark.svg",
         },
         {"name": "Taxi", "href": "/taxi/?dag_id={DAG_ID}", "destination": "dag", "url_route": "taxi_dag"},
     ]

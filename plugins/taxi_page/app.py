@@ -160,7 +160,8 @@ def trips_by_month() -> dict[str, Any]:
         summaries = city.months(warehouse)
     trips: dict[str, dict[str, int]] = {name: {} for name in catalog.services()}
     for row in summaries:
-        trips[row.service][row.month] = row.trips
+        if TripFile(row.service, Month.parse(row.month)) in loads:
+            trips[row.service][row.month] = row.trips
     missing = [file.name for file in sorted(loads) if str(file.month) not in trips[file.service]]
     return {"trips": trips, "without_summary": missing}
 

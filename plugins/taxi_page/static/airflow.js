@@ -75,7 +75,7 @@ const NAMES = { yellow: "Yellow", green: "Green", fhv: "FHV", fhvhv: "FHVHV" };
 export const nameOf = (service) => NAMES[service] ?? service;
 export const number = (value, digits = 0) =>
   value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-export const share = (value) => `${number(100 * value, value && Math.abs(value) < 0.1 ? 2 : 1)} %`;
+export const share = (value) => `${(100 * value).toLocaleString("en-US", { maximumFractionDigits: value < 0.1 ? 2 : 1 })} %`;
 export const words = (name) => name.replaceAll("_", " ");
 export const byId = (id) => document.getElementById(id);
 

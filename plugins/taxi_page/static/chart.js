@@ -2,6 +2,7 @@
 
 import { make, monthName } from "./airflow.js";
 
+const HEIGHT = 216;
 const charts = new Set();
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const seconds = (month) => Date.parse(`${month}-01T00:00:00Z`) / 1000;
@@ -42,7 +43,7 @@ function options({ lines, format, marks = [], months }, plot) {
   };
   return {
     width: plot.clientWidth,
-    height: plot.clientHeight - 34,
+    height: HEIGHT,
     tzDate: (stamp) => uPlot.tzDate(new Date(stamp * 1000), "Etc/UTC"),
     cursor: { y: false, points: { size: 7 } },
     scales: { y: { range: (_chart, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
@@ -57,7 +58,13 @@ function options({ lines, format, marks = [], months }, plot) {
         value: (_chart, value) => (value === null || value === undefined ? "–" : format(value)),
       })),
     ],
-    hooks: { drawClear: [(chart) => drawMarks(chart, marks)] },
+    legend: { markers: { width: 0, fill: (_chart, at) => style(lines[at - 1].color) } },
+    hooks: {
+      drawClear: [(chart) => drawMarks(chart, marks)],
+      // Where nobody points, the legend tells the last month.
+      setLegend: [(chart) => { if (chart.legend.idx === null) chart.setLegend({ idx: months.length - 1 }, false); }],
+      ready: [(chart) => chart.setLegend({ idx: months.length - 1 })],
+    },
   };
 }
 

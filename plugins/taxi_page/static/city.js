@@ -58,7 +58,6 @@ function show() {
       label: nameOf(service), color: `--${service}`, dash: DASHES[service], values: months.map((name) => told.trips[service][name] ?? null),
     })),
   });
-  chart.classList.add("wide");
   byId("city-chart").replaceChildren(chart);
   byId("city-service").replaceChildren(...services.map((service) => make("option", { value: service }, nameOf(service))));
   byId("city-month").hidden = false;

@@ -117,8 +117,9 @@ function calendar(service, months) {
   const title = make("h3", { id: `of-${service}` }, nameOf(service), make("span", { class: "small" }, `${number(held)} of ${number(published)}`));
   const head = make("tr", {}, make("td"), ...LETTERS.map((letter, month) =>
     make("th", { scope: "col", "aria-label": monthName(`2000-${month + 1}`).split(" ")[0] }, letter)));
+  const begin = names.find((month) => months[month] !== "not_published") ?? names[0];
   const rows = years.map((year) => make(
-    "tr", { class: year.endsWith("0") ? "decade" : null }, make("th", { scope: "row" }, year),
+    "tr", { class: `${year.endsWith("0") ? "decade" : ""} ${year < begin.slice(0, 4) ? "before" : ""}` }, make("th", { scope: "row" }, year),
     ...LETTERS.map((_, index) => {
       const month = `${year}-${String(index + 1).padStart(2, "0")}`;
       return make("td", { role: "gridcell" }, months[month] ? cellButton(service, month, months[month]) : null);

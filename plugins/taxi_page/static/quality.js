@@ -74,8 +74,8 @@ function charts(service, rows) {
 function showEras(service) {
   byId("eras").replaceChildren(...told.eras[service].map((era, at) => {
     const changes = [
-      era.came.length ? ["came ", make("b", {}, era.came.join(", "))] : [],
-      era.went.length ? ["went ", make("b", {}, era.went.join(", "))] : [],
+      era.came.length ? ["new: ", make("b", {}, era.came.join(", "))] : [],
+      era.went.length ? ["gone: ", make("b", {}, era.went.join(", "))] : [],
     ].filter((change) => change.length);
     const said = at === 0 ? [`the first files, with ${era.columns} columns`] : changes.length ? changes.flatMap((change, i) => (i ? ["; ", ...change] : change)) : ["other names or types, the same columns"];
     return make("li", {}, make("span", {}, monthName(era.since, "short")), make("span", {}, ...said));
