@@ -41,6 +41,9 @@ function options({ lines, format, marks = [], months }, plot) {
     grid: { stroke: style("--line"), width: 1 },
     ticks: { stroke: style("--line"), width: 1, size: 4 },
   };
+  // Where nobody points, the legend tells the last month of all lines.
+  const common = months.findLastIndex((_, at) => lines.every(({ values }) => values[at] !== null));
+  const resting = { idx: common < 0 ? months.length - 1 : common };
   return {
     width: plot.clientWidth,
     height: HEIGHT,
@@ -61,9 +64,8 @@ function options({ lines, format, marks = [], months }, plot) {
     legend: { markers: { width: 0, fill: (_chart, at) => style(lines[at - 1].color) } },
     hooks: {
       drawClear: [(chart) => drawMarks(chart, marks)],
-      // Where nobody points, the legend tells the last month.
-      setLegend: [(chart) => { if (chart.legend.idx === null) chart.setLegend({ idx: months.length - 1 }, false); }],
-      ready: [(chart) => chart.setLegend({ idx: months.length - 1 })],
+      setLegend: [(chart) => { if (chart.legend.idx === null) chart.setLegend(resting, false); }],
+      ready: [(chart) => chart.setLegend(resting)],
     },
   };
 }

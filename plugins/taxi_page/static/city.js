@@ -117,7 +117,7 @@ function point(id) {
   byId("map").querySelector(".at")?.classList.remove("at");
   const shape = id && byId("map").querySelector(`[data-zone="${id}"]`);
   if (!shape) {
-    byId("map-says").textContent = "Point at a zone for its name and number.";
+    byId("map-says").textContent = "Point at a zone, or touch it, for its name and number.";
     return;
   }
   shape.classList.add("at");
