@@ -11,6 +11,8 @@ from include.nyc_taxi import Month, TripFile
 from include.nyc_taxi.coverage import State
 from include.orchestration import connections, overview, status
 
+DAG = "loads_for_a_test"
+
 
 @pytest.fixture
 def session(deployment):
@@ -22,15 +24,17 @@ def session(deployment):
 
 
 @pytest.fixture
-def ran(session):
-    """Has a run of `ingest_data` in the metadata database, for the time of a test."""
+def ran(session, monkeypatch):
+    """Has a run of the DAG that loads, here one of this test's own, in the metadata database for the time of a test."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+    monkeypatch.setitem(overview.LOADED_BY, "postgres", DAG)
 
     def ran(run_id, state, conf=None, **keys):
         times = dict.fromkeys(("queued_at", "start_date", "run_after"), datetime(2026, 1, 1, tzinfo=UTC))
         by = {"run_type": DagRunType.MANUAL, "triggered_by": DagRunTriggeredByType.TEST}
-        session.add(DagRun(dag_id="ingest_data", run_id=run_id, state=state, conf=conf or {}, **times, **by, **keys))
+        session.add(DagRun(dag_id=DAG, run_id=run_id, state=state, conf=conf or {}, **times, **by, **keys))
         session.flush()
 
     return ran
@@ -48,7 +52,7 @@ def ran(session):
 def test_a_run_is_for_the_month_that_its_tasks_find(session, ran, conf, keys, file):
     ran("one", "running", conf, **keys)
 
-    [(found, attempt)] = overview.attempts(session, "ingest_data").items()
+    [(found, attempt)] = overview.attempts(session, DAG).items()
 
     assert (found, attempt.state, attempt.run_id) == (file, "running", "one")
 
@@ -60,7 +64,7 @@ def test_the_last_run_counts_and_others_than_ours_do_not(session, ran):
     for number, conf in enumerate(({}, {"colour": "pink", "year": 2024, "month": 1}, {"year": "x", "month": 1})):
         ran(f"no_month_{number}", "failed", conf)
 
-    assert [attempt.run_id for attempt in overview.attempts(session, "ingest_data").values()] == ["second"]
+    assert [attempt.run_id for attempt in overview.attempts(session, DAG).values()] == ["second"]
 
 
 def test_a_warehouse_that_is_down_is_said_and_the_rest_is_there(session, ran, monkeypatch):
