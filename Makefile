@@ -13,7 +13,7 @@ COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $
 STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
-.PHONY: help install demo ui test lint bench bench-backfill psql catalog docs lock clean up down logs ps test-stack
+.PHONY: help install demo ui test lint bench bench-backfill psql status catalog docs lock clean up down logs ps test-stack
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ bench-backfill: install ## months a minute, and Airflow's share [ARGS="--months 
 
 psql: install ## a prompt in the embedded warehouse [ARGS="-c 'select 1'"]
 	@$(RUN) include.local_servers.run psql $(ARGS)
+
+status: install ## which months are loaded, and whether they are right [ARGS="--target lake --json"]
+	@$(RUN) include.local_servers.run status $(ARGS)
 
 catalog: install ## print by which era each published file is read, and write docs/catalog.md
 	@$(RUN) include.nyc_taxi.catalog --markdown > docs/catalog.md

@@ -75,10 +75,12 @@ def main(arguments: Sequence[str]) -> NoReturn:
                 _become_airflow(rest)
             case ["psql", *rest]:
                 _become_psql(rest)
+            case ["status", *rest]:
+                _become_status(rest)
             case ["keep-warehouse"]:
                 _keep_warehouse()
             case _:
-                sys.exit("usage: python -m include.local_servers.run airflow|psql [ARGUMENT ...]")
+                sys.exit("usage: python -m include.local_servers.run airflow|psql|status [ARGUMENT ...]")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
@@ -189,6 +191,15 @@ def _become_airflow(arguments: Sequence[str]) -> NoReturn:
         if uses_servers and not project.is_set(CLOUD, environment):
             environment |= keep_cloud()
     _become([*AIRFLOW, *arguments], environment)
+
+
+def _become_status(arguments: Sequence[str]) -> NoReturn:
+    environment = project.project_environment(os.environ)
+    prepare_airflow(environment)
+    if not project.is_set(WAREHOUSE, environment):
+        environment[WAREHOUSE] = warehouse_connection(keep_warehouse())
+    os.chdir(ROOT)
+    _become([sys.executable, "-m", "include.orchestration.status", *arguments], environment)
 
 
 def _become_psql(arguments: Sequence[str]) -> NoReturn:

@@ -1,8 +1,8 @@
 """postgres: put one landed month into its partition, in one transaction that a reader sees all of or nothing of.
 
 The month is streamed into a new table by binary COPY, indexed, and swapped for the partition that was there; the ledger
-row commits with it. Tables are partitioned by `file_month`, the month of the file, because files hold some trips of
-other months.
+row and the month's summary commit with it. Tables are partitioned by `file_month`, the month of the file, because files
+hold some trips of other months.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from include.nyc_taxi import catalog, landing
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.progress import Progress
+from include.nyc_taxi.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -163,6 +164,7 @@ class _Replacement:
         self.by = by
         self.staging = table.beside(f"new_{uuid.uuid4().hex[:8]}")
         self.progress = Progress(file.name, "rows", landed.rows_accepted)
+        self.summary = Summary(file)
 
     def run(self, lake: Lake, *, force: bool) -> Loaded:
         self._wait_for_our_turn()
@@ -174,6 +176,7 @@ class _Replacement:
         with lake.local(data_key(self.file)) as path:
             self._stage(path, oid)
         self._write_ledger()
+        self._write_summary()
         self._swap(oid)
         log.info(
             "%s: replaced its partition of %s: %s rows in %.1f s (%s rows/s)",
@@ -223,6 +226,7 @@ class _Replacement:
                 copy.write(encoder.write_header())
                 for batch in data.iter_batches(_BATCH_ROWS, columns=filled, use_threads=False):
                     copy.write(encoder.write_batch(batch))
+                    self.summary.add(batch)
                     self.progress.advance(batch.num_rows)
                 copy.write(encoder.finish())
             return cursor.rowcount
@@ -279,6 +283,15 @@ class _Replacement:
         }
         self.connection.execute(_text("insert_ledger"), entry)
 
+    def _write_summary(self) -> None:
+        self.connection.execute(_text("delete_summary"), self._ledger_key())
+        for statement, rows in (
+            ("insert_month", self.summary.by_month()),
+            ("insert_hours", self.summary.by_hour()),
+            ("insert_zones", self.summary.by_zone()),
+        ):
+            self.connection.execute(_text(statement), self._ledger_key() | rows)
+
     def _ledger_key(self) -> dict[str, Any]:
         return {"service": self.file.service, "month": str(self.file.month), "target_table": str(self.table)}
 
@@ -315,6 +328,7 @@ def _prepare(connection: psycopg.Connection[Any], table: Table, service: str) ->
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi create', 0))")
         if not _value(connection, _text("ledger_is_current")):
             connection.execute(_template("create_ledger"))
+            connection.execute(_template("create_summaries"))
         missing = _lacks(connection, table, wanted)
         if missing == wanted:
             _create(connection, table, wanted)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseHook, ObjectStoragePath, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from include.nyc_taxi import catalog
+from include.nyc_taxi.errors import WarehouseBusy
 from include.nyc_taxi.lake import Lake
 
 if TYPE_CHECKING:
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
 
 CLOUD_CONNECTION = "taxi_gcp"
 WAREHOUSE_CONNECTION = "taxi_warehouse"
+READER_CONNECTION = "taxi_warehouse_reader"
 LAKE_VARIABLE = "taxi_lake"
 
 _PROTOCOLS = ("http", "https")
+_CONNECT_WITHIN_SECONDS = 3
+_ONLY_BRIEF_QUESTIONS = "-c default_transaction_read_only=on -c statement_timeout=5s"
 
 
 def base_url(source: str) -> str:
@@ -78,3 +83,24 @@ def bigquery_client() -> bigquery.Client:
 
     hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION, use_legacy_sql=False)
     return hook.get_client(project_id=hook.project_id)
+
+
+def warehouse_reader() -> psycopg.Connection[Any]:
+    """A connection that can only ask, and not for long: `taxi_warehouse_reader` if there is one, else the warehouse's.
+
+    Raises:
+        WarehouseBusy: there is no connecting.
+    """
+    import psycopg
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    try:
+        connection = BaseHook.get_connection(READER_CONNECTION)
+    except AirflowNotFoundException:
+        connection = BaseHook.get_connection(WAREHOUSE_CONNECTION)
+    connection.extra = json.dumps({"connect_timeout": _CONNECT_WITHIN_SECONDS} | connection.extra_dejson)
+    hook = PostgresHook(connection=connection, options=_ONLY_BRIEF_QUESTIONS)
+    try:
+        return cast("psycopg.Connection[Any]", hook.get_conn())
+    except psycopg.OperationalError as error:
+        raise WarehouseBusy(f"connection {connection.conn_id!r}: {error}") from error

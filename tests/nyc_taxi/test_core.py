@@ -25,10 +25,17 @@ print(json.dumps([names, list(sys.modules)]))
 
 LAND = """
 import json, sys
+from pyarrow import parquet
 from include.nyc_taxi import TripFile, landing
-from include.nyc_taxi.lake import Lake
+from include.nyc_taxi.lake import Lake, data_key
+from include.nyc_taxi.summary import Summary
 
-result = landing.land(TripFile.parse(sys.argv[1]), Lake.at(sys.argv[2]), source=sys.argv[3], profile="strict")
+file, lake = TripFile.parse(sys.argv[1]), Lake.at(sys.argv[2])
+result = landing.land(file, lake, source=sys.argv[3], profile="strict")
+summary = Summary(file)
+for batch in parquet.ParquetFile(lake.path(data_key(file))).iter_batches():
+    summary.add(batch)
+summary.by_zone()
 print(json.dumps([result.rows_read, list(sys.modules)]))
 """
 
@@ -48,7 +55,7 @@ def test_importing_the_core_imports_neither_airflow_nor_pandas():
 
 
 @pytest.mark.parametrize("source", ["official", "csv_mirror"])
-def test_landing_a_file_imports_neither_airflow_nor_pandas(lake: Lake, tmp_path: Path, source: str):
+def test_landing_and_summing_up_a_file_imports_neither_airflow_nor_pandas(lake: Lake, tmp_path: Path, source: str):
     write_month(FILE, tmp_path / "file", source=source, rows=1_000)
     put_raw(lake, (tmp_path / "file").read_bytes(), source=source)
 

@@ -1004,7 +1004,7 @@ def test_a_role_that_does_not_own_the_ledger_loads_into_a_schema_of_its_own(land
     file = landed_month(JANUARY)
     load(file)
     query("CREATE SCHEMA own AUTHORIZATION pg_write_all_data")
-    query("GRANT SELECT ON load_ledger TO pg_write_all_data")
+    query("GRANT SELECT ON load_ledger, trips_by_month, trips_by_hour, trips_by_zone TO pg_write_all_data")
 
     loaded = load(file, connect={"options": "-c role=pg_write_all_data"}, table=Table.parse("own.trips"))
 

@@ -1,0 +1,58 @@
+"""What the coverage page asks of a warehouse that holds 17 years of every service, timed.
+
+.venv/bin/python -m benchmarks.page
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import psycopg
+
+from benchmarks import history
+from include.local_servers.postgres import EmbeddedPostgres
+from include.nyc_taxi import Month, TripFile, city, coverage
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMES = 9
+
+
+def main() -> None:
+    (ROOT / ".local").mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=ROOT / ".local"))
+    folder.chmod(0o711)  # the server may be another user
+    server = EmbeddedPostgres(folder / "postgres")
+    try:
+        with server, psycopg.connect(server.conninfo()) as connection:
+            history.write(connection)
+            connection.commit()
+            _time(connection)
+    finally:
+        server.remove()
+        shutil.rmtree(folder)
+
+
+def _time(connection: psycopg.Connection) -> None:
+    file = TripFile("yellow", Month(2024, 1))
+    questions = {
+        "the last load of every month": lambda: coverage.loads_in_warehouse(connection),
+        "trips of every month": lambda: city.months(connection),
+        "one month by zone": lambda: city.zones(connection, file),
+        "one month by hour": lambda: city.hours(connection, file),
+    }
+    print(f"{len(list(history.files()))} months; milliseconds, median and most of {TIMES}\n")
+    for name, ask in questions.items():
+        taken = []
+        for _ in range(TIMES):
+            start = perf_counter()
+            rows = ask()
+            taken.append(1000 * (perf_counter() - start))
+        print(f"{name:<30} {len(rows):>5,} rows {statistics.median(taken):>7.1f} {max(taken):>7.1f}")
+
+
+if __name__ == "__main__":
+    main()

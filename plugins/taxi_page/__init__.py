@@ -1,0 +1,1 @@
+"""The coverage page: what is loaded, how good it is, and what it says."""

@@ -1,0 +1,182 @@
+"""An Airflow of this session that serves the page over a warehouse with months in every state, and a browser."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from include.local_servers.environment import project_environment
+from include.local_servers.generator import write_month
+from include.local_servers.run import AIRFLOW, MIGRATE
+from include.nyc_taxi import TripFile, catalog, landing, zones
+from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
+from include.nyc_taxi.postgres import Run, replace_month
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+UP_WITHIN_SECONDS = 120
+SQUARE = [[[-74.0, 40.7], [-73.9, 40.7], [-73.9, 40.8], [-74.0, 40.8], [-74.0, 40.7]]]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the page is, what it shows, and who may log in (by name, with that as password)."""
+
+    url: str
+    warehouse: str
+    lake: Lake
+
+    def client(self, user):
+        """An HTTP client that is logged in; of nobody for None."""
+        headers = {"Authorization": f"Bearer {self.token(user)}"} if user else {}
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30)
+
+    def token(self, user):
+        """What a login gives."""
+        login = {"username": user, "password": user}
+        answer = httpx.post(f"{self.url}/auth/token", json=login, trust_env=False, timeout=30)
+        return answer.raise_for_status().json()["access_token"]
+
+    def load(self, name, *, rows=500, run_id="earlier"):
+        """Have a generated month in the lake and in the warehouse, as a run does."""
+        file = TripFile.parse(name)
+        key = raw_key(file, "official")
+        with self.lake.staged(key) as path:
+            write_month(file, path, source="official", rows=rows)
+            size, digest = path.stat().st_size, sha256_of(path)
+        manifest = Manifest("official", catalog.source("official").url(file), '"1"', None, size, digest, "then", "then")
+        self.lake.write_manifest(key, manifest)
+        landing.land(file, self.lake)
+        with psycopg.connect(self.warehouse) as connection:
+            return replace_month(connection, file, self.lake, run=Run("ingest_data", run_id))
+
+
+@pytest.fixture(scope="session")
+def site(postgres_server, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    postgres_server.create_database("site")
+    site = Site(f"http://127.0.0.1:{_free_port()}", postgres_server.conninfo("site"), Lake.at(folder / "lake"))
+    # Generated months have fewer rows than were seen in the published files: their counts differ, unless it is unknown.
+    site.load("green_tripdata_2025-01")
+    site.load("green_tripdata_2024-01")
+    site.load("yellow_tripdata_2024-01")
+    _draw_zones(site.warehouse)
+    environment = _environment(site, folder)
+    with (folder / "migrate.log").open("w") as log:
+        subprocess.run([sys.executable, "-P", "-c", MIGRATE], env=environment, stdout=log, stderr=log, check=True)
+    with (folder / "api-server.log").open("w") as log:
+        server = subprocess.Popen([*AIRFLOW, "api-server"], env=environment, cwd=folder, stdout=log, stderr=log)
+    try:
+        _wait_until_up(site.url, server, folder / "api-server.log")
+        yield site
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _environment(site, folder):
+    target = conninfo_to_dict(site.warehouse)
+    warehouse = {"conn_type": "postgres", "host": target["host"], "port": int(target["port"])}
+    warehouse |= {"login": target["user"], "password": target["password"], "schema": target["dbname"]}
+    passwords = folder / "passwords.json"
+    passwords.write_text(json.dumps({"admin": "admin", "viewer": "viewer"}))
+    caller = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return project_environment(
+        caller
+        | {
+            "AIRFLOW_HOME": str(folder / "airflow"),
+            "AIRFLOW_CONN_TAXI_WAREHOUSE": json.dumps(warehouse),
+            "AIRFLOW_VAR_TAXI_LAKE": f"file://{site.lake.root}",
+            "AIRFLOW__API__BASE_URL": site.url,
+            "AIRFLOW__API__PORT": site.url.rpartition(":")[2],
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+        }
+    )
+
+
+def _draw_zones(warehouse):
+    """A city of 265 zones, the first three of which are squares beside each other."""
+    shapes = {
+        number: {
+            "type": "MultiPolygon",
+            "coordinates": [[[[x + 0.1 * number, y] for x, y in ring] for ring in SQUARE]],
+        }
+        for number in (1, 2, 3)
+    }
+    rows = [
+        zones.Zone(number, "Queens", f"Zone {number}", "Boro Zone", shapes.get(number), None, None)
+        for number in zones.LOCATION_IDS
+    ]
+    with psycopg.connect(warehouse) as connection:
+        zones.replace_zones(connection, rows)
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_until_up(url, server, log: Path):
+    deadline = time.monotonic() + UP_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()
+        try:
+            if httpx.get(f"{url}/api/v2/monitor/health", trust_env=False, timeout=5).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    pytest.fail(f"no api-server after {UP_WITHIN_SECONDS} s:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine: the page is not looked at")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def look(browser, site):
+    """Opens a path as a user, in a window of its own; what the browser complains of, and other hosts, fail the test."""
+    contexts, complaints = [], []
+
+    def look(path, user="admin", *, width=1280, height=860, dark=False):
+        scheme = "dark" if dark else "light"
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, base_url=site.url
+        )
+        contexts.append(context)
+        if user:
+            context.add_cookies([{"name": "_token", "value": site.token(user), "url": site.url}])
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda sent: complaints.append(sent.url) if _is_elsewhere(sent.url, site) else None)
+        page.goto(path)
+        return page
+
+    yield look
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _is_elsewhere(url, site):
+    return not url.startswith((site.url, "data:", "blob:"))

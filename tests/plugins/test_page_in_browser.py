@@ -1,0 +1,205 @@
+"""The page in a real browser, as a person sees it: within Airflow, by keyboard, on a phone, in the dark."""
+
+import pytest
+
+pytest.importorskip("playwright.sync_api")
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+NAMES = ["Yellow", "Green", "FHV", "FHVHV"]
+expect.set_options(timeout=20_000)
+SERIOUS = {"serious", "critical"}
+
+
+def cell(page, file):
+    return page.locator(f"[data-file='{file}']")
+
+
+def shows(page, file, state):
+    expect(cell(page, file).locator(".cell")).to_have_attribute("data-state", state)
+
+
+def test_anonymous_gets_the_login_page_and_then_the_page(look):
+    page = look("/taxi/", user=None)
+    expect(page.locator("input[name=password]")).to_be_visible()
+
+    page.locator("input[name=username]").fill("admin")
+    page.locator("input[name=password]").fill("admin")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#coverage-says")).to_contain_text("published months are in Postgres")
+
+
+def test_the_calendars_show_what_the_ledger_implies(look):
+    page = look("/taxi/")
+
+    shows(page, "green 2025-01", "loaded")
+    shows(page, "green 2024-01", "count_differs")
+    shows(page, "green 2024-02", "published")
+    shows(page, "fhv 2009-01", "not_published")
+    expect(cell(page, "green 2024-01")).to_have_attribute("aria-label", "Green January 2024: count differs")
+    assert [title.split()[0] for title in page.locator(".calendar h3").all_inner_texts()] == NAMES
+
+
+def test_the_legend_picks_out_a_state(look):
+    page = look("/taxi/")
+    button = page.locator("#legend").get_by_role("button", name="Count differs")
+
+    button.click()
+
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(cell(page, "green 2024-01").locator(".cell")).to_have_css("opacity", "1")
+    expect(cell(page, "green 2025-01").locator(".cell")).to_have_css("opacity", "0.16")
+
+
+def test_a_month_opens_by_keyboard_and_tells_its_ledger_row(look):
+    page = look("/taxi/")
+    cell(page, "green 2024-02").focus()
+
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+
+    sheet = page.get_by_role("dialog", name="Green January 2024")
+    expect(sheet).to_contain_text("56,551")
+    expect(sheet).to_contain_text("public.green_taxi_trips")
+    expect(sheet.get_by_role("link", name="its run and its logs")).to_have_attribute(
+        "href", page.url.replace("taxi/", "dags/ingest_data/runs/earlier")
+    )
+    page.keyboard.press("Escape")
+    expect(sheet).to_be_hidden()
+    expect(cell(page, "green 2024-01")).to_be_focused()
+
+
+def test_a_load_that_is_started_here_is_seen_to_run_and_to_end(look, site):
+    page = look("/taxi/")
+    shows(page, "green 2024-03", "published")
+
+    cell(page, "green 2024-03").click()
+    page.get_by_role("button", name="Load into Postgres").click()
+
+    expect(page.get_by_role("button", name="Under way …")).to_be_disabled()
+    shows(page, "green 2024-03", "running")
+    run = the_run(site, month=3)
+    assert run["conf"] == {"colour": "green", "year": 2024, "month": 3}
+    site.load("green_tripdata_2024-03", run_id=run["dag_run_id"])
+    end(site, run, "success")
+    shows(page, "green 2024-03", "count_differs")
+    expect(page.get_by_role("dialog")).to_contain_text("500")
+    expect(page.get_by_role("button", name="Load again into Postgres")).to_be_enabled()
+
+
+def test_a_load_that_is_done_again_is_done_as_it_was_and_its_failure_shows(look, site):
+    site.load("green_tripdata_2025-02")
+    page = look("/taxi/")
+
+    cell(page, "green 2025-02").click()
+    page.get_by_role("button", name="Load again into Postgres").click()
+
+    shows(page, "green 2025-02", "running")
+    run = the_run(site, month=2)
+    as_before = {"force": True, "source": "official", "quality": "notes", "table_name": "public.green_taxi_trips"}
+    assert run["conf"] == {"colour": "green", "year": 2025, "month": 2} | as_before
+    end(site, run, "failed")
+    shows(page, "green 2025-02", "failed")
+    expect(page.get_by_role("dialog")).to_contain_text("The last run failed.")
+
+
+def the_run(site, *, month):
+    with site.client("admin") as client:
+        runs = client.get("/api/v2/dags/ingest_data/dagRuns", params={"order_by": "-id"}).json()["dag_runs"]
+    return next(run for run in runs if run["conf"]["month"] == month)
+
+
+def end(site, run, state):
+    with site.client("admin") as client:
+        path = f"/api/v2/dags/ingest_data/dagRuns/{run['dag_run_id']}"
+        assert client.patch(path, json={"state": state}).is_success
+
+
+def test_who_may_not_start_runs_has_no_button(look):
+    page = look("/taxi/", user="viewer")
+
+    cell(page, "green 2024-01").click()
+
+    expect(page.get_by_role("dialog")).to_contain_text("Rows read")
+    assert page.get_by_role("dialog").get_by_role("button").count() == 1  # that which closes it
+
+
+def test_another_target_has_its_own_states_and_words(look):
+    page = look("/taxi/")
+
+    page.get_by_text("Lake", exact=True).click()
+    expect(page.locator("#coverage-says")).to_contain_text("in the lake")
+    shows(page, "yellow 2024-01", "count_differs")
+
+    page.get_by_text("BigQuery", exact=True).click()
+    expect(page.locator("#coverage-notices")).to_contain_text("BigQuery does not answer")
+    shows(page, "yellow 2024-01", "published")
+
+
+def test_the_quality_of_the_loaded_months_is_drawn(look):
+    page = look("/taxi/#quality")
+
+    expect(page.locator("#quality-says")).to_contain_text("rows of Yellow were rejected")
+    expect(page.locator("#quality .chart canvas")).to_have_count(4)
+    expect(page.locator("#eras")).to_contain_text("cbd_congestion_fee")
+    page.get_by_text("FHVHV", exact=True).click()
+    expect(page.locator("#quality-says")).to_have_text("No month of FHVHV is loaded")
+
+
+def test_the_city_is_drawn(look, site):
+    page = look("/taxi/#city")
+
+    expect(page.locator("#map path")).to_have_count(3)
+    page.locator("#map path").first.hover()
+    expect(page.locator("#map-says")).to_contain_text("Zone 1, Queens")
+    expect(page.locator("#hours td[data-q]")).to_have_count(168)
+    page.get_by_text("Mean fare", exact=True).click()
+    expect(page.locator("#zones-title")).to_have_text("Mean fare, by where trips begin")
+    page.locator("#city-service").select_option("green")
+    page.get_by_role("button", name="The month after").click()
+    expect(page.locator("#hours-says")).to_contain_text("New York time")
+
+
+def test_the_page_is_an_entry_and_a_tab_of_airflow_and_follows_its_theme(look, site):
+    page = look("/")
+    page.get_by_role("link", name="Taxi").click()
+    inside = page.frame_locator("iframe")
+    expect(inside.locator("#coverage-says")).to_contain_text("published months are in Postgres")
+
+    page.evaluate("document.documentElement.classList.add('dark')")
+    expect(inside.locator("html")).to_have_class("dark")
+
+    inside.locator("[data-file='green 2024-01']").click()
+    inside.get_by_role("link", name="its run and its logs").click()
+    page.wait_for_url("**/dags/ingest_data/runs/earlier")
+    page.goto("/dags/ingest_data/plugin/taxi_dag")
+    expect(page.frame_locator("iframe").locator("#coverage-says")).to_contain_text("in Postgres")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "dark"), [(1280, 860, False), (390, 844, True)], ids=["laptop, light", "phone, dark"]
+)
+def test_every_page_can_be_used_by_everybody(look, width, height, dark):
+    page = look("/taxi/", width=width, height=height, dark=dark)
+    for opened, proof in (("coverage", ".calendar"), ("quality", ".chart canvas"), ("city", "#hours td")):
+        page.goto(f"/taxi/#{opened}")
+        expect(page.locator(f"#{opened} {proof}").first).to_be_visible()
+        assert findings(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.goto("/taxi/#coverage")
+    cell(page, "green 2024-01").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Rows read")
+    assert findings(page) == []
+
+
+def findings(page):
+    """What axe finds serious."""
+    response = Axe().run(page).response
+    assert response["passes"]
+    return [
+        (found["id"], node["target"], node["failureSummary"])
+        for found in response["violations"]
+        if found["impact"] in SERIOUS
+        for node in found["nodes"]
+    ]

@@ -1,0 +1,182 @@
+"""Who may ask the page for what, and what it answers."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUTES = [
+    "",
+    "static/main.js",
+    "static/vendor/uplot/uPlot.iife.min.js",
+    "api/coverage",
+    "api/months/green/2025-01",
+    "api/quality",
+    "api/city",
+    "api/city/green/2025-01",
+    "api/zones",
+]
+
+
+@pytest.fixture(scope="session")
+def admin(site):
+    with site.client("admin") as client:
+        yield client
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_wants_a_login(site, route):
+    with site.client(None) as client:
+        assert client.get(f"/taxi/{route}").status_code == 401
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_who_may_look_gets_every_route(site, route):
+    with site.client("viewer") as client:
+        answer = client.get(f"/taxi/{route}")
+
+    assert answer.status_code == 200
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "private, no-cache"
+
+
+def test_the_tests_know_every_route():
+    source = (ROOT / "plugins" / "taxi_page" / "app.py").read_text()
+
+    found = re.findall(r'^@app\.(?:get|post|put|patch|delete|mount|websocket)\("/(.*?)"', source, re.MULTILINE)
+    known = {
+        re.sub("green/2025-01", "{service}/{month}", re.sub("static/.*", "static/{path:path}", route))
+        for route in ROUTES
+    }
+    assert set(found) == known
+    assert len(found) == len(re.findall(r"app\.(?:get|post|put|patch|delete|mount|websocket|add_|include_)", source))
+
+
+@pytest.mark.parametrize("path", ["docs", "redoc", "openapi.json"])
+def test_there_are_no_public_documents(admin, path):
+    assert admin.get(f"/taxi/{path}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["static/../app.py", "static/%2e%2e/app.py", "static/..%2fapp.py", "static//etc/passwd", "static/"]
+)
+def test_only_files_of_the_page_are_served(admin, path):
+    assert admin.get(f"/taxi/{path}").status_code == 404
+
+
+def test_a_person_without_a_login_is_brought_to_it(site):
+    with site.client(None) as client:
+        answer = client.get("/taxi/", headers={"accept": "text/html"})
+
+    assert answer.status_code == 307
+    assert "/auth/login" in answer.headers["location"]
+    assert "taxi" in answer.headers["location"]
+
+
+def test_coverage_is_what_the_ledger_and_the_catalogue_imply(admin):
+    told = admin.get("/taxi/api/coverage").json()
+
+    assert told["months"]["green"]["2025-01"] == "loaded"
+    assert told["months"]["green"]["2024-01"] == "count_differs"
+    assert told["months"]["green"]["2024-02"] == "published"
+    assert told["months"]["fhv"]["2009-01"] == "not_published"
+    assert list(told["services"]) == ["yellow", "green", "fhv", "fhvhv"]
+    states = Counter(state for months in told["months"].values() for state in months.values())
+    assert states == {state: count for state, count in told["counts"].items() if count}
+    assert told["problems"] == []
+    assert told["load"] == {"dag_id": "ingest_data", "is_there": True, "is_paused": False, "allowed": True}
+
+
+def test_the_lake_is_told_by_its_files(admin):
+    told = admin.get("/taxi/api/coverage", params={"target": "lake"}).json()
+
+    assert {month for month, state in told["months"]["green"].items() if state != "published"} >= {"2024-01", "2025-01"}
+    assert told["months"]["green"]["2025-01"] == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("coverage?target=paper", 422),
+        ("months/blue/2024-01", 404),
+        ("months/green/2024-13", 404),
+        ("months/green/2024-1'; DROP TABLE load_ledger; --", 404),
+    ],
+)
+def test_what_cannot_be_is_refused(admin, path, status):
+    assert admin.get(f"/taxi/api/{path}").status_code == status
+
+
+def test_a_month_tells_its_load(admin, site):
+    told = admin.get("/taxi/api/months/green/2024-01").json()
+
+    load = told["load"]
+    assert (told["state"], told["source"]) == ("count_differs", "official")
+    assert load["rows_read"] == 500 == load["rows_loaded"] + load["rows_rejected"]
+    assert load["rows_expected"] == 56_551
+    assert (load["dag_id"], load["run_id"], load["target_table"]) == (
+        "ingest_data",
+        "earlier",
+        "public.green_taxi_trips",
+    )
+    assert told["attempt"] is None
+
+
+def test_a_month_that_is_in_no_calendar_is_told_too(admin):
+    assert admin.get("/taxi/api/months/green/1999-01").json()["state"] == "not_published"
+
+
+def test_quality_and_city_are_what_the_warehouse_holds(admin, site):
+    quality, city = (admin.get(f"/taxi/api/{page}").json() for page in ("quality", "city"))
+    month = admin.get("/taxi/api/city/yellow/2024-01").json()
+    with psycopg.connect(site.warehouse) as connection:
+        [(trips,)] = connection.execute("SELECT count(*) FROM yellow_taxi_trips").fetchall()
+
+    [told] = quality["months"]["yellow"]
+    assert (told["month"], told["read"], told["loaded"], told["era"]) == ("2024-01", 500, trips, "official-2023-02")
+    assert quality["eras"]["yellow"][-2] == {
+        "since": "2025-01",
+        "came": ["cbd_congestion_fee"],
+        "went": [],
+        "columns": 20,
+    }
+    assert city["trips"]["yellow"] == {"2024-01": trips}
+    assert (len(month["hours"]), sum(month["hours"])) == (168, trips)
+    assert sum(zone[1] for zone in month["zones"]) == trips
+
+
+def test_zones_are_drawn_side_by_side(admin):
+    zones = admin.get("/taxi/api/zones").json()["zones"]
+
+    paths = {zone[0]: zone[3] for zone in zones if zone[3]}
+    assert len(zones) == 265
+    assert paths == {
+        1: "M0 440l333 0 0 -440 -333 0 0 440z",
+        2: "M333 440l334 0 0 -440 -334 0 0 440z",
+        3: "M667 440l333 0 0 -440 -333 0 0 440z",
+    }
+
+
+def test_who_may_not_start_runs_is_told_so_and_refused(site):
+    with site.client("viewer") as client:
+        assert client.get("/taxi/api/coverage").json()["load"]["allowed"] is False
+        assert client.post("/api/v2/dags/ingest_data/dagRuns", json={"logical_date": None}).status_code == 403
+
+
+def test_the_plugin_imports_nothing_for_the_page():
+    code = """
+import sys
+import airflow.plugins_manager
+before = set(sys.modules)
+sys.path.insert(0, "plugins")
+import taxi_plugin
+print(*sorted(name for name in set(sys.modules) - before if "." not in name))
+"""
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+
+    assert answer.stdout.splitlines()[-1].split() == ["taxi_plugin"]
