@@ -1,0 +1,110 @@
+"""A lake in a bucket: what is sent is seen whole or not at all, and is what was sent."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gcsfs
+import pytest
+
+from include.local_cloud import LocalCloud
+from include.nyc_taxi import Month, TripFile
+from include.nyc_taxi.errors import LakeUnavailable
+from include.nyc_taxi.lake import Lake, data_key
+
+KEY = data_key(TripFile("green", Month(2021, 1)))
+MORE_THAN_ONE_CHUNK = b"trips" * 3_000_000
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with LocalCloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        cloud.create_bucket("trips")
+        yield cloud
+
+
+@pytest.fixture
+def bucket(cloud: LocalCloud, tmp_path: Path) -> Lake:
+    url = cloud.environment["STORAGE_EMULATOR_HOST"]
+    fs = gcsfs.GCSFileSystem(token="anon", endpoint_url=url, project="local", use_listings_cache=False)
+    return Lake(fs, f"trips/{tmp_path.name}")
+
+
+def put(lake: Lake, content: bytes) -> None:
+    with lake.staged(KEY) as path:
+        path.write_bytes(content)
+
+
+def content(lake: Lake) -> bytes:
+    with lake.open(KEY) as file:
+        return file.read()
+
+
+def objects(lake: Lake) -> list[str]:
+    return sorted(path.removeprefix(f"{lake.root}/") for path in lake.fs.find(lake.root))
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # gcsfs sends a chunk as one body
+@pytest.mark.parametrize("rows", [b"rows", MORE_THAN_ONE_CHUNK], ids=["one request", "resumable"])
+def test_object_appears_whole_and_nothing_else_stays(bucket: Lake, rows: bytes):
+    put(bucket, rows)
+
+    assert content(bucket) == rows
+    assert objects(bucket) == [KEY]
+
+
+def test_upload_that_is_cut_leaves_the_old_object(bucket: Lake, monkeypatch: pytest.MonkeyPatch):
+    put(bucket, b"old rows")
+    whole = bucket.fs.put_file
+
+    def cut(local: str, remote: str) -> None:
+        Path(local).write_bytes(Path(local).read_bytes()[:4])
+        whole(local, remote)
+        Path(local).write_bytes(b"new rows")
+
+    monkeypatch.setattr(bucket.fs, "put_file", cut)
+
+    with pytest.raises(LakeUnavailable, match=r"4, .* there and \(8, .* here"):
+        put(bucket, b"new rows")
+    assert content(bucket) == b"old rows"
+
+
+def test_upload_that_arrives_as_other_bytes_leaves_the_old_object(bucket: Lake, monkeypatch: pytest.MonkeyPatch):
+    put(bucket, b"old rows")
+    monkeypatch.setattr(bucket.fs, "put_file", lambda _, remote: bucket.fs.pipe_file(remote, b"odd rows"))
+
+    with pytest.raises(LakeUnavailable, match="bytes and md5 are"):
+        put(bucket, b"new rows")
+    assert content(bucket) == b"old rows"
+
+
+def test_download_that_arrives_as_other_bytes_is_no_file(bucket: Lake, monkeypatch: pytest.MonkeyPatch):
+    put(bucket, b"rows")
+    monkeypatch.setattr(bucket.fs, "get_file", lambda _, local: Path(local).write_bytes(b"odds"))
+
+    with pytest.raises(LakeUnavailable, match="bytes and md5 are"), bucket.local(KEY):
+        pytest.fail("a reader was given other bytes")
+
+
+def test_killed_upload_is_forgotten_after_a_day(bucket: Lake, monkeypatch: pytest.MonkeyPatch):
+    bucket.fs.pipe_file(bucket.path(".staging/killed/part"), b"half")
+    put(bucket, b"rows")
+    assert objects(bucket) == [".staging/killed/part", KEY]
+
+    monkeypatch.setattr("include.nyc_taxi.lake._STAGED_FOR_SECONDS", -5)
+    put(bucket, b"rows")
+
+    assert ".staging/killed/part" not in objects(bucket)
+
+
+def test_object_moves_in_one_step(bucket: Lake):
+    put(bucket, b"rows")
+
+    bucket.move(KEY, "elsewhere")
+
+    assert objects(bucket) == ["elsewhere"]
+
+
+def test_missing_object_is_none_and_cannot_be_moved(bucket: Lake):
+    assert bucket.size(KEY) is None
+    with pytest.raises(FileNotFoundError):
+        bucket.move(KEY, "elsewhere")
