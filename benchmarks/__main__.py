@@ -111,7 +111,7 @@ class _Bench:
             inputs_4x = self._prepared("4x", 4 * rows)
             runs_4x = {
                 contestant.name: self._timed(contestant, "4x rows")
-                for contestant in self._steps(self.folder / "4x", inputs_4x)
+                for contestant in [*self._steps(self.folder / "4x", inputs_4x), self._into_bigquery(self.folder / "4x")]
             }
             shutil.rmtree(self.folder / "4x")
             large = LARGE_ROWS if rows >= ROWS else rows
@@ -143,6 +143,10 @@ class _Bench:
             "transform parquet", "ours: parquet to data/ and rejects/", _ours("transform", official, "official")
         )
 
+    def _into_bigquery(self, folder: Path) -> Contestant:
+        command = _ours("load_bigquery", str(folder / "csv_mirror"), str(folder / "cloud"))
+        return Contestant("load bigquery", "ours: data/ to the partition of the stand-in, its start included", command)
+
     def _steps_of_a_large_file(self, rows: int) -> Iterator[Contestant]:
         """The same for a service with wide rows, of which a month may have 21 million."""
         _say(f"making {rows:,} rows of {LARGE_FILE}")
@@ -158,6 +162,7 @@ class _Bench:
         kept, scratch = csv["rows_kept"], str(folder / "scratch.parquet")
         yield Contestant("limit", "server-side COPY of encoded rows", self._limit(folder), "bench_limit", kept)
         yield from self._steps(folder, inputs)
+        yield self._into_bigquery(folder)
         yield Contestant("stream csv", "bare pyarrow: csv.gz to parquet", _ours("stream_csv", csv["raw"], scratch))
         yield Contestant(
             "stream parquet", "bare pyarrow: parquet to parquet", _ours("stream_parquet", official["raw"], scratch)

@@ -9,6 +9,7 @@ own imports and for no other's.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from itertools import islice
@@ -86,6 +87,26 @@ def load(lake_folder: str, name: str = NOTES_FILE) -> None:
 
     with psycopg.connect() as connection:
         replace_month(connection, TripFile.parse(name), Lake.at(lake_folder))
+
+
+def load_bigquery(lake_folder: str, cloud_folder: str, name: str = NOTES_FILE) -> None:
+    """Our load step into the BigQuery of this machine. Prints the peak memory of that server, in MB."""
+    import psutil
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.bigquery import Client
+
+    from include.local_cloud import LocalCloud
+    from include.nyc_taxi import TripFile
+    from include.nyc_taxi.bigquery import replace_month
+    from include.nyc_taxi.lake import Lake
+
+    with LocalCloud(Path(cloud_folder)) as cloud:
+        os.environ |= cloud.environment
+        with Client(project="local", credentials=AnonymousCredentials()) as client:
+            replace_month(client, TripFile.parse(name), Lake.at(lake_folder), force=True)
+        servers = [it for it in psutil.process_iter(["cmdline"]) if cloud_folder in (it.info["cmdline"] or ())]
+        peaks = [Path(f"/proc/{server.pid}/status").read_text().partition("VmHWM:")[2] for server in servers]
+        print(json.dumps({"server_peak_mb": max(int(peak.split()[0]) / 1024 for peak in peaks)}))
 
 
 def end_to_end(lake_folder: str, source: str) -> None:

@@ -48,6 +48,7 @@ def result() -> report.Result:
         "stream csv": [a_run(2), a_run(2)],
         "stream parquet": [a_run(1), a_run(1)],
         "end to end csv": [a_run(3), a_run(3)],
+        "load bigquery": [a_run(4, output=json.dumps({"server_peak_mb": 200.0}))] * 2,
         "notes to lake": [a_run(20), a_run(20)],
         "notes": [a_run(10, output=chunk), a_run(10, output=chunk)],
         "notes, psycopg 3": [a_run(5, output=chunk), a_run(5, output=chunk)],
@@ -57,7 +58,8 @@ def result() -> report.Result:
         inputs={"csv_mirror": edition, "official": edition},
         says=dict.fromkeys(runs, "a contestant"),
         runs=runs,
-        runs_4x={step: a_run(8, peak_mb=120) for step in ("load", "transform csv", "transform parquet")},
+        runs_4x={step: a_run(8, peak_mb=120) for step in ("load", "transform csv", "transform parquet")}
+        | {"load bigquery": a_run(9, output=json.dumps({"server_peak_mb": 250.0}))},
         runs_large={},
         large="",
         server_version="18",
@@ -81,6 +83,7 @@ def test_notes_way_is_scaled_up_by_its_chunk_alone(result: report.Result):
 
     assert judged["end to end csv: times as fast as the notes' way"] == pytest.approx((10 + 9 * 8) / 3)
     assert "SCALED UP" in report.text(result)
+    assert "peaks at 200 MB, with 4x the rows at 250 MB" in report.text(result)
 
 
 def test_kept_figures_name_no_machine_and_no_path(result: report.Result, tmp_path: Path):
