@@ -18,13 +18,13 @@
 - `which_months` is red: a param is wrong. The line gives the value and what was expected.
 """
 
-from airflow.sdk import get_current_context, task, task_group
+from airflow.sdk import get_current_context, task
 
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, target_params, trip_files_params
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag
-from include.orchestration.task_groups import web_to_gcs
+from include.orchestration.task_groups import web_to_target
 
 
 @dag_with_deployments(
@@ -45,16 +45,6 @@ def etl_parent_flow() -> None:
 
         return steps.which_files(get_current_context())
 
-    @task(retries=3, map_index_template="{{ label }}")
-    def load(data: dict) -> dict:
-        from include.orchestration import steps
-
-        return steps.load_into_target(get_current_context(), data)
-
-    @task_group(prefix_group_id=False)
-    def month(file: str) -> None:
-        load(web_to_gcs(file))
-
     @task(trigger_rule="all_done")
     def summary(files: list[str]) -> dict:
         from include.orchestration import steps
@@ -62,7 +52,7 @@ def etl_parent_flow() -> None:
         return steps.summarise(get_current_context(), files, "load")
 
     files = which_months()
-    month.expand(file=files) >> summary(files)
+    web_to_target.expand(file=files) >> summary(files)
 
 
 etl_parent_flow()

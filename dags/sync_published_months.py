@@ -30,14 +30,14 @@ tries it again.
   may take as long; lower `max_files_per_run`.
 """
 
-from airflow.sdk import get_current_context, result, task, task_group
+from airflow.sdk import get_current_context, result, task
 
 from include.orchestration.assets import PUBLISHED_MONTHS
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, sync_params, target_params
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag
-from include.orchestration.task_groups import web_to_gcs
+from include.orchestration.task_groups import web_to_target
 
 
 @dag_with_deployments(
@@ -64,16 +64,6 @@ def sync_published_months() -> None:
 
         return sync_steps.choose(get_current_context())
 
-    @task(retries=3, map_index_template="{{ label }}")
-    def load(data: dict) -> dict:
-        from include.orchestration import steps
-
-        return steps.load_into_target(get_current_context(), data)
-
-    @task_group(prefix_group_id=False)
-    def month(file: str) -> None:
-        load(web_to_gcs(file))
-
     @result
     @task(retries=3, outlets=[PUBLISHED_MONTHS])
     def report(survey: dict, chosen: list[str]) -> str:
@@ -84,7 +74,7 @@ def sync_published_months() -> None:
     survey = survey_publisher()
     files = choose_files(survey)
     # A teardown runs also after a red month, and does not hide that from the run's own state.
-    month.expand(file=files) >> report(survey, files).as_teardown()
+    web_to_target.expand(file=files) >> report(survey, files).as_teardown()
 
 
 sync_published_months()

@@ -41,3 +41,16 @@ def web_to_gcs(file: str | None = None) -> Any:  # noqa: ANN401 - what wires tas
         return steps.publish(get_current_context(), checked)
 
     return write_gcs(write_local(clean(fetch(file))))  # type: ignore[arg-type] # tasks are given what tasks return
+
+
+@task_group(prefix_group_id=False)
+def web_to_target(file: str) -> None:
+    """One month from the web into the lake, and from there into what the run's param `target` names."""
+
+    @task(retries=3, map_index_template="{{ label }}")
+    def load(data: dict[str, Any]) -> dict[str, Any]:
+        from include.orchestration import steps
+
+        return steps.load_into_target(get_current_context(), data)
+
+    load(web_to_gcs(file))  # type: ignore[arg-type] # as above
