@@ -198,6 +198,8 @@ def _become_status(arguments: Sequence[str]) -> NoReturn:
     prepare_airflow(environment)
     if not project.is_set(WAREHOUSE, environment):
         environment[WAREHOUSE] = warehouse_connection(keep_warehouse())
+    if not project.is_set(CLOUD, environment):
+        environment |= keep_cloud()
     os.chdir(ROOT)
     _become([sys.executable, "-m", "include.orchestration.status", *arguments], environment)
 
