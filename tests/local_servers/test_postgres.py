@@ -28,8 +28,8 @@ import psycopg
 from include.local_servers.postgres import EmbeddedPostgres
 
 with EmbeddedPostgres(Path(sys.argv[1])) as server:
-    print(server.server_pid(), flush=True)
     try:
+        print(server.server_pid(), flush=True)
         sys.stdin.readline()
     except KeyboardInterrupt:
         psycopg.connect(server.conninfo()).close()
