@@ -43,6 +43,7 @@ _BLOCK_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
 _CONVERSION = "CSV conversion error"
+_LONGER_THAN_BLOCKS = "straddles two block boundaries"
 _CSV_COLUMN = re.compile(r"In CSV column #(\d+)")
 _CSV_ROW = re.compile(r"Row #(\d+)")  # the header is number 1
 
@@ -287,6 +288,8 @@ class _Csv(_Published):
                     pass
         except pa.ArrowInvalid as numbered:
             error = numbered
+        if _LONGER_THAN_BLOCKS in str(error):
+            return f"a line, or what a quote takes in, is longer than {_BLOCK_BYTES:,} bytes"
         names = self.names + self._padding(era)
         text = _CSV_COLUMN.sub(lambda match: f"column {names[int(match[1])]!r}", str(error))
         return _CSV_ROW.sub(lambda match: f"row {int(match[1]) - 1:,}", text)

@@ -430,6 +430,13 @@ def test_row_with_another_number_of_fields_is_named(tmp_path: Path, line: str, t
 # Columns
 
 
+def test_quote_that_is_never_closed_is_told_as_such(tmp_path: Path):
+    path = write_lines(tmp_path / CSV, HEADER, LINE.replace(",N,", ',"N,'), *[LINE] * 30_000)
+
+    with pytest.raises(SchemaMismatch, match="a line, or what a quote takes in, is longer than 1,048,576 bytes"):
+        rows_of(path)
+
+
 @each_format
 def test_unknown_and_missing_columns_are_listed(tmp_path: Path, name: str):
     row = without(without(TRIP, "trip_type"), "extra") | {"surprise": 1, "Gratuity": 2.0}
