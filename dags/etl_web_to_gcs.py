@@ -23,10 +23,10 @@ The error of a red task begins with one of these words.
   later.
 - `DamagedFile` (fetch, clean): the publisher's file is broken, or the connection `taxi_source` names a place that
   answers with something else.
-- `SchemaMismatch` (clean): the publisher changed its files. Add the column or the era to `include/nyc_taxi/catalog`, or
-  run with `unknown_columns=drop`.
-- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, or two runs of one month met. It was retried; clear
-  the task.
+- `SchemaMismatch` (clean): the publisher changed its files. Add to `include/nyc_taxi/catalog` the rows that the error
+  gives, or run with `unknown_columns=drop`.
+- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full (the line says which), or two runs
+  of one month met. It was retried; clear the task.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. That is a defect of this bundle; please
   report it.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.

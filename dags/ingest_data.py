@@ -20,9 +20,11 @@ The error of a red task begins with one of these words.
   the task later.
 - `DamagedFile` (extract_data): the publisher's file is broken, or the connection `taxi_source` names a place that
   answers with something else.
-- `SchemaMismatch` (transform_data): the publisher changed its files. Add the column or the era to
-  `include/nyc_taxi/catalog`, or run with `unknown_columns=drop`. Where it says that too many values do not fit, a
+- `SchemaMismatch` (transform_data): the publisher changed its files. Add to `include/nyc_taxi/catalog` the rows that
+  the error gives, or run with `unknown_columns=drop`. Where it says that too many values do not fit, a
   column has another type or meaning: look at the file.
+- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full (the line says which), or two runs
+  of one month met. It was retried; clear the task.
 - `WarehouseBusy` (load_data): a long query held the table, or the connection broke. Nothing has changed; clear the
   task.
 - `WarehouseRefused` (load_data): a right is missing, or another table has the name. The line says which.

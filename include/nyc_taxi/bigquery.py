@@ -233,7 +233,7 @@ class _Load:
         with errors_told(f"{self.file} onto {self.table}"):
             self._prepare(location)
             rows = 0
-            with self.lake.local(data_key(self.file)) as path, parquet.ParquetFile(path) as data:
+            with self.lake.local(data_key(self.file)) as path, parquet.ParquetFile(path, pre_buffer=False) as data:
                 for chunk in _chunks(data):
                     rows += self._run(self._upload(chunk, self.table.reference(self.client), "WRITE_APPEND"))
             self._check_count(rows)

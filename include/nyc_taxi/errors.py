@@ -4,7 +4,7 @@ TaxiError
 ├── TransientError           another try may succeed
 │   ├── SourceUnavailable    the server failed, stalled or cut the connection
 │   │   └── SourceThrottled  the server asks us to slow down
-│   ├── LakeUnavailable      the lake's store cut a transfer short
+│   ├── LakeUnavailable      the lake's store cut a transfer short, or a disk is full
 │   ├── LakeChanged          a file of the lake was replaced while it was read
 │   └── WarehouseBusy        a lock was not granted or the connection was lost
 └── PermanentError           the same input gives the same error
@@ -40,7 +40,7 @@ class SourceThrottled(SourceUnavailable):
 
 
 class LakeUnavailable(TransientError):
-    """The lake's store cut a transfer short: what is there is not what was sent, or the other way round."""
+    """The lake's store cut a transfer short, or the disk is full: what would be there is not what was sent."""
 
 
 class LakeChanged(TransientError):

@@ -11,6 +11,7 @@ at most.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -153,7 +154,7 @@ class Lake:
     @contextmanager
     def staged(self, key: str) -> Iterator[Path]:
         """A local file to write; it becomes the object when the block ends well, in one move, and else vanishes."""
-        with self._staging_folder() as folder:
+        with self._full_disk_told(key), self._staging_folder() as folder:
             path = folder / PurePosixPath(key).name
             yield path
             if self._local is None:
@@ -184,7 +185,8 @@ class Lake:
             return
         with tempfile.TemporaryDirectory(prefix="nyc-taxi-") as folder:
             path = Path(folder) / PurePosixPath(key).name
-            self.fs.get_file(self.path(key), str(path))
+            with self._full_disk_told(key):
+                self.fs.get_file(self.path(key), str(path))
             self._check_same(path, key)
             yield path
 
@@ -208,6 +210,16 @@ class Lake:
                 self.fs.rm_file(self.path(f"{key}.manifest.json"))
             else:
                 (self._local / f"{key}.manifest.json").unlink()
+
+    @contextmanager
+    def _full_disk_told(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            where = self._local or tempfile.gettempdir()
+            raise LakeUnavailable(f"{self.url(key)}: no space is left in {where}: {error}") from error
 
     def _upload(self, path: Path, key: str) -> None:
         """Send the file to a key of its own, and move it to its name when it is there whole."""

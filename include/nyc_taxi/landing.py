@@ -204,7 +204,8 @@ def check(file: TripFile, lake: Lake, recipe: str) -> int:
     """
     with lake.local(_staged_or_published(file, lake, recipe)) as path:
         size = path.stat().st_size
-        with parquet.ParquetFile(path) as data:
+        # With pre_buffer, Arrow would hold the whole file by the end.
+        with parquet.ParquetFile(path, pre_buffer=False) as data:
             promised = described(data)
             rows = sum(batch.num_rows for batch in data.iter_batches(_ROW_GROUP_ROWS, use_threads=False))
     if promised is None or promised.recipe != recipe:

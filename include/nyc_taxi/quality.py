@@ -77,8 +77,9 @@ _FALSE = compute.equal(_NOBODY, _constant(1, pa.int16()))
 
 
 def _outside(column: pa.Array, low: float, high: float) -> pa.BooleanArray:
-    below = compute.less(column, _constant(low, column.type))
-    return compute.or_(below, compute.greater(column, _constant(high, column.type)))
+    # Not less or greater: what is no number (NaN) is neither.
+    above = compute.greater_equal(column, _constant(low, column.type))
+    return compute.invert(compute.and_(above, compute.less_equal(column, _constant(high, column.type))))
 
 
 def _no_passengers(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
@@ -106,7 +107,12 @@ def _absurd_amount(charge: str) -> Rule:
     def hits(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
         return _outside(trips[charge], -_HIGHEST_DOLLARS, _HIGHEST_DOLLARS)
 
-    return Rule("absurd_amount", f"{charge} is beyond {_HIGHEST_DOLLARS:,.0f} dollars, either way", (charge,), hits)
+    return Rule(
+        "absurd_amount",
+        f"{charge} is beyond {_HIGHEST_DOLLARS:,.0f} dollars, either way, or no number",
+        (charge,),
+        hits,
+    )
 
 
 def _negative_amount(charge: str) -> Rule:
@@ -156,7 +162,7 @@ RULES = (
     ),
     Rule(
         "absurd_distance",
-        f"trip_distance is negative or over {_FARTHEST_MILES:,.0f} miles",
+        f"trip_distance is negative, over {_FARTHEST_MILES:,.0f} miles, or no number",
         ("trip_distance",),
         _absurd_distance,
     ),

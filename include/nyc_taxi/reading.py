@@ -21,6 +21,7 @@ from pyarrow import compute, parquet
 from pyarrow import csv as arrow_csv
 
 from include.nyc_taxi import catalog
+from include.nyc_taxi.catalog.additions import rows_to_add
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _BLOCK_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
 _CONVERSION = "CSV conversion error"
+_LONGER_THAN_BLOCKS = "straddles two block boundaries"
 _CSV_COLUMN = re.compile(r"In CSV column #(\d+)")
 _CSV_ROW = re.compile(r"Row #(\d+)")  # the header is number 1
 
@@ -55,6 +57,12 @@ _ARROW_TYPES = {
 # Ids are parsed as numbers with a point, because some editions write 1.0 for 1; the cast to an integer then proves that
 # nothing was behind the point.
 _CSV_TYPES = _ARROW_TYPES | {"int16": pa.float64(), "int32": pa.float64()}
+# For columns that are new. Integers of the publisher's have always fitted 32 bits.
+_WORDS_OF_TYPES = (
+    ("int32", pa.types.is_integer),
+    ("float64", pa.types.is_floating),
+    ("timestamp", pa.types.is_timestamp),
+)
 
 
 def arrow_schema(service: str) -> pa.Schema:
@@ -130,7 +138,7 @@ def read(
     with path.open("rb") as raw:
         published = _opened(raw, path)
         era = _era_by_columns(published.names, service, era, path.name)
-        columns = _matched(published.names, service, era, path.name, unknown_columns)
+        columns = _matched(published, service, era, file, unknown_columns)
         schema = arrow_schema(service.name)
 
         def look_through(names: Collection[str]) -> Iterator[pa.RecordBatch]:
@@ -150,8 +158,13 @@ class _NotOfItsType(Exception):
 class _Published(ABC):
     """A file as the publisher wrote it: its column names, and its rows in types near the publisher's."""
 
+    name: str
     names: list[str]
     rows: int | None = None
+
+    def type_of(self, name: str) -> str:  # noqa: ARG002 - a CSV file does not say it
+        """The catalogue's word for the type of a column, as far as the format tells it."""
+        return "text"
 
     @abstractmethod
     def batches(self, columns: Mapping[str, Column], era: Era) -> Iterator[pa.RecordBatch]:
@@ -168,6 +181,11 @@ class _Parquet(_Published):
             self.rows = self.file.metadata.num_rows
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DamagedFile(f"{name}: is no whole parquet file: {error}") from error
+
+    def type_of(self, name: str) -> str:
+        """The catalogue's word for the type of a column."""
+        type_ = dict(zip(self.names, self.file.schema_arrow.types, strict=True))[name]
+        return next((word for word, is_such in _WORDS_OF_TYPES if is_such(type_)), "text")
 
     def batches(self, columns: Mapping[str, Column], era: Era) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - all eras
         try:
@@ -270,6 +288,8 @@ class _Csv(_Published):
                     pass
         except pa.ArrowInvalid as numbered:
             error = numbered
+        if _LONGER_THAN_BLOCKS in str(error):
+            return f"a line, or what a quote takes in, is longer than {_BLOCK_BYTES:,} bytes"
         names = self.names + self._padding(era)
         text = _CSV_COLUMN.sub(lambda match: f"column {names[int(match[1])]!r}", str(error))
         return _CSV_ROW.sub(lambda match: f"row {int(match[1]) - 1:,}", text)
@@ -325,22 +345,32 @@ def _difference(names: list[str], service: Service, era: Era) -> tuple[list[str]
 
 
 def _matched(
-    names: list[str], service: Service, era: Era, file_name: str, unknown_columns: UnknownColumns
+    published: _Published, service: Service, era: Era, file: TripFile, unknown_columns: UnknownColumns
 ) -> dict[str, Column]:
     """The canonical column of every published one, or an error that lists what is extra and what is missing."""
+    names, file_name = published.names, published.name
     known = {name: column for name in names if (column := service.column_published_as(name, era)) is not None}
     extra, missing = _difference(names, service, era)
     if missing or (extra and unknown_columns == "error"):
         raise SchemaMismatch(
             f"{file_name}: its columns are not those of era {era.name}: extra {extra}, missing {missing}. "
-            "A new column needs a row in include/nyc_taxi/catalog/columns.toml and an era in services.toml; "
             "unknown_columns=drop leaves extra columns out."
+            + (_additions(published, service, era, file, extra) if known else "")
         )
     if len(set(known.values())) < len(known) or len(set(names)) < len(names):
         raise SchemaMismatch(f"{file_name}: two of its columns have the same meaning: {names}")
     if unknown := [name for name in extra if name not in known]:
         log.warning("%s: dropped unknown columns %s", file_name, unknown)
     return known
+
+
+def _additions(published: _Published, service: Service, era: Era, file: TripFile, extra: list[str]) -> str:
+    unknown = {name: published.type_of(name) for name in extra if service.column_published_as(name) is None}
+    rows = rows_to_add(service, era, file.month, published.names, unknown)
+    return (
+        " If the publisher means it so, add these rows in include/nyc_taxi/catalog; "
+        f"a column that has only another name gets that in its published_as instead.\n{rows}"
+    )
 
 
 def _canonical(
@@ -401,8 +431,8 @@ def _cast(array: pa.Array, column: Column, field: pa.Field, where: str) -> tuple
     """The same values in the canonical type; null for those that do not fit it, whose indices come beside."""
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         raise SchemaMismatch(f"{where}: {array.type} has a zone, where New York wall time without one was expected")
-    if pa.types.is_timestamp(field.type) and pa.types.is_integer(array.type):
-        # Arrow would count microseconds since 1970; what the publisher counted nobody said.
+    if pa.types.is_timestamp(field.type) and (pa.types.is_integer(array.type) or pa.types.is_date(array.type)):
+        # Arrow would count microseconds since 1970, or take midnight; what the publisher meant nobody said.
         raise SchemaMismatch(f"{where}: {array.type} was found where {field.type} was expected")
 
     def cast(values: pa.Array) -> pa.Array:

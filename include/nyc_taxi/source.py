@@ -33,6 +33,8 @@ STALLED_SECONDS = 60.0
 _CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 5
 _NO_HEAD = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
+_CSV_HEADER = re.compile(rb'(\xef\xbb\xbf)?[\w" ]+,[^\n<{]*\n')
+_LONGEST_REASON = 500
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -197,7 +199,8 @@ class _Transfer:
             except httpx.UnsupportedProtocol as error:
                 raise _no_web_server(self.url, error) from error
             except (httpx.RequestError, SourceUnavailable) as error:
-                reason = f"{type(error).__name__}: {error}"
+                # A garbled answer is quoted whole.
+                reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
             except DamagedFile as error:
                 if damaged == self.digest.hexdigest():
                     raise
@@ -303,6 +306,8 @@ class _Transfer:
                 _check_parquet(self.path)
             elif self.url.endswith(".zip"):
                 _check_zip(self.path)
+            elif self.url.endswith(".csv"):
+                _check_csv(self.path)
         except ValueError as error:
             with self.path.open("rb") as file:
                 start = file.read(32)
@@ -369,6 +374,13 @@ def _check_parquet(path: Path) -> None:
         parquet.read_metadata(path)
     except OSError as error:
         raise ValueError(str(error)) from error
+
+
+def _check_csv(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(_CHUNK_BYTES)
+    if not _CSV_HEADER.match(start):
+        raise ValueError("its first line has no names with commas between them")
 
 
 def _check_zip(path: Path) -> None:

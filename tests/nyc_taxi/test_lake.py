@@ -7,6 +7,7 @@ from time import time
 import pytest
 
 from include.nyc_taxi import Month, TripFile
+from include.nyc_taxi.errors import LakeUnavailable
 from include.nyc_taxi.lake import Lake, Manifest, data_key, raw_key, rejects_key, source_of
 from tests.nyc_taxi.trips import files_in
 
@@ -24,6 +25,12 @@ def put_half(lake: Lake, key: str, content: bytes) -> None:
     with lake.staged(key) as path:
         path.write_bytes(content)
         raise RuntimeError("half way")
+
+
+def put_on_a_full_disk(lake: Lake, key: str) -> None:
+    with lake.staged(key) as path:
+        path.symlink_to("/dev/full")
+        path.write_bytes(b"new")
 
 
 def content(lake: Lake, key: str) -> bytes:
@@ -112,6 +119,15 @@ def test_failed_block_leaves_the_old_object_and_nothing_else(any_lake: Lake, own
 
     assert content(any_lake, KEY) == b"old"
     assert not any(own_temporary_folder.iterdir())
+
+
+def test_full_disk_is_told_with_the_place(any_lake: Lake):
+    put(any_lake, KEY, b"old")
+
+    with pytest.raises(LakeUnavailable, match=rf"{KEY}: no space is left in /.*: .*No space left"):
+        put_on_a_full_disk(any_lake, KEY)
+
+    assert content(any_lake, KEY) == b"old"
 
 
 def test_failed_first_block_leaves_no_file(lake: Lake):

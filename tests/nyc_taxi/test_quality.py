@@ -62,6 +62,8 @@ WRONG = [
     ("absurd_distance", {"trip_distance": -0.01}),
     ("absurd_distance", {"trip_distance": 1000.01}),
     ("absurd_distance", {"trip_distance": float("inf")}),
+    ("absurd_distance", {"trip_distance": float("nan")}),
+    ("absurd_amount", {"total_amount": float("nan")}),
     ("absurd_amount", {"total_amount": 5000.01}),
     ("absurd_amount", {"total_amount": -5000.01}),
     ("unknown_vendor_id", {"vendor_id": 9}),

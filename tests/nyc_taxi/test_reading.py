@@ -2,8 +2,8 @@
 
 import gzip
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from include.local_servers.generator import write_month
-from include.nyc_taxi import Month, TripFile, reading
+from include.nyc_taxi import Month, TripFile, catalog, reading
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch
 from include.nyc_taxi.reading import Reading, arrow_schema
 from tests.nyc_taxi.trips import CSV, FILE, GZIPPED, PARQUET, TRIP, Row, csv_gz, csv_text, trip, without, write_parquet
@@ -399,6 +399,7 @@ def test_some_columns_are_looked_through_as_often_as_one_likes(tmp_path: Path):
         ("lpep_pickup_datetime", pa.timestamp("us", "UTC"), datetime(2021, 1, 5, 8, 30, 1, tzinfo=UTC)),
         ("lpep_pickup_datetime", pa.int64(), 1_609_835_401),
         ("lpep_pickup_datetime", pa.float64(), 1_609_835_401.0),
+        ("lpep_pickup_datetime", pa.date32(), date(2021, 1, 5)),
         ("VendorID", pa.timestamp("us"), datetime(2021, 1, 5)),
         ("store_and_fwd_flag", pa.list_(pa.field("element", pa.string())), ["N"]),
     ],
@@ -429,6 +430,13 @@ def test_row_with_another_number_of_fields_is_named(tmp_path: Path, line: str, t
 # Columns
 
 
+def test_quote_that_is_never_closed_is_told_as_such(tmp_path: Path):
+    path = write_lines(tmp_path / CSV, HEADER, LINE.replace(",N,", ',"N,'), *[LINE] * 30_000)
+
+    with pytest.raises(SchemaMismatch, match="a line, or what a quote takes in, is longer than 1,048,576 bytes"):
+        rows_of(path)
+
+
 @each_format
 def test_unknown_and_missing_columns_are_listed(tmp_path: Path, name: str):
     row = without(without(TRIP, "trip_type"), "extra") | {"surprise": 1, "Gratuity": 2.0}
@@ -439,8 +447,61 @@ def test_unknown_and_missing_columns_are_listed(tmp_path: Path, name: str):
     message = str(mismatch.value)
     assert message.startswith(f"{name}: its columns are not those of era ")
     assert "extra ['surprise', 'Gratuity'], missing ['extra', 'trip_type']" in message
-    assert "columns.toml" in message
     assert "unknown_columns=drop" in message
+
+
+@pytest.mark.usefixtures("own_catalogue")
+@each_format
+@pytest.mark.parametrize(
+    ("row", "read"),
+    [
+        (trip(Moon_tax=1.5), {"moon_tax": 1.5}),
+        (trip(**{"Seats back": 3, " Noted at": datetime(2021, 1, 6)}), {"seats_back": 3}),
+        (trip(sales_tax=1.25), {"sales_tax": 1.25}),  # a column of another service
+        (without(TRIP, "trip_type"), {"trip_type": None}),
+    ],
+    ids=["one", "two", "known", "missing"],
+)
+def test_file_that_fits_no_era_is_read_once_the_rows_that_its_error_names_are_added(
+    tmp_path: Path, name: str, row: Row, read: Row, monkeypatch: pytest.MonkeyPatch
+):
+    path = write(tmp_path / name, [row])
+    with pytest.raises(SchemaMismatch) as mismatch:
+        rows_of(path)
+
+    add_rows(str(mismatch.value), monkeypatch)
+    (found,) = rows_of(path)
+
+    assert {column: str(found[column]) for column in read} == {column: str(value) for column, value in read.items()}
+
+
+def add_rows(message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do by text, as a person would, what the error says."""
+    texts = {file: catalog._data(file) for file in ("services.toml", "columns.toml")}
+    for told in message.split("\nTo ")[1:]:
+        where, _, rows = told.partition("\n")
+        if where.startswith("services.toml"):
+            above, next_service, below = texts["services.toml"].partition('[[service]]\nname = "fhv"\n')
+            texts["services.toml"] = f"{above}{rows}\n\n{next_service}{below}"
+        elif rows:
+            texts["columns.toml"] += f"\n{rows}\n"
+        else:
+            column, service = re.fullmatch(r'columns.toml, in services of (\w+): "(\w+)"', where).groups()
+            texts["columns.toml"] = re.sub(
+                rf'(name = "{column}"\n.*\n.*\nservices = \[)', rf'\1"{service}", ', texts["columns.toml"]
+            )
+    given = catalog._data
+    monkeypatch.setattr(catalog, "_data", lambda name: texts.get(name) or given(name))
+    catalog.columns.cache_clear()
+    catalog.services.cache_clear()
+
+
+@pytest.fixture
+def own_catalogue(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    yield
+    monkeypatch.undo()
+    catalog.columns.cache_clear()
+    catalog.services.cache_clear()
 
 
 @each_format

@@ -498,6 +498,37 @@ def test_damaged_file_is_refused_when_it_comes_the_same_twice(publisher: Publish
     assert_lake_is_empty(lake)
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        _HTML,
+        b"\n" + _HTML,
+        b'<?xml version="1.0", encoding="UTF-8"?>\n<Error/>\n',
+        b'{"error": 1, "wait": 2}\n',
+        b"\x1f\x8b,\n",
+    ],
+)
+def test_page_in_place_of_csv_is_refused_and_does_not_stay(publisher: Publisher, lake: Lake, page: bytes):
+    file = TripFile("green", Month(2013, 8))
+    path = f"/{catalog.source('csv_archive').path_of(file)}".replace(" ", "%20")
+    publisher.files[path] = Published(page)
+
+    with pytest.raises(DamagedFile, match="not a whole csv file: its first line has no names with commas"):
+        source.fetch(file, lake, source="csv_archive", base_url=publisher.url, pause=0)
+
+    assert_lake_is_empty(lake)
+
+
+def test_garbled_answer_is_quoted_in_short(publisher: Publisher, lake: Lake, caplog: pytest.LogCaptureFixture):
+    publisher.always = Fault(headers={"X" * 20_000: "\0" * 20_000})
+
+    with pytest.raises(SourceUnavailable) as refusal:
+        fetch(publisher, lake)
+
+    assert len(str(refusal.value)) < 1_000
+    assert len(caplog.text) < 10_000
+
+
 @damaged
 def test_file_that_was_damaged_on_its_way_is_fetched_again(
     publisher: Publisher, lake: Lake, damage: Damage, caplog: pytest.LogCaptureFixture

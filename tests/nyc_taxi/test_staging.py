@@ -1,6 +1,14 @@
 """What one task stages another publishes, whatever happens between the two."""
 
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from include.nyc_taxi import landing
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, NotInLake
@@ -94,6 +102,30 @@ def test_staged_file_with_other_rows_than_it_says_is_refused(lake: Lake, monkeyp
 
     with pytest.raises(CountMismatch, match="0 rows can be read, 3 were accepted"):
         landing.check(FILE, lake, staged.recipe)
+
+
+def test_staged_rows_are_checked_without_being_held_whole(lake: Lake):
+    put_raw(lake, MONTH)
+    staged = replace(stage(lake), rows_accepted=20 << 17)
+    noise = pa.array(memoryview(os.urandom(staged.rows_accepted * 8)).cast("d"), pa.float64())
+    parquet.write_table(
+        pa.table({"noise": noise}, metadata={"nyc_taxi": json.dumps(asdict(staged))}),
+        lake.path(staging_keys(FILE, staged.recipe)[DATA]),
+        row_group_size=1 << 17,
+        use_dictionary=False,
+    )
+    program = (
+        "import sys, pyarrow as pa\n"
+        "from include.nyc_taxi import TripFile, landing\n"
+        "from include.nyc_taxi.lake import Lake\n"
+        "landing.check(TripFile.parse(sys.argv[1]), Lake.at(sys.argv[2]), sys.argv[3])\n"
+        "print(pa.default_memory_pool().max_memory())\n"
+    )
+
+    command = [sys.executable, "-c", program, FILE.name, lake.root, staged.recipe]
+    held = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert held < 10 << 20
 
 
 def test_preview_shows_the_first_accepted_rows(any_lake: Lake):

@@ -40,6 +40,15 @@ class Column:
     codes: Mapping[str, str] = field(default_factory=dict, hash=False)
     values: tuple[int | str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that it has or had, the canonical one first."""
+        return (self.name, *self.published_as)
+
+    def is_published_as(self, name: str) -> bool:
+        """Whether this is the column's name in some file, whatever its case and the spaces around it."""
+        return _folded(name) in map(_folded, self.names)
+
 
 @dataclass(frozen=True)
 class Era:
@@ -126,7 +135,7 @@ class Service:
 def _names(columns: tuple[Column, ...]) -> dict[str, Column]:
     names: dict[str, Column] = {}
     for column in columns:
-        for name in (column.name, *column.published_as):
+        for name in column.names:
             if names.setdefault(_folded(name), column) is not column:
                 raise ValueError(f"published name {name!r} stands for {names[_folded(name)].name} and {column.name}")
     return names
@@ -197,7 +206,7 @@ def _service(row: dict[str, Any]) -> Service:
         named = Era(
             source=era["source"],
             since=since,
-            columns=tuple(era["columns"].split()),
+            columns=tuple(era["columns"].split() if isinstance(era["columns"], str) else era["columns"]),
             padding=era.get("padding", 0),
             worded=era.get("worded", False),
             encoding=era.get("encoding", "utf8"),
