@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from google.cloud.bigquery.table import RowIterator
+    from google.cloud.bigquery.table import Row, RowIterator
 
     from include.nyc_taxi.files import TripFile
     from include.nyc_taxi.lake import Lake
@@ -124,7 +124,8 @@ def replace_month(
     Raises:
         NotInLake: the month is not in data/.
         WarehouseBusy: BigQuery or the way there failed; another try may succeed.
-        WarehouseRefused: a right is missing, the locations differ, or another kind of table has the name.
+        WarehouseRefused: a right is missing, the locations differ, or the name is that of another kind of table or of
+            another service's.
         LakeChanged: another run landed the month anew meanwhile.
         CountMismatch: the partition does not hold the rows of the lake's file.
     """
@@ -211,7 +212,12 @@ class _Load:
         location = check(self.client, self.lake, self.table.dataset)
         with errors_told(f"{self.file} into {self.table}"):
             self._prepare(location)
-            if not force and self._is_in_place():
+            last = self._last_load()
+            if last is not None and last.service != self.file.service and self._count():
+                raise WarehouseRefused(
+                    f"{self.file}: {self.table} holds this month of {last.service}: load into another table"
+                )
+            if not force and self._is_in_place(last):
                 log.info("%s: %s already holds its %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
                 return self._loaded("unchanged")
             self._load_partition()
@@ -306,10 +312,15 @@ class _Load:
             labels=labels,
         )
 
-    def _is_in_place(self) -> bool:
+    def _last_load(self) -> Row | None:
+        ledger = Table(self.table.dataset, LEDGER, self.table.project)
+        of_partition = {"month": str(self.file.month), "target_table": str(self.table)}
+        return next(iter(self._ask("last_load", ledger, of_partition)), None)
+
+    def _is_in_place(self, last: Row | None) -> bool:
         """Whether the last load put these very rows there, and they are there still."""
-        rows = list(self._ask("last_load", Table(self.table.dataset, LEDGER, self.table.project), self._key()))
-        if not rows or (rows[0].recipe, rows[0].rows_loaded) != (self.landed.recipe, self.landed.rows_accepted):
+        wanted = (self.file.service, self.landed.recipe, self.landed.rows_accepted)
+        if last is None or (last.service, last.recipe, last.rows_loaded) != wanted:
             return False
         return self._count() == self.landed.rows_accepted
 

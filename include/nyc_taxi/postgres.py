@@ -139,7 +139,7 @@ def replace_month(
 
     Raises:
         WarehouseBusy: a lock was not granted in time or the connection broke; nothing has changed.
-        WarehouseRefused: a right is missing, or another kind of table has the name.
+        WarehouseRefused: a right is missing, or the name is that of another kind of table or of another service's.
         LakeChanged: another run landed the month anew meanwhile; nothing has changed.
         CountMismatch: the warehouse did not take every row; nothing has changed.
     """
@@ -170,7 +170,10 @@ class _Replacement:
         self._wait_for_our_turn()
         oid = _oid(self.connection, self.table)
         partition = _partition(self.connection, oid, self.file.month)
-        if not force and self._is_in_place(partition):
+        last = None if partition is None else _ask(self.connection, _text("last_load"), self._ledger_key()).fetchone()
+        if last is not None and last[0] != self.file.service:
+            raise WarehouseRefused(f"{self.file}: {self.table} holds this month of {last[0]}: load into another table")
+        if not force and self._is_in_place(partition, last):
             log.info("%s: %s already holds its %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
             return self._loaded("unchanged")
         with lake.local(data_key(self.file)) as path:
@@ -195,10 +198,9 @@ class _Replacement:
             log.info("%s: another run loads this month into %s: waiting for it", self.file, self.table)
             self.connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
 
-    def _is_in_place(self, partition: Table | None) -> bool:
+    def _is_in_place(self, partition: Table | None, last: TupleRow | None) -> bool:
         """Whether the last load put these very rows there, and they are there still."""
-        last = _ask(self.connection, _text("last_load"), self._ledger_key()).fetchone()
-        if partition is None or last != (self.landed.recipe, self.landed.rows_accepted):
+        if partition is None or last != (self.file.service, self.landed.recipe, self.landed.rows_accepted):
             return False
         count = sql.SQL("SELECT count(*) FROM {}").format(partition.identifier)
         # Rolled back, it gives back the lock that counting takes; kept while we stage, that could end in a deadlock.

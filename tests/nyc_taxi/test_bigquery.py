@@ -152,6 +152,16 @@ def test_republished_month_replaces_the_old_one(lake, landed_month, client, rows
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(loaded.rows_loaded,)]
 
 
+def test_month_of_another_service_is_not_replaced(lake, landed_month, client, rows_in):
+    trips = Table.parse("nyc_taxi.trips")
+    yellow = bigquery.replace_month(client, landed_month("yellow_tripdata_2024-01"), lake, table=trips)
+
+    with pytest.raises(WarehouseRefused, match=r"nyc_taxi\.trips holds this month of yellow: load into another table"):
+        bigquery.replace_month(client, landed_month(GREEN), lake, table=trips, force=True)
+
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.trips") == [(yellow.rows_loaded,)]
+
+
 def test_rows_that_someone_removed_are_loaded_again(lake, landed_month, client, rows_in):
     file = landed_month(GREEN)
     bigquery.replace_month(client, file, lake)
