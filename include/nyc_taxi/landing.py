@@ -46,9 +46,10 @@ _ZSTD_LEVEL = 3
 class Landed:
     """What lies in data/ for a trip file: where it came from, what it was taken for, and its counts.
 
-    `recipe` is a digest of everything that made the rows what they are; equal recipes mean equal rows. `rule_hits` are
-    the rows that each quality rule hits, whether the profile rejects by it or not, but for the rules that need a look
-    at the whole file; `rows_expected` those that were once seen in this published file, where that is known.
+    `recipe` is a digest of the published file and of everything that made the rows what they are; equal recipes mean
+    equal rows. `rule_hits` are the rows that each quality rule hits, whether the profile rejects by it or not, but for
+    the rules that need a look at the whole file; `rows_expected` those that were once seen in this published file,
+    where that is known.
     """
 
     recipe: str
@@ -352,11 +353,12 @@ def _writer(path: Path, schema: pa.Schema, group_rows: int) -> Iterator[_Rows]:
 
 
 def _recipe(file: TripFile, manifest: Manifest, source: str, profile: str, unknown_columns: UnknownColumns) -> str:
-    """A digest of all that decides which rows the file becomes."""
+    """A digest of all that decides which rows the file becomes, and of what the publisher calls it."""
     schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
     rejecting = quality.rejecting(profile)
     rules = [f"{rule.name}: {rule.says}" for rule in quality.rules(file.service) if rule.name in rejecting]
-    ingredients = [_VERSION, manifest.sha256, source, profile, rejecting, rules, unknown_columns, schema]
+    # The ETag too: else a file that is published anew with the same bytes would be outdated in every target for good.
+    ingredients = [_VERSION, manifest.sha256, manifest.etag, source, profile, rejecting, rules, unknown_columns, schema]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
 
 

@@ -1,6 +1,7 @@
 """The daily run: a publisher on loopback puts out, replaces and spoils files, and just what is new comes in."""
 
 import json
+import os
 
 import psycopg
 import pytest
@@ -113,6 +114,15 @@ def test_the_first_day_catches_up_and_later_days_bring_just_what_is_new_or_repla
     assert third.state == "success"
     assert sorted(loads()[2:]) == ["2024-01", "2024-03"]
     assert "brought 2 of 2 files (green_tripdata_2024-03, green_tripdata_2024-01)" in said(third)
+
+
+def test_a_month_published_anew_with_the_same_bytes_is_brought_once(run, publish, folder):
+    run()
+    january = folder / catalog.source("official").path_of(TripFile.parse("green_tripdata_2024-01"))
+    os.utime(january, (0, 0))  # the publisher of this test makes the ETag of it
+
+    assert "brought 1 of 1 files (green_tripdata_2024-01); still to do: 0" in said(run())
+    assert "brought 0 of 0 files (none); still to do: 0" in said(run())
 
 
 def test_a_spoilt_month_is_red_and_does_not_keep_the_others_from_coming(run, loads, publish, events, caplog):

@@ -220,15 +220,27 @@ def test_force_lands_again_what_lies_there(lake: Lake):
     assert not set(before) & {identity(lake, key) for key in (DATA, REJECTS)}
 
 
-def test_raw_file_fetched_anew_with_the_same_bytes_is_no_news(lake: Lake):
+def test_raw_file_found_unchanged_is_no_news(lake: Lake):
     manifest = put_raw(lake, MONTH)
     land(lake)
     before = identity(lake, DATA)
 
-    lake.write_manifest(raw_key(FILE, "csv_mirror"), replace(manifest, etag='"v2"', checked_at="2022-01-01"))
+    lake.write_manifest(raw_key(FILE, "csv_mirror"), replace(manifest, checked_at="2022-01-01"))
     land(lake)
 
     assert identity(lake, DATA) == before
+
+
+def test_raw_file_published_anew_with_the_same_bytes_is_landed_with_its_new_etag(lake: Lake):
+    manifest = put_raw(lake, MONTH)
+    first = land(lake)
+
+    lake.write_manifest(raw_key(FILE, "csv_mirror"), replace(manifest, etag='"v2"'))
+    second = land(lake)
+
+    assert (first.source_etag, second.source_etag) == ('"v1"', '"v2"')
+    assert second == replace(first, source_etag='"v2"', recipe=second.recipe)
+    assert landing.landed(lake, FILE) == second
 
 
 def test_other_raw_bytes_replace_the_month(any_lake: Lake):
