@@ -200,5 +200,6 @@ def test_what_is_no_month_or_service_is_refused_when_the_run_is_asked_for(run, p
 def test_an_unknown_colour_in_one_word_is_refused_before_anything_is_done(run, errors):
     finished = run("etl_parent_flow", colour="red", year=2024, months=[1])
 
-    assert states(finished)["which_months"] == "failed"
-    assert "service 'red' is not one of" in errors[0]
+    assert (states(finished)["which_months"], states(finished)["summary"]) == ("failed", "upstream_failed")
+    (error,) = errors
+    assert "service 'red' is not one of" in error
