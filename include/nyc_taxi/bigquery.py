@@ -138,7 +138,7 @@ def append_month(
     """Append the month's rows in chunks, as the notes did, whatever the table holds already.
 
     Not safe to repeat: a second run doubles the month, and one that dies half way leaves a part of it. It raises what
-    `replace_month` does.
+    `replace_month` does; where BigQuery fails half way, a CountMismatch, so that nobody tries it again unseen.
     """
     return _Load(client, file, lake, table or Table.of_service(file.service), run).append()
 
@@ -236,14 +236,22 @@ class _Load:
 
     def append(self) -> Loaded:
         location = check(self.client, self.lake, self.table.dataset)
-        with errors_told(f"{self.file} onto {self.table}"):
+        onto = f"{self.file} onto {self.table}"
+        with errors_told(onto):
             self._prepare(location)
-            rows = 0
-            with self.lake.local(data_key(self.file)) as path, parquet.ParquetFile(path) as data:
-                for chunk in _chunks(data):
-                    rows += self._run(self._upload(chunk, self.table.reference(self.client), "WRITE_APPEND"))
-            self._check_count(rows)
-            self._write_ledger()
+        rows = 0
+        with self.lake.local(data_key(self.file)) as path, parquet.ParquetFile(path) as data:
+            try:
+                with errors_told(onto):
+                    for chunk in _chunks(data):
+                        rows += self._run(self._upload(chunk, self.table.reference(self.client), "WRITE_APPEND"))
+                    self._check_count(rows)
+                    self._write_ledger()
+            except WarehouseBusy as error:
+                raise CountMismatch(
+                    f"{error}. {rows:,} rows or more were appended, which another try would append again: "
+                    "remove them before that"
+                ) from error
         log.info("%s: appended %s rows to %s", self.file, f"{rows:,}", self.table)
         return self._loaded("appended")
 

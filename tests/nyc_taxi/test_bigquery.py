@@ -7,6 +7,7 @@ from pathlib import Path
 import gcsfs
 import pyarrow as pa
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 from pyarrow import parquet
@@ -14,7 +15,14 @@ from pyarrow import parquet
 from include.local_cloud import LocalCloud
 from include.nyc_taxi import TripFile, bigquery, catalog, landing, postgres
 from include.nyc_taxi.bigquery import Table
-from include.nyc_taxi.errors import CountMismatch, LakeChanged, NotInLake, WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.errors import (
+    CountMismatch,
+    LakeChanged,
+    NotInLake,
+    PermanentError,
+    WarehouseBusy,
+    WarehouseRefused,
+)
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
 
 GREEN = "green_tripdata_2024-01"
@@ -231,6 +239,24 @@ def test_append_adds_the_rows_whatever_is_there(lake, landed_month, client, rows
         bigquery.append_month(client, file, lake, table=Table.parse("dezoomcamp.trips"))
 
     assert rows_in("SELECT COUNT(*) FROM dezoomcamp.trips") == [(2 * 294,)]
+
+
+def test_append_that_fails_half_way_is_not_tried_again(lake, landed_month, client, rows_in, monkeypatch):
+    monkeypatch.setattr(bigquery, "_APPENDED_ROWS", 100)
+    upload = client.load_table_from_file
+
+    def break_after_one(*args, **options):
+        monkeypatch.setattr(client, "load_table_from_file", refuse)
+        return upload(*args, **options)
+
+    def refuse(*_, **__):
+        raise ServiceUnavailable("gone")
+
+    monkeypatch.setattr(client, "load_table_from_file", break_after_one)
+
+    with pytest.raises(PermanentError, match=r"gone\. 100 rows or more were appended, which another try would append"):
+        bigquery.append_month(client, landed_month(GREEN), lake)
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(100,)]
 
 
 def test_two_loads_of_one_month_at_once_leave_one_month(lake, landed_month, client, rows_in):
