@@ -184,6 +184,8 @@ def stage(
             accepted.describe(result)
             rejected.describe(result)
         _check_counts(reading, result, data, rejects)
+        if _manifest(file, lake, source).sha256 != manifest.sha256:
+            raise LakeChanged(f"{file}: {raw.name} was replaced by another run while this one read it")
     log.info(
         "%s: read and accepted %s of %s rows in %.1f s (%s rows/s), rejected %s",
         file,
@@ -201,7 +203,7 @@ def check(file: TripFile, lake: Lake, recipe: str) -> int:
 
     Raises:
         CountMismatch: they are not as many as their file says.
-        LakeChanged: they are neither staged nor published: another run landed the month meanwhile.
+        LakeChanged: they are neither staged nor published: another run landed the month meanwhile, or a day has passed.
     """
     with lake.local(_staged_or_published(file, lake, recipe)) as path:
         size = path.stat().st_size
@@ -257,8 +259,10 @@ def null_counts(data: parquet.ParquetFile) -> dict[str, int]:
 
 
 def _staged_or_published(file: TripFile, lake: Lake, recipe: str) -> str:
-    staged = staging_keys(file, recipe)[data_key(file)]
-    return staged if lake.size(staged) is not None else data_key(file)
+    for key in (staging_keys(file, recipe)[data_key(file)], data_key(file)):
+        if lake.size(key) is not None:
+            return key
+    raise LakeChanged(f"{file}: what was staged is not there: it waits for a day at most")
 
 
 def _manifest(file: TripFile, lake: Lake, source: str) -> Manifest:

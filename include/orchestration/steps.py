@@ -80,8 +80,13 @@ def stage(context: Context, raw: dict[str, Any]) -> dict[str, Any]:
 
 def check(context: Context, staged: dict[str, Any]) -> dict[str, Any]:
     """Read what was staged as whoever loads it will; returns its size."""
-    file = _file(context, staged)
-    size = landing.check(file, connections.lake(), staged["recipe"])
+    file, lake = _file(context, staged), connections.lake()
+    try:
+        size = landing.check(file, lake, staged["recipe"])
+    except LakeChanged as change:
+        log.warning("%s: this run reads it again", change)
+        staged = stage(context, staged)
+        size = landing.check(file, lake, staged["recipe"])
     return staged | {"bytes": size}
 
 
