@@ -143,8 +143,8 @@ def append_month(
     return _Load(client, file, lake, table or Table.of_service(file.service), run).append()
 
 
-def check(client: bq.Client, lake: Lake, dataset: str) -> str:
-    """See that bucket and dataset can be reached and may work together; returns the location of the dataset.
+def check(client: bq.Client, lake: Lake, table: Table) -> str:
+    """See that bucket and the table's dataset can be reached and may work together; returns the dataset's location.
 
     A dataset that is not there is no error: it will be made in the bucket's location.
 
@@ -152,31 +152,34 @@ def check(client: bq.Client, lake: Lake, dataset: str) -> str:
         WarehouseRefused: credentials, a right or the bucket is missing, or the locations differ.
         WarehouseBusy: the way there failed.
     """
-    with errors_told(f"dataset {client.project}.{dataset}"):
+    dataset = bq.DatasetReference(table.project or client.project, table.dataset)
+    name = f"{dataset.project}.{dataset.dataset_id}"
+    with errors_told(f"dataset {name}"):
         wanted = _bucket_location(lake)
         try:
             found = str(client.get_dataset(dataset).location)
         except api.NotFound:
-            log.info("dataset %s.%s is not there yet: it will be made in %s", client.project, dataset, wanted)
+            log.info("dataset %s is not there yet: it will be made in %s", name, wanted)
             return wanted or _DEFAULT_LOCATION
         if wanted is not None and not _may_load(wanted, found):
             raise WarehouseRefused(
-                f"dataset {client.project}.{dataset} is in {found} and the bucket of {lake.url('')} in {wanted}: "
+                f"dataset {name} is in {found} and the bucket of {lake.url('')} in {wanted}: "
                 "a load job needs both in one location"
             )
-        log.info("dataset %s.%s is in %s", client.project, dataset, found)
+        log.info("dataset %s is in %s", name, found)
         return found
 
 
 def last_loads(client: bq.Client, dataset: str) -> list[dict[str, Any]]:
-    """The ledger's newest row of every service, month and table; none where there is no ledger yet."""
+    """The ledger's newest row of every service, month and table, those of the services' own tables last."""
     ledger = Table(dataset, LEDGER)
     with errors_told(str(ledger)):
         try:
             rows = client.query_and_wait(_statement("latest_loads", client, ledger))
         except api.NotFound:
             return []
-        return [dict(row.items()) for row in rows]
+        loads = [dict(row.items()) for row in rows]
+    return sorted(loads, key=lambda load: load["target_table"] == str(Table.of_service(load["service"], dataset)))
 
 
 @contextmanager
@@ -209,7 +212,7 @@ class _Load:
         self.progress = Progress(file.name, "rows", self.landed.rows_accepted)
 
     def replace(self, *, force: bool) -> Loaded:
-        location = check(self.client, self.lake, self.table.dataset)
+        location = check(self.client, self.lake, self.table)
         with errors_told(f"{self.file} into {self.table}"):
             self._prepare(location)
             last = self._last_load()
@@ -235,7 +238,7 @@ class _Load:
         return self._loaded("replaced")
 
     def append(self) -> Loaded:
-        location = check(self.client, self.lake, self.table.dataset)
+        location = check(self.client, self.lake, self.table)
         onto = f"{self.file} onto {self.table}"
         with errors_told(onto):
             self._prepare(location)

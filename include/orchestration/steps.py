@@ -148,9 +148,7 @@ def check_bigquery(context: Context) -> dict[str, Any]:
     table = _bigquery_table(context, file)
     if context["dag_run"].run_type == _BY_EVENT and not connections.has_cloud():
         raise AirflowSkipException(f"{file}: no connection {connections.CLOUD_CONNECTION}, so no BigQuery to load into")
-    with bigquery.errors_told(f"connection {connections.CLOUD_CONNECTION}"):
-        client = connections.bigquery_client()
-    location = bigquery.check(client, connections.lake(), table.dataset)
+    location = bigquery.check(connections.bigquery_client(), connections.lake(), table)
     return {"table": str(table), "location": location}
 
 
@@ -176,9 +174,7 @@ def load_bigquery(context: Context, data: dict[str, Any]) -> dict[str, Any]:
     from include.nyc_taxi import bigquery
 
     file, lake = _file(context, data), connections.lake()
-    table = _bigquery_table(context, file)
-    with bigquery.errors_told(f"connection {connections.CLOUD_CONNECTION}"):
-        client = connections.bigquery_client()
+    client, table = connections.bigquery_client(), _bigquery_table(context, file)
     if context["params"].get("write_mode") == "append":
         loaded = bigquery.append_month(client, file, lake, table=table, run=_run(context))
     else:

@@ -208,6 +208,14 @@ def test_newest_ledger_row_of_each_month_is_told(lake, landed_month, client):
     assert (last["service"], last["month"], last["rows_loaded"]) == ("green", "2024-01", 294)
 
 
+@pytest.mark.parametrize("tables", [("green_trips", "other"), ("other", "green_trips")])
+def test_ledger_row_of_the_table_of_the_service_is_told_last(lake, landed_month, client, tables):
+    for name in tables:
+        bigquery.replace_month(client, landed_month(GREEN), lake, table=Table("nyc_taxi", name))
+
+    assert bigquery.last_loads(client, "nyc_taxi")[-1]["target_table"] == "nyc_taxi.green_trips"
+
+
 def test_column_that_the_table_lacks_is_added(lake, landed_month, client, rows_in):
     file = landed_month(GREEN)
     bigquery.replace_month(client, file, lake)
@@ -328,21 +336,23 @@ def test_month_between_two_moves_is_no_month(lake, landed_month, client):
 
 
 def test_dataset_is_made_in_the_location_of_the_bucket(bucket, client):
-    assert bigquery.check(client, bucket, "fresh") == bucket.fs.info(BUCKET)["location"]
+    assert bigquery.check(client, bucket, Table.parse("fresh.trips")) == bucket.fs.info(BUCKET)["location"]
 
 
-def test_dataset_elsewhere_than_the_bucket_is_refused(bucket, client):
-    dataset = bq.Dataset("local.elsewhere")
+@pytest.mark.parametrize("table", ["elsewhere.trips", "another-project.elsewhere.trips"])
+def test_dataset_elsewhere_than_the_bucket_is_refused(bucket, client, table):
+    dataset = bq.Dataset(bq.DatasetReference(Table.parse(table).project or "local", "elsewhere"))
     dataset.location = "asia-east1"
     client.create_dataset(dataset)
 
     with pytest.raises(WarehouseRefused, match="is in asia-east1 and the bucket"):
-        bigquery.check(client, bucket, "elsewhere")
+        bigquery.check(client, bucket, Table.parse(table))
+    client.delete_dataset(dataset)
 
 
 def test_missing_bucket_is_named(bucket, client):
     with pytest.raises(WarehouseRefused, match="bucket 'no-such-bucket' is not there"):
-        bigquery.check(client, Lake(bucket.fs, "no-such-bucket/lake"), "nyc_taxi")
+        bigquery.check(client, Lake(bucket.fs, "no-such-bucket/lake"), Table.parse("nyc_taxi.trips"))
 
 
 @pytest.mark.parametrize(
@@ -371,7 +381,7 @@ def test_server_that_is_not_there_may_be_tried_again(tmp_path, monkeypatch):
     with bq.Client(project="local", credentials=AnonymousCredentials()) as client:
         client.get_dataset = lambda name: bq.Client.get_dataset(client, name, retry=None)
         with pytest.raises(WarehouseBusy, match="dataset local"):
-            bigquery.check(client, Lake.at(tmp_path), "nyc_taxi")
+            bigquery.check(client, Lake.at(tmp_path), Table.parse("nyc_taxi.trips"))
 
 
 @pytest.mark.parametrize("name", ["trips", "a.b.c.d", "a-b.c", "d.t; DROP", "d.`t`", ""])
