@@ -25,9 +25,10 @@ from google.cloud import bigquery as bq
 from pyarrow import parquet
 from requests import exceptions as web
 
-from include.nyc_taxi import catalog, landing
+from include.nyc_taxi import catalog, landing, ledger
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
+from include.nyc_taxi.ledger import Loaded, Run
 from include.nyc_taxi.progress import Progress
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.files import TripFile
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.landing import Landed
-    from include.nyc_taxi.postgres import Run
 
 log = logging.getLogger(__name__)
 
@@ -96,17 +95,6 @@ class Table:
         return ".".join(filter(None, (self.project, self.dataset, self.name)))
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What a load did and what now lies in the month's partition."""
-
-    outcome: Literal["replaced", "appended", "unchanged"]
-    table: Table
-    landed: Landed
-    rows_loaded: int
-    seconds: float
-
-
 def replace_month(
     client: bq.Client,
     file: TripFile,
@@ -129,7 +117,7 @@ def replace_month(
         LakeChanged: another run landed the month anew meanwhile.
         CountMismatch: the partition does not hold the rows of the lake's file.
     """
-    return _Load(client, file, lake, table or Table.of_service(file.service), run).replace(force=force)
+    return _Load(client, file, lake, table or Table.of_service(file.service), run or Run()).replace(force=force)
 
 
 def append_month(
@@ -140,7 +128,7 @@ def append_month(
     Not safe to repeat: a second run doubles the month, and one that dies half way leaves a part of it. It raises what
     `replace_month` does; where BigQuery fails half way, a CountMismatch, so that nobody tries it again unseen.
     """
-    return _Load(client, file, lake, table or Table.of_service(file.service), run).append()
+    return _Load(client, file, lake, table or Table.of_service(file.service), run or Run()).append()
 
 
 def check(client: bq.Client, lake: Lake, table: Table) -> str:
@@ -172,10 +160,10 @@ def check(client: bq.Client, lake: Lake, table: Table) -> str:
 
 def last_loads(client: bq.Client, dataset: str) -> list[dict[str, Any]]:
     """The ledger's newest row of every service, month and table, those of the services' own tables last."""
-    ledger = Table(dataset, LEDGER)
-    with errors_told(str(ledger)):
+    table = Table(dataset, LEDGER)
+    with errors_told(str(table)):
         try:
-            rows = client.query_and_wait(_statement("latest_loads", client, ledger))
+            rows = client.query_and_wait(_statement("latest_loads", client, table))
         except api.NotFound:
             return []
         loads = [dict(row.items()) for row in rows]
@@ -202,7 +190,7 @@ def errors_told(what: str) -> Iterator[None]:
 class _Load:
     """One month on its way into its partition."""
 
-    def __init__(self, client: bq.Client, file: TripFile, lake: Lake, table: Table, run: Run | None) -> None:
+    def __init__(self, client: bq.Client, file: TripFile, lake: Lake, table: Table, run: Run) -> None:
         self.client = client
         self.file = file
         self.lake = lake
@@ -310,7 +298,7 @@ class _Load:
 
     def _job_config(self, write: str) -> bq.LoadJobConfig:
         labels = {"service": self.file.service, "month": str(self.file.month), "recipe": self.landed.recipe}
-        if self.run is not None and self.run.dag_id is not None:
+        if self.run.dag_id is not None:
             labels["dag"] = re.sub(r"[^a-z0-9_-]", "-", self.run.dag_id.lower())[:63]
         return bq.LoadJobConfig(
             source_format=bq.SourceFormat.PARQUET,
@@ -324,9 +312,9 @@ class _Load:
         )
 
     def _last_load(self) -> Row | None:
-        ledger = Table(self.table.dataset, LEDGER, self.table.project)
+        of_dataset = Table(self.table.dataset, LEDGER, self.table.project)
         of_partition = {"month": str(self.file.month), "target_table": str(self.table)}
-        return next(iter(self._ask("last_load", ledger, of_partition)), None)
+        return next(iter(self._ask("last_load", of_dataset, of_partition)), None)
 
     def _is_in_place(self, last: Row | None) -> bool:
         """Whether the last load put these very rows there, and they are there still."""
@@ -351,28 +339,8 @@ class _Load:
             raise LakeChanged(f"{self.file}: it was landed anew while {self.table} took it")
 
     def _write_ledger(self) -> None:
-        landed = self.landed
-        entry = self._key() | {
-            "load_id": time.time_ns() // 1000,
-            "target": "bigquery",
-            "source_url": landed.source_url,
-            "source_etag": landed.source_etag,
-            "source_sha256": landed.source_sha256,
-            "source_bytes": landed.source_bytes,
-            "rows_read": landed.rows_read,
-            "rows_loaded": landed.rows_accepted,
-            "rows_rejected": landed.rows_rejected,
-            "rejected_by_reason": landed.rejected_by_reason,
-            "rule_hits": landed.rule_hits,
-            "rows_expected": landed.rows_expected,
-            "schema_era": landed.schema_era,
-            "quality_profile": landed.quality_profile,
-            "recipe": landed.recipe,
-            "seconds": self.progress.seconds,
-            "dag_id": self.run.dag_id if self.run else None,
-            "run_id": self.run.run_id if self.run else None,
-            "loaded_at": datetime.now(UTC).isoformat(),
-        }
+        of_now = {"load_id": time.time_ns() // 1000, "target": "bigquery", "loaded_at": datetime.now(UTC).isoformat()}
+        entry = self._key | ledger.row(self.landed, self.run, self.progress.seconds) | of_now
         config = bq.LoadJobConfig(schema=_ledger_schema(), write_disposition="WRITE_APPEND")
         self.client.load_table_from_json([entry], self._ledger, job_config=config).result()
 
@@ -380,8 +348,9 @@ class _Load:
     def _ledger(self) -> bq.TableReference:
         return self.table.reference(self.client, LEDGER)
 
-    def _key(self) -> dict[str, Any]:
-        return {"service": self.file.service, "month": str(self.file.month), "target_table": str(self.table)}
+    @property
+    def _key(self) -> dict[str, str]:
+        return ledger.key(self.file, self.table)
 
     def _ask(self, name: str, table: Table, values: dict[str, Any]) -> RowIterator:
         types = {"month": "DATE"} if name == "count_month" else {}

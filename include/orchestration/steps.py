@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.nyc_taxi import TripFile, landing, postgres, source
 from include.nyc_taxi.errors import LakeChanged, PermanentError
 from include.nyc_taxi.lake import data_key, source_of
+from include.nyc_taxi.ledger import Run
 from include.orchestration import assets, connections
 from include.orchestration.requests import file_of, files_of, request_of
 
@@ -234,8 +235,8 @@ def _counts(landed: Landed) -> dict[str, int]:
     return {"rows_read": landed.rows_read, "rows_rejected": landed.rows_rejected}
 
 
-def _run(context: Context) -> postgres.Run:
-    return postgres.Run(context["dag"].dag_id, context["run_id"])
+def _run(context: Context) -> Run:
+    return Run(context["dag"].dag_id, context["run_id"])
 
 
 def _warehouse_table(context: Context, file: TripFile) -> str:
