@@ -24,7 +24,8 @@ The error of a red task begins with one of these words.
   says which. The account of `taxi_gcp` needs the roles BigQuery Data Editor, BigQuery Job User and Storage Object
   Admin.
 - `WarehouseBusy`: BigQuery or the way there failed. It was retried; clear the task.
-- `LakeChanged`: the month was landed anew meanwhile. It was retried; clear the task.
+- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, or the month was landed anew meanwhile. It was
+  retried; clear the task.
 - `CountMismatch` (write_bq): BigQuery took another number of rows than the file has. The partition holds them and the
   ledger does not; clear the task, and report it if it comes back. With `write_mode=append`, a part of the month may be
   there: remove its rows before you clear the task.

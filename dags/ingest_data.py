@@ -23,6 +23,8 @@ The error of a red task begins with one of these words.
 - `SchemaMismatch` (transform_data): the publisher changed its files. Add the column or the era to
   `include/nyc_taxi/catalog`, or run with `unknown_columns=drop`. Where it says that too many values do not fit, a
   column has another type or meaning: look at the file.
+- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, or two runs of one month met. It was retried; clear
+  the task.
 - `WarehouseBusy` (load_data): a long query held the table, or the connection broke. Nothing has changed; clear the
   task.
 - `WarehouseRefused` (load_data): a right is missing, another kind of table has the name, or it holds this month of
