@@ -20,12 +20,15 @@ The error of a red task begins with one of these words.
 
 - `NotInLake` (extract_from_gcs): run `etl_web_to_gcs` for the month first.
 - `WarehouseRefused` (preflight, write_bq): credentials, a right, the bucket or the project are missing, the locations
-  of bucket and dataset differ, or another kind of table has the name. The line says which. The account of `taxi_gcp`
-  needs the roles BigQuery Data Editor, BigQuery Job User and Storage Object Admin.
+  of bucket and dataset differ, another kind of table has the name, or it holds this month of another service. The line
+  says which. The account of `taxi_gcp` needs the roles BigQuery Data Editor, BigQuery Job User and Storage Object
+  Admin.
 - `WarehouseBusy`: BigQuery or the way there failed. It was retried; clear the task.
-- `LakeChanged`: the month was landed anew meanwhile. It was retried; clear the task.
+- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, or the month was landed anew meanwhile. It was
+  retried; clear the task.
 - `CountMismatch` (write_bq): BigQuery took another number of rows than the file has. The partition holds them and the
-  ledger does not; clear the task, and report it if it comes back.
+  ledger does not; clear the task, and report it if it comes back. With `write_mode=append`, a part of the month may be
+  there: remove its rows before you clear the task.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
 """
 

@@ -27,7 +27,8 @@ The error of a red task begins with one of these words.
   of one month met. It was retried; clear the task.
 - `WarehouseBusy` (load_data): a long query held the table, or the connection broke. Nothing has changed; clear the
   task.
-- `WarehouseRefused` (load_data): a right is missing, or another table has the name. The line says which.
+- `WarehouseRefused` (load_data): a right is missing, another kind of table has the name, or it holds this month of
+  another service. The line says which.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. That is a defect of this bundle; please
   report it.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.

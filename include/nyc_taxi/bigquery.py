@@ -25,21 +25,20 @@ from google.cloud import bigquery as bq
 from pyarrow import parquet
 from requests import exceptions as web
 
-from include.nyc_taxi import catalog, landing
+from include.nyc_taxi import catalog, landing, ledger
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
+from include.nyc_taxi.ledger import Loaded, Run
 from include.nyc_taxi.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from google.cloud.bigquery.table import RowIterator
+    from google.cloud.bigquery.table import Row, RowIterator
 
     from include.nyc_taxi.files import TripFile
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.landing import Landed
-    from include.nyc_taxi.postgres import Run
 
 log = logging.getLogger(__name__)
 
@@ -96,17 +95,6 @@ class Table:
         return ".".join(filter(None, (self.project, self.dataset, self.name)))
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What a load did and what now lies in the month's partition."""
-
-    outcome: Literal["replaced", "appended", "unchanged"]
-    table: Table
-    landed: Landed
-    rows_loaded: int
-    seconds: float
-
-
 def replace_month(
     client: bq.Client,
     file: TripFile,
@@ -124,11 +112,12 @@ def replace_month(
     Raises:
         NotInLake: the month is not in data/.
         WarehouseBusy: BigQuery or the way there failed; another try may succeed.
-        WarehouseRefused: a right is missing, the locations differ, or another kind of table has the name.
+        WarehouseRefused: a right is missing, the locations differ, or the name is that of another kind of table or of
+            another service's.
         LakeChanged: another run landed the month anew meanwhile.
         CountMismatch: the partition does not hold the rows of the lake's file.
     """
-    return _Load(client, file, lake, table or Table.of_service(file.service), run).replace(force=force)
+    return _Load(client, file, lake, table or Table.of_service(file.service), run or Run()).replace(force=force)
 
 
 def append_month(
@@ -137,13 +126,13 @@ def append_month(
     """Append the month's rows in chunks, as the notes did, whatever the table holds already.
 
     Not safe to repeat: a second run doubles the month, and one that dies half way leaves a part of it. It raises what
-    `replace_month` does.
+    `replace_month` does; where BigQuery fails half way, a CountMismatch, so that nobody tries it again unseen.
     """
-    return _Load(client, file, lake, table or Table.of_service(file.service), run).append()
+    return _Load(client, file, lake, table or Table.of_service(file.service), run or Run()).append()
 
 
-def check(client: bq.Client, lake: Lake, dataset: str) -> str:
-    """See that bucket and dataset can be reached and may work together; returns the location of the dataset.
+def check(client: bq.Client, lake: Lake, table: Table) -> str:
+    """See that bucket and the table's dataset can be reached and may work together; returns the dataset's location.
 
     A dataset that is not there is no error: it will be made in the bucket's location.
 
@@ -151,31 +140,34 @@ def check(client: bq.Client, lake: Lake, dataset: str) -> str:
         WarehouseRefused: credentials, a right or the bucket is missing, or the locations differ.
         WarehouseBusy: the way there failed.
     """
-    with errors_told(f"dataset {client.project}.{dataset}"):
+    dataset = bq.DatasetReference(table.project or client.project, table.dataset)
+    name = f"{dataset.project}.{dataset.dataset_id}"
+    with errors_told(f"dataset {name}"):
         wanted = _bucket_location(lake)
         try:
             found = str(client.get_dataset(dataset).location)
         except api.NotFound:
-            log.info("dataset %s.%s is not there yet: it will be made in %s", client.project, dataset, wanted)
+            log.info("dataset %s is not there yet: it will be made in %s", name, wanted)
             return wanted or _DEFAULT_LOCATION
         if wanted is not None and not _may_load(wanted, found):
             raise WarehouseRefused(
-                f"dataset {client.project}.{dataset} is in {found} and the bucket of {lake.url('')} in {wanted}: "
+                f"dataset {name} is in {found} and the bucket of {lake.url('')} in {wanted}: "
                 "a load job needs both in one location"
             )
-        log.info("dataset %s.%s is in %s", client.project, dataset, found)
+        log.info("dataset %s is in %s", name, found)
         return found
 
 
 def last_loads(client: bq.Client, dataset: str) -> list[dict[str, Any]]:
-    """The ledger's newest row of every service, month and table; none where there is no ledger yet."""
-    ledger = Table(dataset, LEDGER)
-    with errors_told(str(ledger)):
+    """The ledger's newest row of every service, month and table, those of the services' own tables last."""
+    table = Table(dataset, LEDGER)
+    with errors_told(str(table)):
         try:
-            rows = client.query_and_wait(_statement("latest_loads", client, ledger))
+            rows = client.query_and_wait(_statement("latest_loads", client, table))
         except api.NotFound:
             return []
-        return [dict(row.items()) for row in rows]
+        loads = [dict(row.items()) for row in rows]
+    return sorted(loads, key=lambda load: load["target_table"] == str(Table.of_service(load["service"], dataset)))
 
 
 @contextmanager
@@ -198,7 +190,7 @@ def errors_told(what: str) -> Iterator[None]:
 class _Load:
     """One month on its way into its partition."""
 
-    def __init__(self, client: bq.Client, file: TripFile, lake: Lake, table: Table, run: Run | None) -> None:
+    def __init__(self, client: bq.Client, file: TripFile, lake: Lake, table: Table, run: Run) -> None:
         self.client = client
         self.file = file
         self.lake = lake
@@ -208,10 +200,15 @@ class _Load:
         self.progress = Progress(file.name, "rows", self.landed.rows_accepted)
 
     def replace(self, *, force: bool) -> Loaded:
-        location = check(self.client, self.lake, self.table.dataset)
+        location = check(self.client, self.lake, self.table)
         with errors_told(f"{self.file} into {self.table}"):
             self._prepare(location)
-            if not force and self._is_in_place():
+            last = self._last_load()
+            if last is not None and last.service != self.file.service and self._count():
+                raise WarehouseRefused(
+                    f"{self.file}: {self.table} holds this month of {last.service}: load into another table"
+                )
+            if not force and self._is_in_place(last):
                 log.info("%s: %s already holds its %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
                 return self._loaded("unchanged")
             self._load_partition()
@@ -229,15 +226,23 @@ class _Load:
         return self._loaded("replaced")
 
     def append(self) -> Loaded:
-        location = check(self.client, self.lake, self.table.dataset)
-        with errors_told(f"{self.file} onto {self.table}"):
+        location = check(self.client, self.lake, self.table)
+        onto = f"{self.file} onto {self.table}"
+        with errors_told(onto):
             self._prepare(location)
-            rows = 0
-            with self.lake.local(data_key(self.file)) as path, parquet.ParquetFile(path, pre_buffer=False) as data:
-                for chunk in _chunks(data):
-                    rows += self._run(self._upload(chunk, self.table.reference(self.client), "WRITE_APPEND"))
-            self._check_count(rows)
-            self._write_ledger()
+        rows = 0
+        with self.lake.local(data_key(self.file)) as path, parquet.ParquetFile(path, pre_buffer=False) as data:
+            try:
+                with errors_told(onto):
+                    for chunk in _chunks(data):
+                        rows += self._run(self._upload(chunk, self.table.reference(self.client), "WRITE_APPEND"))
+                    self._check_count(rows)
+                    self._write_ledger()
+            except WarehouseBusy as error:
+                raise CountMismatch(
+                    f"{error}. {rows:,} rows or more were appended, which another try would append again: "
+                    "remove them before that"
+                ) from error
         log.info("%s: appended %s rows to %s", self.file, f"{rows:,}", self.table)
         return self._loaded("appended")
 
@@ -293,7 +298,7 @@ class _Load:
 
     def _job_config(self, write: str) -> bq.LoadJobConfig:
         labels = {"service": self.file.service, "month": str(self.file.month), "recipe": self.landed.recipe}
-        if self.run is not None and self.run.dag_id is not None:
+        if self.run.dag_id is not None:
             labels["dag"] = re.sub(r"[^a-z0-9_-]", "-", self.run.dag_id.lower())[:63]
         return bq.LoadJobConfig(
             source_format=bq.SourceFormat.PARQUET,
@@ -306,10 +311,15 @@ class _Load:
             labels=labels,
         )
 
-    def _is_in_place(self) -> bool:
+    def _last_load(self) -> Row | None:
+        of_dataset = Table(self.table.dataset, LEDGER, self.table.project)
+        of_partition = {"month": str(self.file.month), "target_table": str(self.table)}
+        return next(iter(self._ask("last_load", of_dataset, of_partition)), None)
+
+    def _is_in_place(self, last: Row | None) -> bool:
         """Whether the last load put these very rows there, and they are there still."""
-        rows = list(self._ask("last_load", Table(self.table.dataset, LEDGER, self.table.project), self._key()))
-        if not rows or (rows[0].recipe, rows[0].rows_loaded) != (self.landed.recipe, self.landed.rows_accepted):
+        wanted = (self.file.service, self.landed.recipe, self.landed.rows_accepted)
+        if last is None or (last.service, last.recipe, last.rows_loaded) != wanted:
             return False
         return self._count() == self.landed.rows_accepted
 
@@ -329,28 +339,8 @@ class _Load:
             raise LakeChanged(f"{self.file}: it was landed anew while {self.table} took it")
 
     def _write_ledger(self) -> None:
-        landed = self.landed
-        entry = self._key() | {
-            "load_id": time.time_ns() // 1000,
-            "target": "bigquery",
-            "source_url": landed.source_url,
-            "source_etag": landed.source_etag,
-            "source_sha256": landed.source_sha256,
-            "source_bytes": landed.source_bytes,
-            "rows_read": landed.rows_read,
-            "rows_loaded": landed.rows_accepted,
-            "rows_rejected": landed.rows_rejected,
-            "rejected_by_reason": landed.rejected_by_reason,
-            "rule_hits": landed.rule_hits,
-            "rows_expected": landed.rows_expected,
-            "schema_era": landed.schema_era,
-            "quality_profile": landed.quality_profile,
-            "recipe": landed.recipe,
-            "seconds": self.progress.seconds,
-            "dag_id": self.run.dag_id if self.run else None,
-            "run_id": self.run.run_id if self.run else None,
-            "loaded_at": datetime.now(UTC).isoformat(),
-        }
+        of_now = {"load_id": time.time_ns() // 1000, "target": "bigquery", "loaded_at": datetime.now(UTC).isoformat()}
+        entry = self._key | ledger.row(self.landed, self.run, self.progress.seconds) | of_now
         config = bq.LoadJobConfig(schema=_ledger_schema(), write_disposition="WRITE_APPEND")
         self.client.load_table_from_json([entry], self._ledger, job_config=config).result()
 
@@ -358,8 +348,9 @@ class _Load:
     def _ledger(self) -> bq.TableReference:
         return self.table.reference(self.client, LEDGER)
 
-    def _key(self) -> dict[str, Any]:
-        return {"service": self.file.service, "month": str(self.file.month), "target_table": str(self.table)}
+    @property
+    def _key(self) -> dict[str, str]:
+        return ledger.key(self.file, self.table)
 
     def _ask(self, name: str, table: Table, values: dict[str, Any]) -> RowIterator:
         types = {"month": "DATE"} if name == "count_month" else {}

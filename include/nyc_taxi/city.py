@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from psycopg.rows import dict_row
 
-from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.postgres import errors_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,15 +126,11 @@ def _are_in_line(first: tuple[int, int], second: tuple[int, int], third: tuple[i
 def _ask(connection: psycopg.Connection[Any], question: str, file: TripFile | None = None) -> Iterator[dict[str, Any]]:
     """The rows that answer; none where the table is not there yet."""
     of_file = None if file is None else {"service": file.service, "month": str(file.month)}
-    try:
-        with connection.cursor(row_factory=dict_row) as cursor:
+    with errors_told(question), connection.cursor(row_factory=dict_row) as cursor:
+        try:
             yield from cursor.execute(_text(question), of_file)
-    except psycopg.errors.UndefinedTable:
-        connection.rollback()
-    except psycopg.OperationalError as error:
-        raise WarehouseBusy(f"{question}: {error}") from error
-    except psycopg.Error as error:
-        raise WarehouseRefused(f"{question}: {error}") from error
+        except psycopg.errors.UndefinedTable:
+            connection.rollback()
 
 
 @cache

@@ -17,15 +17,16 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
-import psycopg
 from psycopg.rows import dict_row
 
 from include.nyc_taxi import Month, TripFile, catalog, landing
-from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
+from include.nyc_taxi.postgres import errors_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import psycopg
 
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.landing import Landed
@@ -146,16 +147,11 @@ def loads_in_warehouse(connection: psycopg.Connection[Any]) -> dict[TripFile, Lo
         WarehouseBusy: the connection broke, or the question took too long.
         WarehouseRefused: a right is missing.
     """
-    try:
-        with connection.cursor(row_factory=dict_row) as cursor:
-            ledger = cursor.execute("SELECT to_regclass('load_ledger') AS name").fetchone()
-            if ledger == {"name": None}:
-                return {}
-            return loads_of(cursor.execute(_text("last_loads")))
-    except psycopg.OperationalError as error:
-        raise WarehouseBusy(f"load_ledger: {error}") from error
-    except psycopg.Error as error:
-        raise WarehouseRefused(f"load_ledger: {error}") from error
+    with errors_told("load_ledger"), connection.cursor(row_factory=dict_row) as cursor:
+        ledger = cursor.execute("SELECT to_regclass('load_ledger') AS name").fetchone()
+        if ledger == {"name": None}:
+            return {}
+        return loads_of(cursor.execute(_text("last_loads")))
 
 
 def loads_of(ledger: Iterable[Mapping[str, Any]]) -> dict[TripFile, Load]:

@@ -29,7 +29,7 @@ from include.nyc_taxi import catalog
 from include.nyc_taxi.errors import LakeUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from fsspec import AbstractFileSystem
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _STAGING = ".staging"
 _STAGED_FOR_SECONDS = 24 * 3600
+_TEMPORARY = "nyc-taxi-lake-"
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,8 @@ class Lake:
         if self._local is not None:
             yield self._local / key
             return
-        with tempfile.TemporaryDirectory(prefix="nyc-taxi-") as folder:
-            path = Path(folder) / PurePosixPath(key).name
+        with _temporary_folder() as folder:
+            path = folder / PurePosixPath(key).name
             with self._full_disk_told(key):
                 self.fs.get_file(self.path(key), str(path))
             self._check_same(path, key)
@@ -248,11 +249,11 @@ class Lake:
     @contextmanager
     def _staging_folder(self) -> Iterator[Path]:
         if self._local is None:
-            with tempfile.TemporaryDirectory(prefix="nyc-taxi-") as temporary:
-                yield Path(temporary)
+            with _temporary_folder() as temporary:
+                yield temporary
             return
         staging = self._local / _STAGING
-        _forget_older(staging, time() - _STAGED_FOR_SECONDS)
+        _forget_old(staging.glob("*"))
         folder = staging / uuid.uuid4().hex
         folder.mkdir(parents=True)
         try:
@@ -261,11 +262,19 @@ class Lake:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _forget_older(staging: Path, than: float) -> None:
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder of this machine, for this block."""
+    _forget_old(Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"))
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
+        yield Path(folder)
+
+
+def _forget_old(folders: Iterable[Path]) -> None:
     """Remove what killed processes have left."""
-    for folder in staging.glob("*"):
+    for folder in folders:
         try:
-            if folder.stat().st_mtime < than:
+            if folder.stat().st_mtime < time() - _STAGED_FOR_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
         except FileNotFoundError:
             continue

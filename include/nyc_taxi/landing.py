@@ -46,9 +46,10 @@ _ZSTD_LEVEL = 3
 class Landed:
     """What lies in data/ for a trip file: where it came from, what it was taken for, and its counts.
 
-    `recipe` is a digest of everything that made the rows what they are; equal recipes mean equal rows. `rule_hits` are
-    the rows that each quality rule hits, whether the profile rejects by it or not, but for the rules that need a look
-    at the whole file; `rows_expected` those that were once seen in this published file, where that is known.
+    `recipe` is a digest of the published file and of everything that made the rows what they are; equal recipes mean
+    equal rows. `rule_hits` are the rows that each quality rule hits, whether the profile rejects by it or not, but for
+    the rules that need a look at the whole file; `rows_expected` those that were once seen in this published file,
+    where that is known.
     """
 
     recipe: str
@@ -183,6 +184,8 @@ def stage(
             accepted.describe(result)
             rejected.describe(result)
         _check_counts(reading, result, data, rejects)
+        if _manifest(file, lake, source).sha256 != manifest.sha256:
+            raise LakeChanged(f"{file}: {raw.name} was replaced by another run while this one read it")
     log.info(
         "%s: read and accepted %s of %s rows in %.1f s (%s rows/s), rejected %s",
         file,
@@ -200,7 +203,7 @@ def check(file: TripFile, lake: Lake, recipe: str) -> int:
 
     Raises:
         CountMismatch: they are not as many as their file says.
-        LakeChanged: they are neither staged nor published: another run landed the month meanwhile.
+        LakeChanged: they are neither staged nor published: another run landed the month meanwhile, or a day has passed.
     """
     with lake.local(_staged_or_published(file, lake, recipe)) as path:
         size = path.stat().st_size
@@ -257,8 +260,10 @@ def null_counts(data: parquet.ParquetFile) -> dict[str, int]:
 
 
 def _staged_or_published(file: TripFile, lake: Lake, recipe: str) -> str:
-    staged = staging_keys(file, recipe)[data_key(file)]
-    return staged if lake.size(staged) is not None else data_key(file)
+    for key in (staging_keys(file, recipe)[data_key(file)], data_key(file)):
+        if lake.size(key) is not None:
+            return key
+    raise LakeChanged(f"{file}: what was staged is not there: it waits for a day at most")
 
 
 def _manifest(file: TripFile, lake: Lake, source: str) -> Manifest:
@@ -353,11 +358,12 @@ def _writer(path: Path, schema: pa.Schema, group_rows: int) -> Iterator[_Rows]:
 
 
 def _recipe(file: TripFile, manifest: Manifest, source: str, profile: str, unknown_columns: UnknownColumns) -> str:
-    """A digest of all that decides which rows the file becomes."""
+    """A digest of all that decides which rows the file becomes, and of what the publisher calls it."""
     schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
     rejecting = quality.rejecting(profile)
     rules = [f"{rule.name}: {rule.says}" for rule in quality.rules(file.service) if rule.name in rejecting]
-    ingredients = [_VERSION, manifest.sha256, source, profile, rejecting, rules, unknown_columns, schema]
+    # The ETag too: else a file that is published anew with the same bytes would be outdated in every target for good.
+    ingredients = [_VERSION, manifest.sha256, manifest.etag, source, profile, rejecting, rules, unknown_columns, schema]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
 
 

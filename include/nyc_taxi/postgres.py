@@ -7,7 +7,6 @@ hold some trips of other months.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import uuid
@@ -23,11 +22,13 @@ import pyarrow as pa
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 from psycopg.rows import TupleRow, tuple_row
+from psycopg.types.json import Jsonb
 from pyarrow import parquet
 
-from include.nyc_taxi import catalog, landing
+from include.nyc_taxi import catalog, landing, ledger
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
+from include.nyc_taxi.ledger import Loaded, Run
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.summary import Summary
 
@@ -104,25 +105,6 @@ class Table:
         return f"{self.schema}.{self.name}"
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What a load did and what now lies in the month's partition."""
-
-    outcome: Literal["replaced", "unchanged"]
-    table: Table
-    landed: Landed
-    rows_loaded: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Run:
-    """Who loads, for the ledger."""
-
-    dag_id: str | None = None
-    run_id: str | None = None
-
-
 def replace_month(
     connection: psycopg.Connection[Any],
     file: TripFile,
@@ -139,16 +121,27 @@ def replace_month(
 
     Raises:
         WarehouseBusy: a lock was not granted in time or the connection broke; nothing has changed.
-        WarehouseRefused: a right is missing, or another kind of table has the name.
+        WarehouseRefused: a right is missing, or the name is that of another kind of table or of another service's.
         LakeChanged: another run landed the month anew meanwhile; nothing has changed.
         CountMismatch: the warehouse did not take every row; nothing has changed.
     """
     table = table or Table.of_service(file.service)
     landed = landing.whole(file, lake)
-    with _errors_told(file, table):
+    with errors_told(f"{file}: {table}"):
         _prepare(connection, table, file.service)
         with _transaction(connection):
             return _Replacement(connection, file, table, landed, run or Run()).run(lake, force=force)
+
+
+@contextmanager
+def errors_told(what: str) -> Iterator[None]:
+    """Say of the server's errors, in its words, whether another try may succeed."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise WarehouseBusy(f"{what}: {error}") from error
+    except psycopg.Error as error:
+        raise WarehouseRefused(f"{what}: {error}") from error
 
 
 class _Replacement:
@@ -170,7 +163,10 @@ class _Replacement:
         self._wait_for_our_turn()
         oid = _oid(self.connection, self.table)
         partition = _partition(self.connection, oid, self.file.month)
-        if not force and self._is_in_place(partition):
+        last = None if partition is None else _ask(self.connection, _text("last_load"), self._ledger_key).fetchone()
+        if last is not None and last[0] != self.file.service:
+            raise WarehouseRefused(f"{self.file}: {self.table} holds this month of {last[0]}: load into another table")
+        if not force and self._is_in_place(partition, last):
             log.info("%s: %s already holds its %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
             return self._loaded("unchanged")
         with lake.local(data_key(self.file)) as path:
@@ -195,10 +191,9 @@ class _Replacement:
             log.info("%s: another run loads this month into %s: waiting for it", self.file, self.table)
             self.connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
 
-    def _is_in_place(self, partition: Table | None) -> bool:
+    def _is_in_place(self, partition: Table | None, last: TupleRow | None) -> bool:
         """Whether the last load put these very rows there, and they are there still."""
-        last = _ask(self.connection, _text("last_load"), self._ledger_key()).fetchone()
-        if partition is None or last != (self.landed.recipe, self.landed.rows_accepted):
+        if partition is None or last != (self.file.service, self.landed.recipe, self.landed.rows_accepted):
             return False
         count = sql.SQL("SELECT count(*) FROM {}").format(partition.identifier)
         # Rolled back, it gives back the lock that counting takes; kept while we stage, that could end in a deadlock.
@@ -263,37 +258,22 @@ class _Replacement:
         )
 
     def _write_ledger(self) -> None:
-        entry = self._ledger_key() | {
-            "source_url": self.landed.source_url,
-            "source_etag": self.landed.source_etag,
-            "source_sha256": self.landed.source_sha256,
-            "source_bytes": self.landed.source_bytes,
-            "rows_read": self.landed.rows_read,
-            "rows_loaded": self.landed.rows_accepted,
-            "rows_rejected": self.landed.rows_rejected,
-            "rejected_by_reason": json.dumps(self.landed.rejected_by_reason),
-            "rule_hits": json.dumps(self.landed.rule_hits),
-            "rows_expected": self.landed.rows_expected,
-            "schema_era": self.landed.schema_era,
-            "quality_profile": self.landed.quality_profile,
-            "recipe": self.landed.recipe,
-            "seconds": self.progress.seconds,
-            "dag_id": self.by.dag_id,
-            "run_id": self.by.run_id,
-        }
-        self.connection.execute(_text("insert_ledger"), entry)
+        entry = self._ledger_key | ledger.row(self.landed, self.by, self.progress.seconds)
+        counts = {name: Jsonb(entry[name]) for name in ("rejected_by_reason", "rule_hits")}
+        self.connection.execute(_text("insert_ledger"), entry | counts)
 
     def _write_summary(self) -> None:
-        self.connection.execute(_text("delete_summary"), self._ledger_key())
+        self.connection.execute(_text("delete_summary"), self._ledger_key)
         for statement, rows in (
             ("insert_month", self.summary.by_month()),
             ("insert_hours", self.summary.by_hour()),
             ("insert_zones", self.summary.by_zone()),
         ):
-            self.connection.execute(_text(statement), self._ledger_key() | rows)
+            self.connection.execute(_text(statement), self._ledger_key | rows)
 
-    def _ledger_key(self) -> dict[str, Any]:
-        return {"service": self.file.service, "month": str(self.file.month), "target_table": str(self.table)}
+    @property
+    def _ledger_key(self) -> dict[str, str]:
+        return ledger.key(self.file, self.table)
 
     @property
     def _month(self) -> sql.Literal:
@@ -430,17 +410,6 @@ def _transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         yield
-
-
-@contextmanager
-def _errors_told(file: TripFile, table: Table) -> Iterator[None]:
-    """Say whether another try is worth it, in the words of the server."""
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        raise WarehouseBusy(f"{file}: {table}: {error}") from error
-    except psycopg.Error as error:
-        raise WarehouseRefused(f"{file}: {table}: {error}") from error
 
 
 @cache

@@ -49,7 +49,8 @@ class Summary:
         if self.has_meter:
             passengers = columns.get("passenger_count")
             self.without_meter += trips.num_rows if passengers is None else passengers.null_count
-        self._count_hours(columns["pickup_datetime"])
+        if "pickup_datetime" in columns:
+            self._count_hours(columns["pickup_datetime"])
         pickups = _zones(columns.get("pickup_location_id"), trips.num_rows)
         self._pickups += np.bincount(pickups, minlength=_ZONES)
         self._dropoffs += np.bincount(_zones(columns.get("dropoff_location_id"), trips.num_rows), minlength=_ZONES)

@@ -29,8 +29,8 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from include.nyc_taxi import catalog
-from include.nyc_taxi.errors import SchemaMismatch, WarehouseBusy, WarehouseRefused
-from include.nyc_taxi.postgres import Table
+from include.nyc_taxi.errors import SchemaMismatch
+from include.nyc_taxi.postgres import Table, errors_told
 from include.nyc_taxi.source import Fetched, fetch_url
 
 if TYPE_CHECKING:
@@ -266,16 +266,11 @@ def _columns(cursor: psycopg.Cursor[Any], table: Table) -> list[str]:
 @contextmanager
 def _transaction(connection: psycopg.Connection[Any], table: Table) -> Iterator[psycopg.Cursor[Any]]:
     """One transaction on zones at a time; its errors say in the server's words whether another try is worth it."""
-    try:
-        with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi zones', 0))")
-            cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(_LOCK_TIMEOUT))
-            yield cursor
-    except psycopg.OperationalError as error:
-        raise WarehouseBusy(f"{table}: {error}") from error
-    except psycopg.Error as error:
-        raise WarehouseRefused(f"{table}: {error}") from error
+    with errors_told(str(table)), connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi zones', 0))")
+        cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(_LOCK_TIMEOUT))
+        yield cursor
 
 
 def _statement(name: str, **tables: Table) -> sql.Composed:

@@ -14,6 +14,7 @@ from include.nyc_taxi.lake import Lake
 
 if TYPE_CHECKING:
     import psycopg
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.sdk import Connection
     from google.cloud import bigquery
 
@@ -46,7 +47,11 @@ def url_of(connection: Connection) -> str:
 
 
 def lake() -> Lake:
-    """The lake that the Variable `taxi_lake` names: `file:///folder` or `gs://connection_id@bucket/prefix`."""
+    """The lake that the Variable `taxi_lake` names: `file:///folder` or `gs://connection_id@bucket/prefix`.
+
+    Raises:
+        ValueError: the Variable is not set, or its connection has no credentials.
+    """
     url = Variable.get(LAKE_VARIABLE, default=None)
     if not url:
         raise ValueError(
@@ -56,16 +61,24 @@ def lake() -> Lake:
     if path.protocol != "gs":
         return Lake(path.fs, path.path)
     from airflow.providers.google.cloud.fs.gcs import get_fs
+    from google.auth.exceptions import DefaultCredentialsError
 
     options: dict[str, Any] = {"use_listings_cache": False}  # other runs write there meanwhile
-    return Lake(get_fs(path.conn_id, options), path.path)
+    try:
+        return Lake(get_fs(path.conn_id, options), path.path)
+    except DefaultCredentialsError as error:
+        raise ValueError(f"connection {path.conn_id!r} has no valid credentials for {url}: {error}") from error
 
 
 def warehouse() -> psycopg.Connection[Any]:
-    """A connection to the warehouse, for the caller to close."""
+    """A connection to the warehouse, for the caller to close.
+
+    Raises:
+        WarehouseBusy: there is no connecting.
+    """
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    return cast("psycopg.Connection[Any]", PostgresHook(WAREHOUSE_CONNECTION).get_conn())
+    return _connected(PostgresHook(WAREHOUSE_CONNECTION), WAREHOUSE_CONNECTION)
 
 
 def has_cloud() -> bool:
@@ -78,11 +91,19 @@ def has_cloud() -> bool:
 
 
 def bigquery_client() -> bigquery.Client:
-    """A client for BigQuery, with the credentials and the project of the connection `taxi_gcp`."""
+    """A client for BigQuery, with the credentials and the project of the connection `taxi_gcp`.
+
+    Raises:
+        WarehouseRefused: the connection has no valid credentials.
+        WarehouseBusy: whoever grants them does not answer.
+    """
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 
-    hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION, use_legacy_sql=False)
-    return hook.get_client(project_id=hook.project_id)
+    from include.nyc_taxi.bigquery import errors_told
+
+    with errors_told(f"connection {CLOUD_CONNECTION}"):
+        hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION, use_legacy_sql=False)
+        return hook.get_client(project_id=hook.project_id)
 
 
 def warehouse_reader() -> psycopg.Connection[Any]:
@@ -91,7 +112,6 @@ def warehouse_reader() -> psycopg.Connection[Any]:
     Raises:
         WarehouseBusy: there is no connecting.
     """
-    import psycopg
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
     try:
@@ -99,8 +119,13 @@ def warehouse_reader() -> psycopg.Connection[Any]:
     except AirflowNotFoundException:
         connection = BaseHook.get_connection(WAREHOUSE_CONNECTION)
     connection.extra = json.dumps({"connect_timeout": _CONNECT_WITHIN_SECONDS} | connection.extra_dejson)
-    hook = PostgresHook(connection=connection, options=_ONLY_BRIEF_QUESTIONS)
+    return _connected(PostgresHook(connection=connection, options=_ONLY_BRIEF_QUESTIONS), connection.conn_id)
+
+
+def _connected(hook: PostgresHook, name: str) -> psycopg.Connection[Any]:
+    import psycopg
+
     try:
         return cast("psycopg.Connection[Any]", hook.get_conn())
     except psycopg.OperationalError as error:
-        raise WarehouseBusy(f"connection {connection.conn_id!r}: {error}") from error
+        raise WarehouseBusy(f"connection {name!r}: {error}") from error

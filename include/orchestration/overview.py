@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.models.dagrun import DagRun
 from airflow.sdk.exceptions import AirflowException
+from google.auth.exceptions import GoogleAuthError
 from sqlalchemy import select
 
 from include.nyc_taxi import Month, TripFile, coverage, published
@@ -102,7 +103,7 @@ def _asked(ask: Callable[[], dict[TripFile, _Known]], problems: list[str]) -> di
     """The answer; where there is none, an empty one, and a word on why."""
     try:
         return ask()
-    except (TaxiError, AirflowException, ValueError, OSError) as error:
+    except (TaxiError, AirflowException, GoogleAuthError, ValueError, OSError) as error:
         log.warning("coverage: %s: %s", type(error).__name__, error)
         problems.append(f"{_CANNOT_BE_ASKED[ask]} The API server's log says why ({type(error).__name__}).")
         return {}
@@ -124,9 +125,7 @@ def _loads_in_lake() -> dict[TripFile, Load]:
 def _loads_in_bigquery() -> dict[TripFile, Load]:
     from include.nyc_taxi import bigquery
 
-    with bigquery.errors_told(f"connection {connections.CLOUD_CONNECTION}"):
-        client = connections.bigquery_client()
-    return coverage.loads_of(bigquery.last_loads(client, bigquery.DEFAULT_DATASET))
+    return coverage.loads_of(bigquery.last_loads(connections.bigquery_client(), bigquery.DEFAULT_DATASET))
 
 
 _LOADS: dict[str, Callable[[], dict[TripFile, Load]]] = {

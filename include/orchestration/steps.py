@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.nyc_taxi import TripFile, landing, postgres, source
 from include.nyc_taxi.errors import LakeChanged, PermanentError
 from include.nyc_taxi.lake import data_key, source_of
+from include.nyc_taxi.ledger import Run
 from include.orchestration import assets, connections
 from include.orchestration.requests import file_of, files_of, request_of
 
@@ -80,8 +81,13 @@ def stage(context: Context, raw: dict[str, Any]) -> dict[str, Any]:
 
 def check(context: Context, staged: dict[str, Any]) -> dict[str, Any]:
     """Read what was staged as whoever loads it will; returns its size."""
-    file = _file(context, staged)
-    size = landing.check(file, connections.lake(), staged["recipe"])
+    file, lake = _file(context, staged), connections.lake()
+    try:
+        size = landing.check(file, lake, staged["recipe"])
+    except LakeChanged as change:
+        log.warning("%s: this run reads it again", change)
+        staged = stage(context, staged)
+        size = landing.check(file, lake, staged["recipe"])
     return staged | {"bytes": size}
 
 
@@ -143,9 +149,7 @@ def check_bigquery(context: Context) -> dict[str, Any]:
     table = _bigquery_table(context, file)
     if context["dag_run"].run_type == _BY_EVENT and not connections.has_cloud():
         raise AirflowSkipException(f"{file}: no connection {connections.CLOUD_CONNECTION}, so no BigQuery to load into")
-    with bigquery.errors_told(f"connection {connections.CLOUD_CONNECTION}"):
-        client = connections.bigquery_client()
-    location = bigquery.check(client, connections.lake(), table.dataset)
+    location = bigquery.check(connections.bigquery_client(), connections.lake(), table)
     return {"table": str(table), "location": location}
 
 
@@ -171,9 +175,7 @@ def load_bigquery(context: Context, data: dict[str, Any]) -> dict[str, Any]:
     from include.nyc_taxi import bigquery
 
     file, lake = _file(context, data), connections.lake()
-    table = _bigquery_table(context, file)
-    with bigquery.errors_told(f"connection {connections.CLOUD_CONNECTION}"):
-        client = connections.bigquery_client()
+    client, table = connections.bigquery_client(), _bigquery_table(context, file)
     if context["params"].get("write_mode") == "append":
         loaded = bigquery.append_month(client, file, lake, table=table, run=_run(context))
     else:
@@ -233,8 +235,8 @@ def _counts(landed: Landed) -> dict[str, int]:
     return {"rows_read": landed.rows_read, "rows_rejected": landed.rows_rejected}
 
 
-def _run(context: Context) -> postgres.Run:
-    return postgres.Run(context["dag"].dag_id, context["run_id"])
+def _run(context: Context) -> Run:
+    return Run(context["dag"].dag_id, context["run_id"])
 
 
 def _warehouse_table(context: Context, file: TripFile) -> str:

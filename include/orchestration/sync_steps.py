@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from include.nyc_taxi import Month, coverage, published
+from include.nyc_taxi import Month, coverage, postgres, published
 from include.nyc_taxi.coverage import State
 from include.orchestration import alerts, connections
 from include.orchestration.assets import PUBLISHED_MONTHS
 from include.orchestration.requests import refuse_unknown_params
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow.sdk import Context
 
@@ -89,16 +90,21 @@ def _cells(params: Mapping[str, Any]) -> list[Cell]:
 
 
 def _loads(params: Mapping[str, Any]) -> dict[TripFile, coverage.Load]:
-    """What the target holds."""
+    """What the target holds, in the tables into which this flow loads."""
+    own: Callable[[str], object]
     match params["target"]:
         case "postgres":
+            own = postgres.Table.of_service
             with closing(connections.warehouse()) as connection:
-                return coverage.loads_in_warehouse(connection)
+                loads = coverage.loads_in_warehouse(connection)
         case "bigquery":
             from include.nyc_taxi import bigquery
 
-            return coverage.loads_of(bigquery.last_loads(connections.bigquery_client(), params["dataset"]))
-    return coverage.loads_in_lake(connections.lake())
+            own = partial(bigquery.Table.of_service, dataset=params["dataset"])
+            loads = coverage.loads_of(bigquery.last_loads(connections.bigquery_client(), params["dataset"]))
+        case _:
+            return coverage.loads_in_lake(connections.lake())
+    return {file: load for file, load in loads.items() if load.target_table == str(own(file.service))}
 
 
 def _due(cells: Iterable[Cell]) -> list[Cell]:

@@ -181,10 +181,12 @@ def zone_map() -> dict[str, Any]:
     """The map of the zones, drawn once for each edition of them."""
     with closing(connections.warehouse_reader()) as warehouse:
         edition = city.edition(warehouse)
-        if edition not in _maps:
+        zones = _maps.get(edition)
+        if zones is None:
+            zones = city.zone_map(warehouse)
             _maps.clear()
-            _maps[edition] = city.zone_map(warehouse)
-    return {"zones": _maps[edition]}
+            _maps[edition] = zones
+    return {"zones": zones}
 
 
 def _eras(service: str) -> Iterator[dict[str, Any]]:

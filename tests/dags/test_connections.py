@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from include.nyc_taxi.errors import WarehouseBusy
+
 
 @pytest.mark.parametrize(
     ("connection", "base_url"),
@@ -33,6 +35,30 @@ def test_a_connection_without_a_host_is_refused_with_what_was_expected(airflow_d
 
     with pytest.raises(ValueError, match="connection 'taxi_source' has no host; expected a base URL"):
         connections.base_url("official")
+
+
+def test_a_lake_without_credentials_names_its_connection(airflow_database, monkeypatch, tmp_path):
+    from include.orchestration import connections
+
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", '{"conn_type": "google_cloud_platform"}')
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", "gs://taxi_gcp@trips/nyc-taxi")
+
+    with pytest.raises(ValueError, match="connection 'taxi_gcp' has no valid credentials for gs://taxi_gcp@trips"):
+        connections.lake()
+
+
+def test_a_warehouse_that_does_not_answer_may_be_tried_again(airflow_database, monkeypatch):
+    from include.orchestration import connections
+
+    nowhere = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "x", "schema": "z"}
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(nowhere))
+
+    with pytest.raises(WarehouseBusy, match="connection 'taxi_warehouse'"):
+        connections.warehouse()
 
 
 def test_the_client_for_bigquery_acts_for_the_project_of_the_connection(airflow_database, monkeypatch):

@@ -1,5 +1,6 @@
 """The notes' etl_web_to_gcs and etl_parent_flow from end to end: a publisher on loopback, a lake, Airflow's own run."""
 
+import shutil
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +9,7 @@ from pyarrow import parquet
 
 from include.nyc_taxi import TripFile, catalog, landing
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
-from tests.dags.runs import events_of, result, states
+from tests.dags.runs import events_of, result, states, tries
 
 JANUARY = {"colour": "green", "year": 2024, "month": 1}
 FILE = TripFile.parse("green_tripdata_2024-01")
@@ -87,6 +88,24 @@ def test_nothing_is_left_in_staging(run, publish, lake, tmp_path):
 
     assert lake.size(data_key(FILE))
     assert list((tmp_path / "a lake" / ".staging").iterdir()) == []
+
+
+def test_what_is_no_longer_staged_is_read_again(run, publish, lake, monkeypatch):
+    publish(FILE.name)
+    preview = landing.preview
+
+    def preview_and_lose(*args):
+        monkeypatch.setattr(landing, "preview", preview)
+        shown = preview(*args)
+        shutil.rmtree(lake.path(".staging"))
+        return shown
+
+    monkeypatch.setattr(landing, "preview", preview_and_lose)
+
+    finished = run(**JANUARY)
+
+    assert tries(finished, "write_local") == 1
+    assert landing.landed(lake, FILE).rows_read == 500
 
 
 def test_a_second_run_changes_nothing_and_still_tells_what_follows(run, publish, lake, caplog):
@@ -200,5 +219,6 @@ def test_what_is_no_month_or_service_is_refused_when_the_run_is_asked_for(run, p
 def test_an_unknown_colour_in_one_word_is_refused_before_anything_is_done(run, errors):
     finished = run("etl_parent_flow", colour="red", year=2024, months=[1])
 
-    assert states(finished)["which_months"] == "failed"
-    assert "service 'red' is not one of" in errors[0]
+    assert (states(finished)["which_months"], states(finished)["summary"]) == ("failed", "upstream_failed")
+    (error,) = errors
+    assert "service 'red' is not one of" in error

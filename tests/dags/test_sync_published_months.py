@@ -1,13 +1,14 @@
 """The daily run: a publisher on loopback puts out, replaces and spoils files, and just what is new comes in."""
 
 import json
+import os
 
 import psycopg
 import pytest
 
 from include.local_servers.generator import write_month
 from include.local_servers.publisher import Publisher
-from include.nyc_taxi import Month, TripFile, catalog, published
+from include.nyc_taxi import Month, TripFile, catalog, postgres, published
 from include.orchestration import connections, sync_steps
 
 ROWS = 300
@@ -115,6 +116,15 @@ def test_the_first_day_catches_up_and_later_days_bring_just_what_is_new_or_repla
     assert "brought 2 of 2 files (green_tripdata_2024-03, green_tripdata_2024-01)" in said(third)
 
 
+def test_a_month_published_anew_with_the_same_bytes_is_brought_once(run, publish, folder):
+    run()
+    january = folder / catalog.source("official").path_of(TripFile.parse("green_tripdata_2024-01"))
+    os.utime(january, (0, 0))  # the publisher of this test makes the ETag of it
+
+    assert "brought 1 of 1 files (green_tripdata_2024-01); still to do: 0" in said(run())
+    assert "brought 0 of 0 files (none); still to do: 0" in said(run())
+
+
 def test_a_spoilt_month_is_red_and_does_not_keep_the_others_from_coming(run, loads, publish, events, caplog):
     publish("green_tripdata_2024-03", content=b"no parquet")
 
@@ -153,6 +163,19 @@ def test_no_more_than_the_asked_number_is_chosen_and_the_newest_first(publisher,
     chosen = sync_steps.choose({"params": params | {"max_files_per_run": 2}})
 
     assert chosen == ["green_tripdata_2024-05", "green_tripdata_2024-04"]
+
+
+def test_a_month_that_only_another_table_has_is_to_be_brought(publisher, warehouse, lake, landed_month):
+    params = {"colours": ["green"], "since": "2024-01", "source": "official", "max_files_per_run": 10}
+    published.survey(
+        connections.lake(), base_url=publisher.base_url, services=["green"], since=Month(2024, 1), recheck=100
+    )
+    with psycopg.connect(warehouse) as connection:
+        for name, table in (("2024-01", "other"), ("2024-02", "green_taxi_trips")):
+            file = landed_month(f"green_tripdata_{name}")
+            postgres.replace_month(connection, file, lake, table=postgres.Table.parse(table))
+
+    assert sync_steps.choose({"params": params | {"target": "postgres"}}) == ["green_tripdata_2024-01"]
 
 
 def test_what_no_survey_has_seen_is_not_chosen(publisher):

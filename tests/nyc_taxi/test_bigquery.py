@@ -7,6 +7,7 @@ from pathlib import Path
 import gcsfs
 import pyarrow as pa
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 from pyarrow import parquet
@@ -14,7 +15,14 @@ from pyarrow import parquet
 from include.local_cloud import LocalCloud
 from include.nyc_taxi import TripFile, bigquery, catalog, landing, postgres
 from include.nyc_taxi.bigquery import Table
-from include.nyc_taxi.errors import CountMismatch, LakeChanged, NotInLake, WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.errors import (
+    CountMismatch,
+    LakeChanged,
+    NotInLake,
+    PermanentError,
+    WarehouseBusy,
+    WarehouseRefused,
+)
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
 
 GREEN = "green_tripdata_2024-01"
@@ -152,6 +160,16 @@ def test_republished_month_replaces_the_old_one(lake, landed_month, client, rows
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(loaded.rows_loaded,)]
 
 
+def test_month_of_another_service_is_not_replaced(lake, landed_month, client, rows_in):
+    trips = Table.parse("nyc_taxi.trips")
+    yellow = bigquery.replace_month(client, landed_month("yellow_tripdata_2024-01"), lake, table=trips)
+
+    with pytest.raises(WarehouseRefused, match=r"nyc_taxi\.trips holds this month of yellow: load into another table"):
+        bigquery.replace_month(client, landed_month(GREEN), lake, table=trips, force=True)
+
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.trips") == [(yellow.rows_loaded,)]
+
+
 def test_rows_that_someone_removed_are_loaded_again(lake, landed_month, client, rows_in):
     file = landed_month(GREEN)
     bigquery.replace_month(client, file, lake)
@@ -190,6 +208,14 @@ def test_newest_ledger_row_of_each_month_is_told(lake, landed_month, client):
     assert (last["service"], last["month"], last["rows_loaded"]) == ("green", "2024-01", 294)
 
 
+@pytest.mark.parametrize("tables", [("green_trips", "other"), ("other", "green_trips")])
+def test_ledger_row_of_the_table_of_the_service_is_told_last(lake, landed_month, client, tables):
+    for name in tables:
+        bigquery.replace_month(client, landed_month(GREEN), lake, table=Table("nyc_taxi", name))
+
+    assert bigquery.last_loads(client, "nyc_taxi")[-1]["target_table"] == "nyc_taxi.green_trips"
+
+
 def test_column_that_the_table_lacks_is_added(lake, landed_month, client, rows_in):
     file = landed_month(GREEN)
     bigquery.replace_month(client, file, lake)
@@ -221,6 +247,24 @@ def test_append_adds_the_rows_whatever_is_there(lake, landed_month, client, rows
         bigquery.append_month(client, file, lake, table=Table.parse("dezoomcamp.trips"))
 
     assert rows_in("SELECT COUNT(*) FROM dezoomcamp.trips") == [(2 * 294,)]
+
+
+def test_append_that_fails_half_way_is_not_tried_again(lake, landed_month, client, rows_in, monkeypatch):
+    monkeypatch.setattr(bigquery, "_APPENDED_ROWS", 100)
+    upload = client.load_table_from_file
+
+    def break_after_one(*args, **options):
+        monkeypatch.setattr(client, "load_table_from_file", refuse)
+        return upload(*args, **options)
+
+    def refuse(*_, **__):
+        raise ServiceUnavailable("gone")
+
+    monkeypatch.setattr(client, "load_table_from_file", break_after_one)
+
+    with pytest.raises(PermanentError, match=r"gone\. 100 rows or more were appended, which another try would append"):
+        bigquery.append_month(client, landed_month(GREEN), lake)
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(100,)]
 
 
 def test_two_loads_of_one_month_at_once_leave_one_month(lake, landed_month, client, rows_in):
@@ -292,21 +336,23 @@ def test_month_between_two_moves_is_no_month(lake, landed_month, client):
 
 
 def test_dataset_is_made_in_the_location_of_the_bucket(bucket, client):
-    assert bigquery.check(client, bucket, "fresh") == bucket.fs.info(BUCKET)["location"]
+    assert bigquery.check(client, bucket, Table.parse("fresh.trips")) == bucket.fs.info(BUCKET)["location"]
 
 
-def test_dataset_elsewhere_than_the_bucket_is_refused(bucket, client):
-    dataset = bq.Dataset("local.elsewhere")
+@pytest.mark.parametrize("table", ["elsewhere.trips", "another-project.elsewhere.trips"])
+def test_dataset_elsewhere_than_the_bucket_is_refused(bucket, client, table):
+    dataset = bq.Dataset(bq.DatasetReference(Table.parse(table).project or "local", "elsewhere"))
     dataset.location = "asia-east1"
     client.create_dataset(dataset)
 
     with pytest.raises(WarehouseRefused, match="is in asia-east1 and the bucket"):
-        bigquery.check(client, bucket, "elsewhere")
+        bigquery.check(client, bucket, Table.parse(table))
+    client.delete_dataset(dataset)
 
 
 def test_missing_bucket_is_named(bucket, client):
     with pytest.raises(WarehouseRefused, match="bucket 'no-such-bucket' is not there"):
-        bigquery.check(client, Lake(bucket.fs, "no-such-bucket/lake"), "nyc_taxi")
+        bigquery.check(client, Lake(bucket.fs, "no-such-bucket/lake"), Table.parse("nyc_taxi.trips"))
 
 
 @pytest.mark.parametrize(
@@ -335,7 +381,7 @@ def test_server_that_is_not_there_may_be_tried_again(tmp_path, monkeypatch):
     with bq.Client(project="local", credentials=AnonymousCredentials()) as client:
         client.get_dataset = lambda name: bq.Client.get_dataset(client, name, retry=None)
         with pytest.raises(WarehouseBusy, match="dataset local"):
-            bigquery.check(client, Lake.at(tmp_path), "nyc_taxi")
+            bigquery.check(client, Lake.at(tmp_path), Table.parse("nyc_taxi.trips"))
 
 
 @pytest.mark.parametrize("name", ["trips", "a.b.c.d", "a-b.c", "d.t; DROP", "d.`t`", ""])

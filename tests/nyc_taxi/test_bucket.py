@@ -1,5 +1,6 @@
 """A lake in a bucket: what is sent is seen whole or not at all, and is what was sent."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def test_download_that_arrives_as_other_bytes_is_no_file(bucket: Lake, monkeypat
         pytest.fail("a reader was given other bytes")
 
 
-def test_killed_upload_is_forgotten_after_a_day(bucket: Lake, monkeypatch: pytest.MonkeyPatch):
+def test_killed_upload_is_forgotten_after_a_day(bucket: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     bucket.fs.pipe_file(bucket.path(".staging/killed/part"), b"half")
     put(bucket, b"rows")
     assert objects(bucket) == [".staging/killed/part", KEY]

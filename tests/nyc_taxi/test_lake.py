@@ -145,16 +145,31 @@ def test_two_blocks_for_one_object_do_not_meet(any_lake: Lake):
     assert content(any_lake, KEY) == b"first"
 
 
+def leave_parts(folder: Path, prefix: str = "") -> None:
+    for name, hours in (("yesterday", 25), ("today", 23)):
+        left = folder / f"{prefix}{name}"
+        left.mkdir(parents=True)
+        (left / "part").write_bytes(b"rows")
+        os.utime(left, (time() - hours * 3600,) * 2)
+
+
 def test_what_a_killed_process_staged_is_removed_after_a_day(lake: Lake):
     staging = Path(lake.root) / ".staging"
-    for name, hours in (("yesterday", 25), ("today", 23)):
-        (staging / name).mkdir(parents=True)
-        (staging / name / "part").write_bytes(b"rows")
-        os.utime(staging / name, (time() - hours * 3600,) * 2)
+    leave_parts(staging)
 
     put(lake, KEY, b"rows")
 
     assert [path.name for path in staging.iterdir()] == ["today"]
+
+
+def test_what_a_killed_process_had_of_a_bucket_is_removed_after_a_day(own_temporary_folder: Path):
+    leave_parts(own_temporary_folder, "nyc-taxi-lake-")
+    leave_parts(own_temporary_folder, "of-others-")
+
+    put(Lake.at("memory://bucket"), KEY, b"rows")
+
+    left = sorted(path.name for path in own_temporary_folder.iterdir())
+    assert left == ["nyc-taxi-lake-today", "of-others-today", "of-others-yesterday"]
 
 
 def test_local_file_has_the_objects_bytes_for_its_block(any_lake: Lake, own_temporary_folder: Path):

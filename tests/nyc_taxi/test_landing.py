@@ -23,7 +23,7 @@ from pyarrow import parquet
 from include.local_servers.generator import Generated, write_month
 from include.nyc_taxi import catalog, landing, quality
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, PermanentError, SchemaMismatch
-from include.nyc_taxi.lake import Lake, data_key, raw_key, rejects_key
+from include.nyc_taxi.lake import Lake, data_key, raw_key, rejects_key, sha256_of
 from include.nyc_taxi.landing import Landed
 from include.nyc_taxi.reading import arrow_schema
 from tests.nyc_taxi.trips import FILE, TRIP, Row, csv_gz, csv_text, files_in, put_raw, trip, write_parquet
@@ -220,15 +220,27 @@ def test_force_lands_again_what_lies_there(lake: Lake):
     assert not set(before) & {identity(lake, key) for key in (DATA, REJECTS)}
 
 
-def test_raw_file_fetched_anew_with_the_same_bytes_is_no_news(lake: Lake):
+def test_raw_file_found_unchanged_is_no_news(lake: Lake):
     manifest = put_raw(lake, MONTH)
     land(lake)
     before = identity(lake, DATA)
 
-    lake.write_manifest(raw_key(FILE, "csv_mirror"), replace(manifest, etag='"v2"', checked_at="2022-01-01"))
+    lake.write_manifest(raw_key(FILE, "csv_mirror"), replace(manifest, checked_at="2022-01-01"))
     land(lake)
 
     assert identity(lake, DATA) == before
+
+
+def test_raw_file_published_anew_with_the_same_bytes_is_landed_with_its_new_etag(lake: Lake):
+    manifest = put_raw(lake, MONTH)
+    first = land(lake)
+
+    lake.write_manifest(raw_key(FILE, "csv_mirror"), replace(manifest, etag='"v2"'))
+    second = land(lake)
+
+    assert (first.source_etag, second.source_etag) == ('"v1"', '"v2"')
+    assert second == replace(first, source_etag='"v2"', recipe=second.recipe)
+    assert landing.landed(lake, FILE) == second
 
 
 def test_other_raw_bytes_replace_the_month(any_lake: Lake):
@@ -418,6 +430,21 @@ def test_raw_file_that_is_not_what_its_manifest_says_is_being_replaced(any_lake:
     with pytest.raises(LakeChanged, match="is not what its manifest says"):
         land(any_lake)
     assert_lies_there(any_lake, first)
+
+
+def test_raw_file_that_another_run_replaces_while_it_is_read_is_not_landed(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    put_raw(lake, MONTH)
+
+    def hash_and_be_replaced(path: Path) -> str:
+        digest = sha256_of(path)
+        put_raw(lake, csv_gz([TRIP]))
+        return digest
+
+    monkeypatch.setattr(landing, "sha256_of", hash_and_be_replaced)
+
+    with pytest.raises(LakeChanged, match="was replaced by another run while this one read it"):
+        land(lake)
+    assert landing.landed(lake, FILE) is None
 
 
 @pytest.mark.parametrize("name", ["../../etc", "notes'; drop table trips --", ""])

@@ -529,6 +529,16 @@ def test_every_table_has_its_own_months(landed_month, load, query, lake):
     assert load(file).outcome == load(file, table=Table.parse("public.other")).outcome == "unchanged"
 
 
+def test_a_month_of_another_service_is_not_replaced(landed_month, load, query):
+    trips = Table.parse("trips")
+    yellow = load(landed_month("yellow_tripdata_2024-01"), table=trips)
+
+    with pytest.raises(WarehouseRefused, match=r"public\.trips holds this month of yellow: load into another table"):
+        load(landed_month(JANUARY), table=trips, force=True)
+
+    assert query("SELECT count(*) FROM trips") == [(yellow.rows_loaded,)]
+
+
 # Names
 
 

@@ -73,6 +73,13 @@ def test_what_is_neither_staged_nor_published_was_landed_anew_meanwhile(lake: La
         landing.check(FILE, lake, staged.recipe)
 
 
+def test_what_waited_for_too_long_is_not_there(any_lake: Lake):
+    put_raw(any_lake, MONTH)
+
+    with pytest.raises(LakeChanged, match="what was staged is not there"):
+        landing.check(FILE, any_lake, "a recipe")
+
+
 def test_two_runs_that_stage_the_same_month_publish_it_once_each(any_lake: Lake):
     put_raw(any_lake, MONTH)
     first, second = stage(any_lake), stage(any_lake)

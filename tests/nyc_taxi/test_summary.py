@@ -154,10 +154,11 @@ def test_nulls_unknown_zones_and_absurd_fares_are_counted_for_what_they_are(cuts
     ]
 
 
-def test_columns_without_any_value_may_be_left_out():
+@pytest.mark.parametrize("column", ["pickup_datetime", "tip_amount"])
+def test_columns_without_any_value_may_be_left_out(column):
     summary = Summary(GREEN)
 
-    summary.add(TRIPS.select(["pickup_datetime"]))
+    summary.add(TRIPS.select([column]))
 
     assert summary.by_month()["without_meter"] == 5
     assert summary.by_zone()["location_id"] == []

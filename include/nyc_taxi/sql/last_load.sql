@@ -1,7 +1,6 @@
-SELECT recipe, rows_loaded
+SELECT service, recipe, rows_loaded
 FROM load_ledger
-WHERE service = %(service)s
-  AND month = %(month)s
+WHERE month = %(month)s
   AND target = 'postgres'
   AND target_table = %(target_table)s
 ORDER BY load_id DESC
