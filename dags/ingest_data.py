@@ -23,12 +23,13 @@ The error of a red task begins with one of these words.
 - `SchemaMismatch` (transform_data): the publisher changed its files. Add the column or the era to
   `include/nyc_taxi/catalog`, or run with `unknown_columns=drop`. Where it says that too many values do not fit, a
   column has another type or meaning: look at the file.
-- `WarehouseBusy` (load_data): a long query held the table, or the connection broke. Nothing has changed; clear the
+- `WarehouseBusy` (load_data): a long query held the table, or there was no connecting. Nothing has changed; clear the
   task.
 - `WarehouseRefused` (load_data): a right is missing, or another table has the name. The line says which.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. That is a defect of this bundle; please
   report it.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
+- `PermissionError`: who runs the task may not write into the lake's folder. The line gives the path.
 """
 
 from airflow.sdk import get_current_context, task, task_group

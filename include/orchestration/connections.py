@@ -14,6 +14,7 @@ from include.nyc_taxi.lake import Lake
 
 if TYPE_CHECKING:
     import psycopg
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.sdk import Connection
     from google.cloud import bigquery
 
@@ -62,10 +63,14 @@ def lake() -> Lake:
 
 
 def warehouse() -> psycopg.Connection[Any]:
-    """A connection to the warehouse, for the caller to close."""
+    """A connection to the warehouse, for the caller to close.
+
+    Raises:
+        WarehouseBusy: there is no connecting.
+    """
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    return cast("psycopg.Connection[Any]", PostgresHook(WAREHOUSE_CONNECTION).get_conn())
+    return _connect(PostgresHook(WAREHOUSE_CONNECTION), WAREHOUSE_CONNECTION)
 
 
 def has_cloud() -> bool:
@@ -91,7 +96,6 @@ def warehouse_reader() -> psycopg.Connection[Any]:
     Raises:
         WarehouseBusy: there is no connecting.
     """
-    import psycopg
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
     try:
@@ -99,8 +103,13 @@ def warehouse_reader() -> psycopg.Connection[Any]:
     except AirflowNotFoundException:
         connection = BaseHook.get_connection(WAREHOUSE_CONNECTION)
     connection.extra = json.dumps({"connect_timeout": _CONNECT_WITHIN_SECONDS} | connection.extra_dejson)
-    hook = PostgresHook(connection=connection, options=_ONLY_BRIEF_QUESTIONS)
+    return _connect(PostgresHook(connection=connection, options=_ONLY_BRIEF_QUESTIONS), connection.conn_id)
+
+
+def _connect(hook: PostgresHook, conn_id: str) -> psycopg.Connection[Any]:
+    import psycopg
+
     try:
         return cast("psycopg.Connection[Any]", hook.get_conn())
     except psycopg.OperationalError as error:
-        raise WarehouseBusy(f"connection {connection.conn_id!r}: {error}") from error
+        raise WarehouseBusy(f"connection {conn_id!r}: {error}") from error

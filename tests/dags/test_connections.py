@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from include.nyc_taxi.errors import WarehouseBusy
+
 
 @pytest.mark.parametrize(
     ("connection", "base_url"),
@@ -43,3 +45,13 @@ def test_the_client_for_bigquery_acts_for_the_project_of_the_connection(airflow_
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps({"conn_type": "google_cloud_platform", "extra": extra}))
 
     assert connections.bigquery_client().project == "a-project"
+
+
+def test_a_warehouse_that_is_not_there_is_said_with_the_name_of_its_connection(airflow_database, monkeypatch):
+    from include.orchestration import connections
+
+    target = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "me", "schema": "ny_taxi"}
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(target))
+
+    with pytest.raises(WarehouseBusy, match=r"connection 'taxi_warehouse': .*port 1 failed: Connection refused"):
+        connections.warehouse()
