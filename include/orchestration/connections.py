@@ -57,9 +57,13 @@ def lake() -> Lake:
     if path.protocol != "gs":
         return Lake(path.fs, path.path)
     from airflow.providers.google.cloud.fs.gcs import get_fs
+    from google.auth.exceptions import DefaultCredentialsError
 
     options: dict[str, Any] = {"use_listings_cache": False}  # other runs write there meanwhile
-    return Lake(get_fs(path.conn_id, options), path.path)
+    try:
+        return Lake(get_fs(path.conn_id, options), path.path)
+    except DefaultCredentialsError as error:
+        raise ValueError(f"connection {path.conn_id!r} has no credentials: {error}") from error
 
 
 def warehouse() -> psycopg.Connection[Any]:
