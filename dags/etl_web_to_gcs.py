@@ -30,6 +30,7 @@ The error of a red task begins with one of these words.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. That is a defect of this bundle; please
   report it.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
+- `PermissionError`: who runs the task may not write into the lake's folder. The line gives the path.
 """
 
 from include.orchestration.deployments import dag_with_deployments

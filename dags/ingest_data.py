@@ -25,13 +25,14 @@ The error of a red task begins with one of these words.
   column has another type or meaning: look at the file.
 - `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full (the line says which), or two runs
   of one month met. It was retried; clear the task.
-- `WarehouseBusy` (load_data): a long query held the table, or the connection broke. Nothing has changed; clear the
+- `WarehouseBusy` (load_data): a long query held the table, or there was no connecting. Nothing has changed; clear the
   task.
 - `WarehouseRefused` (load_data): a right is missing, another kind of table has the name, or it holds this month of
   another service. The line says which.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. That is a defect of this bundle; please
   report it.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
+- `PermissionError`: who runs the task may not write into the lake's folder. The line gives the path.
 """
 
 from airflow.sdk import get_current_context, task, task_group

@@ -22,7 +22,7 @@ The error of a red task begins with one of these words.
   names a place that answers with something else.
 - `SchemaMismatch` (load_zones): the publisher changed its files: other columns, ids or polygons. The line gives what
   came and what was expected; `include/nyc_taxi/zones.py` holds the latter.
-- `WarehouseBusy` (load_zones): a long query held a view, or the connection broke. Clear the task.
+- `WarehouseBusy` (load_zones): a long query held a view, or there was no connecting. Clear the task.
 - `WarehouseRefused` (load_zones): a right is missing, or another table or view has the name. The line says which.
 - `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
 """

@@ -1,6 +1,7 @@
 """What tests of several folders share: a real Postgres with a database for each test, a lake, and months in it."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -21,6 +22,9 @@ os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
 
 # gcsfs reads it when it is imported, and would ask for gRPC first, which the local cloud does not speak.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+# A shell has its background jobs ignore Ctrl-C, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _databases = count(1)
 

@@ -36,12 +36,14 @@ from include.local_servers.run import (
     warehouse_connection,
 )
 from include.nyc_taxi import Month, TripFile, catalog, landing
+from include.nyc_taxi.errors import PermanentError
 from include.nyc_taxi.postgres import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PUBLISHED = LOCAL / "published"
+RETRY_DELAY = "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY"
 OUR_LOGGERS = "include."
 A_TASK_STARTS = "[DAG TEST] starting task_id="
 # Where a folder may hold the files of a source, so that a mirror of any shape can be named.
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     file = TripFile(chosen.colour, chosen.month)
     with ExitStack() as stack:
         source, base_url = _origin(file, chosen.source, stack)
-        environment = project.project_environment(os.environ) | {
+        environment = project.project_environment({RETRY_DELAY: "1"} | os.environ) | {  # somebody watches
             f"AIRFLOW_CONN_{catalog.source(source).connection.upper()}": json.dumps(
                 {"conn_type": "http", "host": base_url}
             ),
@@ -122,8 +124,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", help="a folder or a URL with the publisher's files; none: a generated month")
     parser.add_argument("--flow", default="postgres", choices=["postgres", "bigquery"], help="where the rows go")
     parser.add_argument("--colour", default="yellow", choices=sorted(catalog.services()))
-    parser.add_argument("--month", type=Month.parse, default=Month(2021, 1), help="YYYY-MM")
+    parser.add_argument("--month", type=_month, default=Month(2021, 1), help="YYYY-MM")
     return parser
+
+
+def _month(text: str) -> Month:
+    try:
+        return Month.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _origin(file: TripFile, named: str | None, stack: ExitStack) -> tuple[str, str]:
@@ -157,9 +166,12 @@ def _generate(file: TripFile, path: Path) -> None:
         return
     _say(f"making a month of trips: {path.relative_to(ROOT)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    write_month(file, unfinished)
-    unfinished.replace(path)
+    unfinished = path.with_suffix(f".{os.getpid()}")  # a second demo may be making the same
+    try:
+        write_month(file, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _run_flow(dag: str, conf: dict[str, Any], environment: dict[str, str]) -> float:
@@ -267,5 +279,7 @@ def _say(text: str) -> None:
 if __name__ == "__main__":
     try:
         main()
+    except PermanentError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

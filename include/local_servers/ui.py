@@ -172,7 +172,7 @@ def _supervise(port: int) -> None:
         environment |= _targets(stack, environment, started)
         servers: Servers = {}
         stack.callback(_end, servers)
-        for name in SERVERS:
+        for name in sorted(SERVERS.keys() - {"scheduler"}):
             servers[name] = _start(name, environment)
         awaited = set(SERVERS)
         while not select.select([sys.stdin], [], [], 0.5)[0]:
@@ -181,13 +181,20 @@ def _supervise(port: int) -> None:
                     sys.exit(f"{name} ended with {server.returncode}; the end of its log:\n{tail(log_file(name))}")
             if not awaited:
                 continue
-            for name in sorted(awaited & _healthy(port)):
+            for name in sorted(awaited & servers.keys() & _healthy(port)):
                 _say_up(name, started)
                 awaited.remove(name)
+                _follow(name, servers, environment)
             if not awaited:
                 _say_ready(port, passwords)
             elif time.monotonic() > started + UP_WITHIN_SECONDS:
                 sys.exit(f"not up after {UP_WITHIN_SECONDS} s: {', '.join(sorted(awaited))}; see {LOGS}")
+
+
+def _follow(name: str, servers: Servers, environment: Mapping[str, str]) -> None:
+    """Start what waits for this server to be up: without the API server, the scheduler's tasks fail."""
+    if name == "api-server":
+        servers["scheduler"] = _start("scheduler", environment)
 
 
 def _targets(stack: ExitStack, environment: Mapping[str, str], started: float) -> dict[str, str]:

@@ -19,9 +19,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(TransientError, RetryAction.RETRY, reason="the cause may be gone at the next try"),
         RetryRule(PermanentError, RetryAction.FAIL, reason="the same input gives the same error"),
         RetryRule(
-            [ValueError, TypeError, KeyError, ParamValidationError, AirflowNotFoundException],
+            [ValueError, TypeError, KeyError, PermissionError, ParamValidationError, AirflowNotFoundException],
             RetryAction.FAIL,
-            reason="the run's params, a connection or a Variable must be put right first",
+            reason="the run's params, a connection, a Variable or a folder's owner must be put right first",
         ),
     ]
 )

@@ -8,8 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from airflow.sdk import RetryAction
 
 from include.nyc_taxi import catalog, quality
+from include.nyc_taxi.errors import NotPublished, WarehouseBusy
 from include.orchestration import params
 from include.orchestration.deployments import deployments
 from include.orchestration.retries import RETRY_POLICY
@@ -137,6 +139,19 @@ def test_every_task_has_owner_retries_timeout_and_the_shared_retry_policy(dags, 
         assert task.retries >= 1, task
         assert task.execution_timeout, task
         assert task.retry_policy == RETRY_POLICY, task
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (WarehouseBusy("gone"), RetryAction.RETRY),
+        (NotPublished("403"), RetryAction.FAIL),
+        (PermissionError(13, "Permission denied", "/lake"), RetryAction.FAIL),
+        (OSError(28, "No space left on device"), RetryAction.DEFAULT),
+    ],
+)
+def test_what_does_not_heal_by_itself_is_not_tried_again(error, action):
+    assert RETRY_POLICY.evaluate(error, 1, 3, None).action == action
 
 
 def test_the_tasks_of_the_notes_are_there_in_their_order_with_their_retries(dags):

@@ -63,3 +63,30 @@ def test_a_folder_without_the_file_is_refused_with_the_places_looked_at(project,
 
     assert refused.returncode == 1
     assert f"{tmp_path}/trip-data/{FILE.name}.parquet" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("month", "said"),
+    [
+        ("2024-13", "month '2024-13' is not YYYY-MM: month 13 is not one of 1..12"),
+        ("2005-01", "yellow 2005-01: source 'official' has yellow from 2009-01 on"),
+    ],
+)
+def test_a_month_that_cannot_be_is_refused_in_one_line(project, month, said):
+    refused = demo(project, "--month", month)
+
+    assert refused.returncode
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_two_demos_at_once_make_a_month_each_without_harm_to_the_other(project):
+    make = (
+        "from include.local_servers import demo\n"
+        "from include.nyc_taxi import TripFile\n"
+        "demo._generate(TripFile.parse('green_tripdata_2024-01'), demo.PUBLISHED / 'a.parquet')"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", make], cwd=project) for _ in range(2)]
+
+    assert [one.wait() for one in both] == [0, 0]
+    assert [path.name for path in (project / ".local" / "published").iterdir()] == ["a.parquet"]

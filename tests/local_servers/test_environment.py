@@ -20,7 +20,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.local_servers.environment import ROOT, WAREHOUSE
+from include.local_servers.environment import CLOUD, ROOT, WAREHOUSE
+from include.local_servers.whole_airflow import free_port
 
 AIRFLOW = """\
 import json, os, sys, time
@@ -35,6 +36,26 @@ if __name__ == "__main__":
     if "linger" in sys.argv:
         time.sleep(60)
     sys.exit(3 if "fail" in sys.argv else 0)
+"""
+
+SERVERS = """\
+import http.server, json, os, pathlib, sys, time
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        names = ["metadatabase", "dag_processor", "scheduler", "triggerer"]
+        self.wfile.write(json.dumps({name: {"status": "healthy"} for name in names}).encode())
+
+    def log_message(self, *_):
+        pass
+
+if sys.argv[1] == "api-server":
+    while not pathlib.Path(os.environ["AIRFLOW_HOME"], "answer").exists():
+        time.sleep(0.1)
+    http.server.HTTPServer(("127.0.0.1", int(os.environ["AIRFLOW__API__PORT"])), Health).serve_forever()
+time.sleep(600)
 """
 
 
@@ -278,3 +299,32 @@ def test_a_signal_reaches_airflow_itself(tree: Tree, sent: signal.Signals):
 
     assert code == -sent
     assert _stops(connection)
+
+
+def test_the_ui_has_no_scheduler_until_the_api_server_answers_its_tasks(tree: Tree, tmp_path: Path):
+    (tmp_path / "airflow").mkdir()
+    (tmp_path / "airflow/__init__.py").touch()
+    (tmp_path / "airflow/__main__.py").write_text(SERVERS)
+    variables = {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(tmp_path), WAREHOUSE: "{}", CLOUD: "{}"}
+    logs = tree.root / ".local" / "logs"
+    with subprocess.Popen(
+        [sys.executable, "-m", "include.local_servers.ui", "--port", str(free_port())],
+        cwd=tree.root,
+        env=tree.caller(**variables),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as ui:
+        assert ui.stdout is not None
+        while not (logs / "triggerer.log").exists() and ui.poll() is None:
+            time.sleep(0.1)
+        early = (logs / "scheduler.log").exists()
+        (tmp_path / "answer").touch()
+        said = []
+        for line in ui.stdout:
+            if " up after " in line:
+                said.append(line.split()[0])
+            if line.startswith("Ctrl-C stops everything"):
+                ui.send_signal(signal.SIGINT)
+
+    assert not early
+    assert said == ["api-server", "dag-processor", "triggerer", "scheduler"]
