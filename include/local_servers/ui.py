@@ -57,7 +57,7 @@ SERVERS = {
 }
 # On one machine a trigger's log can be read without a server for it.
 ARGUMENTS = {"triggerer": ["--skip-serve-logs"]}
-UP_WITHIN_SECONDS = 180
+UP_WITHIN_SECONDS = 300
 TASKS_END_WITHIN_SECONDS = 20
 SERVERS_END_WITHIN_SECONDS = 4  # the triggerer may take ten for nothing
 
