@@ -6,6 +6,8 @@ pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from include.nyc_taxi import TripFile, published
+
 NAMES = ["Yellow", "Green", "FHV", "FHVHV"]
 expect.set_options(timeout=20_000)
 SERIOUS = {"serious", "critical"}
@@ -36,6 +38,7 @@ def test_the_calendars_show_what_the_ledger_implies(look):
     shows(page, "green 2025-01", "loaded")
     shows(page, "green 2024-01", "count_differs")
     shows(page, "green 2024-02", "published")
+    shows(page, "fhv 2025-01", "stale")
     shows(page, "fhv 2009-01", "not_published")
     expect(cell(page, "green 2024-01")).to_have_attribute("aria-label", "Green January 2024: count differs")
     assert [title.split()[0] for title in page.locator(".calendar h3").all_inner_texts()] == NAMES
@@ -68,6 +71,19 @@ def test_a_month_opens_by_keyboard_and_tells_its_ledger_row(look):
     page.keyboard.press("Escape")
     expect(sheet).to_be_hidden()
     expect(cell(page, "green 2024-01")).to_be_focused()
+
+
+def test_a_month_that_was_replaced_tells_what_was_loaded_and_what_is_there_now(look, site):
+    now = published.known(site.lake)[TripFile.parse("fhv_tripdata_2025-01")].etag
+    page = look("/taxi/")
+
+    cell(page, "fhv 2025-01").click()
+
+    sheet = page.get_by_role("dialog", name="FHV January 2025")
+    expect(sheet).to_contain_text("Loaded, and replaced by the publisher since.")
+    expect(sheet).to_contain_text('ETag"1"')
+    expect(sheet).to_contain_text(f"ETag now{now}")
+    expect(sheet.get_by_role("button", name="Load again into Postgres")).to_be_enabled()
 
 
 def test_a_load_that_is_started_here_is_seen_to_run_and_to_end(look, site):
@@ -151,9 +167,9 @@ def test_the_city_is_drawn(look, site):
     page = look("/taxi/#city")
 
     expect(page.locator("#map path")).to_have_count(3)
+    expect(page.locator("#hours td[data-q]")).to_have_count(168)
     page.locator("#map path").first.hover()
     expect(page.locator("#map-says")).to_contain_text("Zone 1, Queens")
-    expect(page.locator("#hours td[data-q]")).to_have_count(168)
     page.get_by_text("Mean fare", exact=True).click()
     expect(page.locator("#zones-title")).to_have_text("Mean fare, by where trips begin")
     page.locator("#city-service").select_option("green")

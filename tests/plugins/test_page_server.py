@@ -84,6 +84,7 @@ def test_coverage_is_what_the_ledger_and_the_catalogue_imply(admin):
     assert told["months"]["green"]["2025-01"] == "loaded"
     assert told["months"]["green"]["2024-01"] == "count_differs"
     assert told["months"]["green"]["2024-02"] == "published"
+    assert told["months"]["fhv"]["2025-01"] == "stale"
     assert told["months"]["fhv"]["2009-01"] == "not_published"
     assert list(told["services"]) == ["yellow", "green", "fhv", "fhvhv"]
     states = Counter(state for months in told["months"].values() for state in months.values())

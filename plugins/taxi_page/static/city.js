@@ -116,7 +116,7 @@ function drawMap() {
 function point(id) {
   byId("map").querySelector(".at")?.classList.remove("at");
   const shape = id && byId("map").querySelector(`[data-zone="${id}"]`);
-  if (!shape) {
+  if (!shape || !month) {
     byId("map-says").textContent = "Point at a zone, or touch it, for its name and number.";
     return;
   }
