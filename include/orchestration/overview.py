@@ -16,6 +16,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from airflow.sdk.exceptions import AirflowException
+from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from include.nyc_taxi import Month, TripFile, coverage, published
@@ -86,6 +87,14 @@ def overview(target: str, session: Session, may_see: Callable[[str], bool] = lam
     runs = attempts(session, target, may_see)
     cells = coverage.coverage(published, loads, runs, Month.of(datetime.now(UTC)))
     return Overview(target, cells, tuple(problems))
+
+
+def look_once() -> None:
+    """Have everything imported and every footer of the lake read that the first look would wait for."""
+    with create_session() as session:
+        for target in LOADED_BY:
+            if target != "bigquery" or connections.has_cloud():
+                overview(target, session)
 
 
 def as_json(seen: Overview) -> dict[str, Any]:
