@@ -7,6 +7,7 @@ command line, and never for a task.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,11 +70,12 @@ _Known = TypeVar("_Known")
 
 @dataclass(frozen=True)
 class Overview:
-    """The cells of a target, and in words what could not be asked."""
+    """The cells of a target, and in words what could not be asked. Without the target's answer no cell is loaded."""
 
     target: str
     cells: Mapping[TripFile, Cell]
     problems: tuple[str, ...]
+    target_answers: bool
 
 
 def overview(target: str, session: Session, may_see: Callable[[str], bool] = lambda _dag_id: True) -> Overview:
@@ -85,8 +87,8 @@ def overview(target: str, session: Session, may_see: Callable[[str], bool] = lam
     published = _asked(_published, problems)
     loads = _asked(_LOADS[target], problems)
     runs = attempts(session, target, may_see)
-    cells = coverage.coverage(published, loads, runs, Month.of(datetime.now(UTC)))
-    return Overview(target, cells, tuple(problems))
+    cells = coverage.coverage(published or {}, loads or {}, runs, Month.of(datetime.now(UTC)))
+    return Overview(target, cells, tuple(problems), target_answers=loads is not None)
 
 
 def look_once() -> None:
@@ -100,10 +102,22 @@ def look_once() -> None:
 def as_json(seen: Overview) -> dict[str, Any]:
     """Counts, and the state of every month by service, for a program."""
     months: dict[str, dict[str, str]] = {}
+    published: Counter[str] = Counter()
+    held: Counter[str] = Counter()
     for file, cell in seen.cells.items():
         months.setdefault(file.service, {})[str(file.month)] = cell.state
+        published[file.service] += bool(cell.publication or cell.load)
+        held[file.service] += cell.load is not None
     counts = coverage.counts(seen.cells.values())
-    return {"target": seen.target, "problems": seen.problems, "counts": counts, "months": months}
+    return {
+        "target": seen.target,
+        "problems": seen.problems,
+        "target_answers": seen.target_answers,
+        "counts": counts,
+        "published": published,
+        "held": held,
+        "months": months,
+    }
 
 
 def attempts(
@@ -188,14 +202,14 @@ def _file_of(conf: Mapping[str, Any], partition_key: str | None, logical_date: d
     return TripFile(params["colour"], month_of(cast("Context", context)))
 
 
-def _asked(ask: Callable[[], dict[TripFile, _Known]], problems: list[str]) -> dict[TripFile, _Known]:
-    """The answer; where there is none, an empty one, and a word on why."""
+def _asked(ask: Callable[[], dict[TripFile, _Known]], problems: list[str]) -> dict[TripFile, _Known] | None:
+    """The answer; where there is none, a word on why is added to the problems."""
     try:
         return ask()
     except (TaxiError, AirflowException, ValueError, OSError) as error:
         log.warning("coverage: %s: %s", type(error).__name__, error)
         problems.append(f"{_CANNOT_BE_ASKED[ask]} The API server's log says why ({type(error).__name__}).")
-        return {}
+        return None
 
 
 def _published() -> dict[TripFile, Publication]:

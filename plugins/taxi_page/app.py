@@ -82,7 +82,9 @@ async def _to_login(request: Request, error: HTTPException) -> Response:
 def _to_words(_request: Request, error: TaxiError) -> Response:
     """The page says that the warehouse is down; why, only the log does."""
     log.warning("the page got no answer: %s: %s", type(error).__name__, error)
-    return JSONResponse({"detail": f"The warehouse does not answer ({type(error).__name__})."}, 503)
+    name = type(error).__name__
+    detail = f"The warehouse does not answer ({name}); the API server's log says why. Load this page again later."
+    return JSONResponse({"detail": detail}, 503)
 
 
 @app.get("/")
@@ -126,7 +128,8 @@ def of_month(
     for part in filter(None, parts.values()):
         part.pop("file")
     source = cell.load and cell.load.source
-    return {"state": cell.state, "says": cell.state.says, "source": source, "problems": seen.problems} | parts
+    about = {"problems": seen.problems, "target_answers": seen.target_answers}
+    return {"state": cell.state, "says": cell.state.says, "source": source} | about | parts
 
 
 @app.get("/api/quality")

@@ -132,8 +132,21 @@ def test_a_warehouse_that_is_down_is_said_and_the_rest_is_there(session, ran, mo
 
     assert "the warehouse does not answer" in seen.problems[0]
     assert "127.0.0.1" not in seen.problems[0]
+    assert not seen.target_answers
     assert seen.cells[TripFile("green", Month(2024, 1))].state is State.FAILED
     assert seen.cells[TripFile("green", Month(2024, 2))].state is State.PUBLISHED
+
+
+def test_a_look_at_the_start_reads_every_footer_of_the_lake_so_that_nobody_waits_for_it(
+    deployment, ran, lake, landed_month, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{lake.root}")
+    monkeypatch.setattr(overview, "_footers", {})
+    file = landed_month("green_tripdata_2024-01")
+
+    overview.look_once()
+
+    assert [load.file for load in overview._footers.values()] == [file]
 
 
 def test_the_terminal_tells_the_same_as_the_page(session, ran):

@@ -1,5 +1,6 @@
 """The page in a real browser, as a person sees it: within Airflow, by keyboard, on a phone, in the dark."""
 
+import psycopg
 import pytest
 
 pytest.importorskip("playwright.sync_api")
@@ -118,6 +119,10 @@ def test_a_load_that_is_done_again_is_done_as_it_was_and_its_failure_shows(look,
     end(site, run, "failed")
     shows(page, "green 2025-02", "failed")
     expect(page.get_by_role("dialog")).to_contain_text("The last run failed.")
+    with psycopg.connect(site.warehouse) as connection:
+        loaded = "SELECT count(DISTINCT month) FROM load_ledger WHERE service = 'green'"
+        [(held,)] = connection.execute(loaded).fetchall()
+    expect(page.locator("#of-green")).to_contain_text(f"Green{held} of ")  # this month is among them
 
 
 def the_run(site, *, month):
@@ -138,6 +143,7 @@ def test_who_may_not_start_runs_has_no_button(look):
     cell(page, "green 2024-01").click()
 
     expect(page.get_by_role("dialog")).to_contain_text("Rows read")
+    expect(page.get_by_role("dialog")).to_contain_text("You may look, and not start runs of ingest_data")
     assert page.get_by_role("dialog").get_by_role("button").count() == 1  # that which closes it
 
 
@@ -150,7 +156,12 @@ def test_another_target_has_its_own_states_and_words(look):
 
     page.get_by_text("BigQuery", exact=True).click()
     expect(page.locator("#coverage-notices")).to_contain_text("BigQuery does not answer")
+    expect(page.locator("#coverage-says")).to_contain_text("what is in BigQuery is not known just now")
     shows(page, "yellow 2024-01", "published")
+    expect(page.locator("#legend")).not_to_contain_text("Not loaded")
+    cell(page, "yellow 2024-01").click()
+    expect(page.get_by_role("dialog")).to_contain_text("BigQuery does not answer")
+    assert page.get_by_role("dialog").get_by_role("button").count() == 1  # that which closes it
 
 
 def test_the_quality_of_the_loaded_months_is_drawn(look):

@@ -169,6 +169,13 @@ def test_who_may_not_start_runs_is_told_so_and_refused(site):
         assert client.post("/api/v2/dags/ingest_data/dagRuns", json={"logical_date": None}).status_code == 403
 
 
+def test_the_api_server_calls_the_plugin_when_it_starts(admin):
+    plugins = admin.get("/api/v2/plugins").json()["plugins"]
+
+    (ours,) = [plugin for plugin in plugins if plugin["name"] == "taxi"]
+    assert [each["name"] for each in ours["fastapi_root_middlewares"]] == ["Taxi, at the start"]
+
+
 def test_the_plugin_imports_nothing_for_the_page():
     code = """
 import sys
