@@ -180,7 +180,7 @@ def _months_of(session: Session, runs: Sequence[Any], last_task: str) -> dict[in
     return {
         run.id: [
             Attempt(TripFile.parse(name), state, run.dag_id, run.run_id, at or _begin(run))
-            for index, name in enumerate(named.get(run.id, []))
+            for index, name in enumerate(named.get(run.id) or [])
             for state, at in [ended.get((run.id, index), (run.state, run.end_date))]
         ]
         for run in runs
