@@ -164,6 +164,23 @@ def test_another_target_has_its_own_states_and_words(look):
     assert page.get_by_role("dialog").get_by_role("button").count() == 1  # that which closes it
 
 
+def test_until_another_target_has_answered_no_month_can_be_opened(look):
+    page = look("/taxi/")
+    shows(page, "green 2025-01", "loaded")
+    seen = []
+
+    def answer(route):
+        seen.append(page.locator("#calendars").get_attribute("inert"))
+        route.continue_()
+
+    page.route("**/api/coverage?target=lake", answer)
+    page.get_by_text("Lake", exact=True).click()
+
+    expect(page.locator("#coverage-says")).to_contain_text("in the lake")
+    assert seen == [""]
+    expect(page.locator("#calendars")).not_to_have_attribute("inert", "")
+
+
 def test_the_quality_of_the_loaded_months_is_drawn(look):
     page = look("/taxi/#quality")
 
@@ -181,6 +198,8 @@ def test_the_city_is_drawn(look, site):
     expect(page.locator("#hours td[data-q]")).to_have_count(168)
     page.locator("#map path").first.hover()
     expect(page.locator("#map-says")).to_contain_text("Zone 1, Queens")
+    page.get_by_text("The other zones").click()
+    expect(page.locator("#other-zones tr").last).to_contain_text("Queens")
     page.get_by_text("Mean fare", exact=True).click()
     expect(page.locator("#zones-title")).to_have_text("Mean fare, by where trips begin")
     page.locator("#city-service").select_option("green")
