@@ -161,7 +161,7 @@ class Airflow:
             raise RuntimeError(f"{arguments}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def wait(self, condition: Callable[[], _Answer], what: str, seconds: float = 120) -> _Answer:
+    def wait(self, condition: Callable[[], _Answer], what: str, seconds: float = 300) -> _Answer:
         """The first truthy answer of the condition."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -194,7 +194,7 @@ class Airflow:
         """The last hundred runs of the DAG."""
         return list(self.get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"])
 
-    def ended(self, dag_id: str, run_id: str, seconds: float = 120) -> dict[str, Any]:
+    def ended(self, dag_id: str, run_id: str, seconds: float = 300) -> dict[str, Any]:
         """The run, once it has ended."""
 
         def run() -> dict[str, Any]:

@@ -139,7 +139,7 @@ def backfill(airflow, **body):
     ended_backfill(airflow)
 
 
-def ended_backfill(airflow, seconds=120):
+def ended_backfill(airflow, seconds=300):
     """Wait for all runs, and close the backfill, which the scheduler does but twice a minute."""
     airflow.wait(lambda: all(run["state"] in ENDED for run in airflow.runs(MONTHLY)), "the backfill", seconds)
     for made in airflow.get("/backfills", dag_id=MONTHLY)["backfills"]:
