@@ -1,4 +1,4 @@
-"""What the coverage page asks of a warehouse that holds 17 years of every service, timed.
+"""What the coverage page asks of a warehouse that holds 17 years of every service, and what it answers, timed.
 
 .venv/bin/python -m benchmarks.page
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import tempfile
+import time
 from pathlib import Path
 from time import perf_counter
 
@@ -15,10 +16,22 @@ import psycopg
 
 from benchmarks import history
 from include.local_servers.postgres import EmbeddedPostgres
+from include.local_servers.whole_airflow import Airflow
 from include.nyc_taxi import Month, TripFile, city, coverage
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = 9
+SECONDS_FOR_A_PERSON_TO_COME = 5  # after the start of the API server
+ANSWERS = [
+    "",
+    "api/coverage",
+    "api/coverage?target=lake",
+    "api/months/yellow/2024-01",
+    "api/quality",
+    "api/city",
+    "api/city/yellow/2024-01",
+    "api/zones",
+]
 
 
 def main() -> None:
@@ -27,13 +40,33 @@ def main() -> None:
     folder.chmod(0o711)  # the server may be another user
     server = EmbeddedPostgres(folder / "postgres")
     try:
-        with server, psycopg.connect(server.conninfo()) as connection:
-            history.write(connection)
-            connection.commit()
-            _time(connection)
+        with server:
+            airflow = Airflow(folder / "page", server, publisher="http://127.0.0.1:9", deployments=[])
+            with psycopg.connect(airflow.warehouse) as connection:
+                history.write(connection)
+                connection.commit()
+                _time(connection)
+            try:
+                airflow.start(["api-server"])
+                _time_answers(airflow)
+            finally:
+                airflow.stop()
     finally:
         server.remove()
         shutil.rmtree(folder)
+
+
+def _time_answers(airflow: Airflow) -> None:
+    time.sleep(SECONDS_FOR_A_PERSON_TO_COME)
+    print(f"\nanswers of the page; milliseconds, the first, and median and most of {TIMES} more\n")
+    for path in ANSWERS:
+        taken = []
+        for _ in range(1 + TIMES):
+            start = perf_counter()
+            airflow.api.get(f"{airflow.url}/taxi/{path}").raise_for_status()
+            taken.append(1000 * (perf_counter() - start))
+        first, *others = taken
+        print(f"/taxi/{path:<30} {first:>7.1f} {statistics.median(others):>7.1f} {max(others):>7.1f}")
 
 
 def _time(connection: psycopg.Connection) -> None:

@@ -1,20 +1,21 @@
 """The coverage page in Airflow's web UI: an entry "Taxi" in its navigation, and a tab on every DAG.
 
 Every Airflow process imports this file, tasks included. So it imports nothing for it: the page itself is in taxi_page/,
-which the API server imports at the first request.
+which the API server imports when it starts.
 """
 
 import asyncio
 import sys
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 
 class _Page:
-    """The page's application, imported when it is first asked for something."""
+    """The page's application, imported when it is first asked for something, if not before."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         page = await asyncio.to_thread(_import_page)
@@ -32,11 +33,28 @@ def _import_page() -> Any:
     return app
 
 
+def _at_start(app: Any) -> Any:
+    """Have the page imported, and asked once, so that the first who looks need not wait for it.
+
+    It stands where a middleware does, as the API server calls those when it starts; the app goes on without one.
+    """
+    Thread(target=_look_once, daemon=True).start()
+    return app
+
+
+def _look_once() -> None:
+    _import_page()
+    from include.orchestration.overview import look_once
+
+    look_once()
+
+
 class TaxiPlugin(AirflowPlugin):
     """What Airflow is told of the page."""
 
     name = "taxi"
     fastapi_apps = [{"app": _Page(), "url_prefix": "/taxi", "name": "Taxi"}]
+    fastapi_root_middlewares = [{"middleware": _at_start, "name": "Taxi, at the start"}]
     external_views = [
         {
             "name": "Taxi",

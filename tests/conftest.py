@@ -1,6 +1,7 @@
 """What tests of several folders share: a real Postgres with a database for each test, a lake, and months in it."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 # A shell has its background jobs ignore Ctrl-C, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 _databases = count(1)
 
@@ -107,3 +110,17 @@ def landed_month(lake: Lake, put_raw: Callable[..., None]) -> Callable[..., Trip
         return file
 
     return land
+
+
+@pytest.fixture(
+    scope="module"
+)  # of a module, as other tests may not be able to run with playwright's loop in their thread
+def browser():
+    """A real browser; where there is none, its tests are skipped."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine: the page is not looked at")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -21,7 +21,7 @@ from include.local_servers.environment import ROOT
 from include.local_servers.run import AIRFLOW, warehouse_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from include.local_servers.postgres import EmbeddedPostgres
@@ -58,7 +58,7 @@ class Airflow:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        for part in ("dags", "include"):
+        for part in ("dags", "include", "plugins"):
             shutil.copytree(ROOT / part, self.project / part)
         shutil.copy2(ROOT / ".airflowignore", self.project)
         (self.project / "include" / "deployments.yaml").write_text(yaml.safe_dump(deployments))
@@ -88,6 +88,7 @@ class Airflow:
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.project / "plugins"),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}",
@@ -108,10 +109,10 @@ class Airflow:
         }
         self.api = httpx.Client(base_url=f"{self.url}/api/v2", timeout=30, trust_env=False)
 
-    def start(self) -> None:
-        """Have everything up but workers of Celery."""
+    def start(self, servers: Sequence[str] = ("api-server", "dag-processor", "scheduler")) -> None:
+        """Have these servers up; unless told otherwise, all but workers of Celery."""
         self.command("db", "migrate")
-        for name in ("api-server", "dag-processor", "scheduler"):
+        for name in servers:
             self.start_server(name)
         self.wait(self._answers, "the API server to answer", 120)
 
@@ -160,7 +161,7 @@ class Airflow:
             raise RuntimeError(f"{arguments}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def wait(self, condition: Callable[[], _Answer], what: str, seconds: float = 120) -> _Answer:
+    def wait(self, condition: Callable[[], _Answer], what: str, seconds: float = 300) -> _Answer:
         """The first truthy answer of the condition."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -193,7 +194,7 @@ class Airflow:
         """The last hundred runs of the DAG."""
         return list(self.get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"])
 
-    def ended(self, dag_id: str, run_id: str, seconds: float = 120) -> dict[str, Any]:
+    def ended(self, dag_id: str, run_id: str, seconds: float = 300) -> dict[str, Any]:
         """The run, once it has ended."""
 
         def run() -> dict[str, Any]:

@@ -7,13 +7,17 @@ command line, and never for a task.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
 from airflow.sdk.exceptions import AirflowException
+from airflow.utils.session import create_session
 from google.auth.exceptions import GoogleAuthError
 from sqlalchemy import select
 
@@ -26,7 +30,7 @@ from include.orchestration.params import trip_file_params
 from include.orchestration.requests import month_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow.sdk import Context
     from sqlalchemy.orm import Session
@@ -38,58 +42,158 @@ log = logging.getLogger(__name__)
 
 # The DAG that brings one month into each target.
 LOADED_BY = {"postgres": "ingest_data", "lake": "etl_web_to_gcs", "bigquery": "etl_gcs_to_bq"}
+
+
+@dataclass(frozen=True)
+class _ManyMonths:
+    """A flow that brings several months in a run: which task names them, and the target where a run says none."""
+
+    named_by: str
+    target: str
+
+
+_MANY_MONTHS = {
+    "etl_parent_flow": _ManyMonths("which_months", "none"),
+    "sync_published_months": _ManyMonths("choose_files", "postgres"),
+}
+# The last task of such a month, by where it is to be, and what its end means for the month.
+_LAST_TASK = {"postgres": "load", "lake": "write_gcs", "bigquery": "load"}
+_ENDS: dict[str | None, Literal["success", "failed"]] = {
+    "success": "success",
+    "failed": "failed",
+    "upstream_failed": "failed",
+}
 _RUNS_LOOKED_AT = 5000
+_RUNS_OF_MANY_MONTHS_LOOKED_AT = 100
 _footers: Footers = {}
 _Known = TypeVar("_Known")
 
 
 @dataclass(frozen=True)
 class Overview:
-    """The cells of a target, and in words what could not be asked."""
+    """The cells of a target, and in words what could not be asked. Without the target's answer no cell is loaded."""
 
     target: str
     cells: Mapping[TripFile, Cell]
     problems: tuple[str, ...]
+    target_answers: bool
 
 
-def overview(target: str, session: Session, *, with_runs: bool = True) -> Overview:
-    """What is known of every month in the target. What cannot be asked is said, and the rest is there all the same."""
+def overview(target: str, session: Session, may_see: Callable[[str], bool] = lambda _dag_id: True) -> Overview:
+    """What is known of every month in the target. What cannot be asked is said, and the rest is there all the same.
+
+    `may_see` says of a DAG, by its id, whether its runs may be told of.
+    """
     problems: list[str] = []
     published = _asked(_published, problems)
     loads = _asked(_LOADS[target], problems)
-    runs = attempts(session, LOADED_BY[target]) if with_runs else {}
-    cells = coverage.coverage(published, loads, runs, Month.of(datetime.now(UTC)))
-    return Overview(target, cells, tuple(problems))
+    runs = attempts(session, target, may_see)
+    cells = coverage.coverage(published or {}, loads or {}, runs, Month.of(datetime.now(UTC)))
+    return Overview(target, cells, tuple(problems), target_answers=loads is not None)
+
+
+def look_once() -> None:
+    """Have everything imported and every footer of the lake read that the first look would wait for."""
+    with create_session() as session:
+        for target in LOADED_BY:
+            if target != "bigquery" or connections.has_cloud():
+                overview(target, session)
 
 
 def as_json(seen: Overview) -> dict[str, Any]:
     """Counts, and the state of every month by service, for a program."""
     months: dict[str, dict[str, str]] = {}
+    published: Counter[str] = Counter()
+    held: Counter[str] = Counter()
     for file, cell in seen.cells.items():
         months.setdefault(file.service, {})[str(file.month)] = cell.state
+        published[file.service] += bool(cell.publication or cell.load)
+        held[file.service] += cell.load is not None
     counts = coverage.counts(seen.cells.values())
-    return {"target": seen.target, "problems": seen.problems, "counts": counts, "months": months}
+    return {
+        "target": seen.target,
+        "problems": seen.problems,
+        "target_answers": seen.target_answers,
+        "counts": counts,
+        "published": published,
+        "held": held,
+        "months": months,
+    }
 
 
-def attempts(session: Session, dag_id: str) -> dict[TripFile, Attempt]:
-    """The last run of the flow for each file, by hand or of one of its deployments."""
-    params = {deployment.dag_id: deployment.params for deployment in deployments() if deployment.flow == dag_id}
-    columns = (DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.conf, DagRun.partition_key, DagRun.logical_date)
+def attempts(
+    session: Session, target: str, may_see: Callable[[str], bool] = lambda _dag_id: True
+) -> dict[TripFile, Attempt]:
+    """The last run that was to bring each file into the target, by hand or of a deployment, where it may be seen."""
+    flows = (LOADED_BY[target], *_MANY_MONTHS)
+    params: dict[str, dict[str, Any]] = {flow: {} for flow in flows}
+    params |= {each.dag_id: each.params for each in deployments() if each.flow in flows}
+    columns = (DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.conf)
+    keys = (DagRun.partition_key, DagRun.logical_date)
     times = (DagRun.end_date, DagRun.start_date, DagRun.queued_at)
     query = (
-        select(*columns, *times)
-        .where(DagRun.dag_id.in_([dag_id, *params]))
+        select(*columns, *keys, *times)
+        .where(DagRun.dag_id.in_(filter(may_see, params)))
         .order_by(DagRun.id.desc())
         .limit(_RUNS_LOOKED_AT)
     )
+    runs = session.execute(query).all()
+    asked = {run.id: {**params[run.dag_id], **(run.conf or {})} for run in runs}
+    of_many = [run for run in runs if _brings_many(run.dag_id, asked[run.id], target)][:_RUNS_OF_MANY_MONTHS_LOOKED_AT]
+    months = _months_of(session, of_many, _LAST_TASK[target])
     found: dict[TripFile, Attempt] = {}
-    for run in session.execute(query):
-        with suppress(ValueError, TypeError):  # a run that asks for no month of ours
-            asked = {**params.get(run.dag_id, {}), **(run.conf or {})}
-            file = _file_of(asked, run.partition_key, run.logical_date)
-            at = run.end_date or run.start_date or run.queued_at or datetime.now(UTC)
-            found.setdefault(file, Attempt(file, run.state, run.dag_id, run.run_id, at))
+    for run in runs:
+        for attempt in months[run.id] if run.id in months else _attempt_of_one(run, asked[run.id]):
+            found.setdefault(attempt.file, attempt)
     return found
+
+
+def _brings_many(dag_id: str, asked: Mapping[str, Any], target: str) -> bool:
+    """Whether a run brings several months, and into the target; the lake is on the way to every other one."""
+    flow = _MANY_MONTHS.get(_flow(dag_id))
+    return flow is not None and target in ("lake", asked.get("target", flow.target))
+
+
+def _attempt_of_one(run: Any, asked: Mapping[str, Any]) -> Iterator[Attempt]:  # noqa: ANN401 - a row of runs
+    if _flow(run.dag_id) not in _MANY_MONTHS:
+        with suppress(ValueError, TypeError):  # a run that asks for no month of ours
+            file = _file_of(asked, run.partition_key, run.logical_date)
+            yield Attempt(file, run.state, run.dag_id, run.run_id, run.end_date or _begin(run))
+
+
+def _months_of(session: Session, runs: Sequence[Any], last_task: str) -> dict[int, list[Attempt]]:
+    """What became of each month of these runs, by the run's id; of none before the run has named its months."""
+    ids = [run.id for run in runs]
+    names = session.execute(
+        select(XComModel.dag_run_id, XComModel.value).where(
+            XComModel.dag_run_id.in_(ids),
+            XComModel.task_id.in_(flow.named_by for flow in _MANY_MONTHS.values()),
+            XComModel.key == XCOM_RETURN_KEY,
+        )
+    )
+    tasks = session.execute(
+        select(DagRun.id, TaskInstance.map_index, TaskInstance.state, TaskInstance.end_date)
+        .join(TaskInstance.dag_run)
+        .where(DagRun.id.in_(ids), TaskInstance.task_id == last_task, TaskInstance.state.in_(_ENDS))
+    )
+    named = {row.dag_run_id: XComModel.deserialize_value(row) for row in names}
+    ended = {(task.id, task.map_index): (_ENDS[task.state], task.end_date) for task in tasks}
+    return {
+        run.id: [
+            Attempt(TripFile.parse(name), state, run.dag_id, run.run_id, at or _begin(run))
+            for index, name in enumerate(named.get(run.id) or [])
+            for state, at in [ended.get((run.id, index), (run.state, run.end_date))]
+        ]
+        for run in runs
+    }
+
+
+def _flow(dag_id: str) -> str:
+    return dag_id.partition(".")[0]
+
+
+def _begin(run: Any) -> datetime:  # noqa: ANN401 - a row of runs
+    return run.start_date or run.queued_at or datetime.now(UTC)
 
 
 def _file_of(conf: Mapping[str, Any], partition_key: str | None, logical_date: datetime | None) -> TripFile:
@@ -99,14 +203,14 @@ def _file_of(conf: Mapping[str, Any], partition_key: str | None, logical_date: d
     return TripFile(params["colour"], month_of(cast("Context", context)))
 
 
-def _asked(ask: Callable[[], dict[TripFile, _Known]], problems: list[str]) -> dict[TripFile, _Known]:
-    """The answer; where there is none, an empty one, and a word on why."""
+def _asked(ask: Callable[[], dict[TripFile, _Known]], problems: list[str]) -> dict[TripFile, _Known] | None:
+    """The answer; where there is none, a word on why is added to the problems."""
     try:
         return ask()
     except (TaxiError, AirflowException, GoogleAuthError, ValueError, OSError) as error:
         log.warning("coverage: %s: %s", type(error).__name__, error)
         problems.append(f"{_CANNOT_BE_ASKED[ask]} The API server's log says why ({type(error).__name__}).")
-        return {}
+        return None
 
 
 def _published() -> dict[TripFile, Publication]:

@@ -82,7 +82,9 @@ async def _to_login(request: Request, error: HTTPException) -> Response:
 def _to_words(_request: Request, error: TaxiError) -> Response:
     """The page says that the warehouse is down; why, only the log does."""
     log.warning("the page got no answer: %s: %s", type(error).__name__, error)
-    return JSONResponse({"detail": f"The warehouse does not answer ({type(error).__name__})."}, 503)
+    name = type(error).__name__
+    detail = f"The warehouse does not answer ({name}); the API server's log says why. Load this page again later."
+    return JSONResponse({"detail": detail}, 503)
 
 
 @app.get("/")
@@ -103,7 +105,7 @@ def static(path: str) -> FileResponse:
 @app.get("/api/coverage")
 def of_target(session: SessionDep, user: GetUserDep, target: Target = "postgres") -> dict[str, Any]:
     """The state of every month in a target, and who may load what is missing."""
-    seen = overview.overview(target, session, with_runs=_may_see_runs(target, user))
+    seen = overview.overview(target, session, _sees_runs(user))
     return overview.as_json(seen) | {
         "at": datetime.now(UTC),
         "services": {name: service.description for name, service in catalog.services().items()},
@@ -120,13 +122,14 @@ def of_month(
     target: Target = "postgres",
 ) -> dict[str, Any]:
     """What is known of one month in a target."""
-    seen = overview.overview(target, session, with_runs=_may_see_runs(target, user))
+    seen = overview.overview(target, session, _sees_runs(user))
     cell = seen.cells.get(file, coverage.Cell(file, coverage.State.NOT_PUBLISHED))
     parts = {name: part and asdict(part) for name, part in vars(cell).items() if name not in ("file", "state")}
     for part in filter(None, parts.values()):
         part.pop("file")
     source = cell.load and cell.load.source
-    return {"state": cell.state, "says": cell.state.says, "source": source, "problems": seen.problems} | parts
+    about = {"problems": seen.problems, "target_answers": seen.target_answers}
+    return {"state": cell.state, "says": cell.state.says, "source": source} | about | parts
 
 
 @app.get("/api/quality")
@@ -212,8 +215,8 @@ def _loading(target: Target, session: Session, user: BaseUser) -> dict[str, Any]
     }
 
 
-def _may_see_runs(target: Target, user: BaseUser) -> bool:
-    return _may(user, "GET", overview.LOADED_BY[target])
+def _sees_runs(user: BaseUser) -> Callable[[str], bool]:
+    return lambda dag_id: _may(user, "GET", dag_id)
 
 
 def _may(user: BaseUser, method: Literal["GET", "POST"], dag_id: str) -> bool:

@@ -13,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 
+from include.local_cloud import LocalCloud
 from include.local_servers.generator import write_month
 from include.local_servers.publisher import Publisher
 from include.local_servers.whole_airflow import ENDED, Airflow
@@ -61,11 +62,12 @@ DEPLOYMENTS = [
 def published(tmp_path_factory):
     """A folder that plays the publisher, and how many rows of each file are loaded."""
     folder = tmp_path_factory.mktemp("published")
+    publish(folder, Month(2025, 1), "yellow")
     return folder, {str(month): publish(folder, month) for month in [*MONTHS, *DUE]}
 
 
-def publish(folder, month):
-    file = TripFile("green", month)
+def publish(folder, month, service="green"):
+    file = TripFile(service, month)
     path = folder / catalog.source("official").path_of(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     written = write_month(file, path, rows=ROWS + month.month)
@@ -96,7 +98,7 @@ def webhook():
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory, postgres_server, published, webhook):
-    with Publisher(published[0]) as publisher:
+    with Publisher(published[0]) as publisher, LocalCloud(tmp_path_factory.mktemp("cloud")) as cloud:
         airflow = Airflow(
             tmp_path_factory.mktemp("scheduler"),
             postgres_server,
@@ -104,6 +106,7 @@ def airflow(tmp_path_factory, postgres_server, published, webhook):
             deployments=DEPLOYMENTS,
             AIRFLOW__CORE__EXECUTOR="LocalExecutor",
             AIRFLOW_CONN_TAXI_ALERTS=json.dumps(webhook),
+            **cloud.environment,
         )
         try:
             airflow.start()
@@ -136,7 +139,7 @@ def backfill(airflow, **body):
     ended_backfill(airflow)
 
 
-def ended_backfill(airflow, seconds=120):
+def ended_backfill(airflow, seconds=300):
     """Wait for all runs, and close the backfill, which the scheduler does but twice a minute."""
     airflow.wait(lambda: all(run["state"] in ENDED for run in airflow.runs(MONTHLY)), "the backfill", seconds)
     for made in airflow.get("/backfills", dag_id=MONTHLY)["backfills"]:
@@ -257,3 +260,41 @@ def test_a_trigger_does_the_month_of_its_params_its_partition_key_or_its_date(ai
     airflow.post(f"/dags/{MONTHLY}/dagRuns/{cleared}/clear", dry_run=False)
     airflow.wait(lambda: [run_id for _, run_id in ledger()].count(cleared) == 2, "the cleared run to load again")
     assert {month for month, run_id in ledger() if run_id == cleared} == {"2022-03"}
+
+
+WATCH = """file => {
+    const note = () => {
+        const { state } = document.querySelector(`[data-file="${file}"] .cell`).dataset;
+        if (state !== states.at(-1)) states.push(state);
+    };
+    window.states = [];
+    note();
+    new MutationObserver(note).observe(document.getElementById("calendars"), { childList: true });
+}"""
+
+
+@pytest.mark.parametrize(  # in this order, as BigQuery is loaded from the lake
+    ("target", "place", "dag_id"),
+    [
+        ("Lake", "the lake", "etl_web_to_gcs"),
+        ("BigQuery", "BigQuery", "etl_gcs_to_bq"),
+        ("Postgres", "Postgres", "ingest_data"),
+    ],
+)
+def test_a_month_is_loaded_from_the_page_and_seen_to_be_under_way_and_in_place(airflow, browser, target, place, dag_id):
+    page = browser.new_page(base_url=airflow.url)
+    page.set_default_timeout(120_000)
+    page.goto("/taxi/")
+    page.get_by_text(target, exact=True).click()
+    page.get_by_text(f"months are in {place}").wait_for()
+    page.evaluate(WATCH, "yellow 2025-01")
+
+    page.locator("[data-file='yellow 2025-01']").click()
+    page.get_by_role("button", name=f"Load into {place}", exact=True).click()
+
+    page.locator("[data-file='yellow 2025-01'] [data-state=loaded]").wait_for()
+    page.get_by_role("button", name=f"Load again into {place}").wait_for()
+    assert page.evaluate("states") == ["published", "running", "loaded"]
+    (run,) = [run for run in airflow.runs(dag_id) if run["run_type"] == "manual"]
+    assert (run["state"], run["conf"]) == ("success", {"colour": "yellow", "year": 2025, "month": 1})
+    page.close()

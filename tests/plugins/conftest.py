@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,12 +17,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from include.local_servers.environment import project_environment
 from include.local_servers.generator import write_month
+from include.local_servers.publisher import Publisher
 from include.local_servers.run import AIRFLOW, MIGRATE
-from include.nyc_taxi import TripFile, catalog, landing, zones
+from include.nyc_taxi import TripFile, catalog, landing, published, zones
 from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
 from include.nyc_taxi.postgres import Run, replace_month
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 UP_WITHIN_SECONDS = 120
 SQUARE = [[[-74.0, 40.7], [-73.9, 40.7], [-73.9, 40.8], [-74.0, 40.8], [-74.0, 40.7]]]
 
@@ -46,6 +45,17 @@ class Site:
         login = {"username": user, "password": user}
         answer = httpx.post(f"{self.url}/auth/token", json=login, trust_env=False, timeout=30)
         return answer.raise_for_status().json()["access_token"]
+
+    def republish(self, name, folder):
+        """Have the publisher seen with another file of that name, as the daily survey sees it."""
+        file = TripFile.parse(name)
+        path = folder / catalog.source("official").path_of(file)
+        path.parent.mkdir(parents=True)
+        write_month(file, path, rows=600)
+        with Publisher(folder) as publisher:
+            published.survey(
+                self.lake, base_url=publisher.base_url, services=[file.service], since=file.month, recheck=0
+            )
 
     def load(self, name, *, rows=500, run_id="earlier"):
         """Have a generated month in the lake and in the warehouse, as a run does."""
@@ -70,6 +80,8 @@ def site(postgres_server, tmp_path_factory):
     site.load("green_tripdata_2025-01")
     site.load("green_tripdata_2024-01")
     site.load("yellow_tripdata_2024-01")
+    site.load("fhv_tripdata_2025-01")
+    site.republish("fhv_tripdata_2025-01", folder / "published")
     _draw_zones(site.warehouse)
     environment = _environment(site, folder)
     with (folder / "migrate.log").open("w") as log:
@@ -140,17 +152,6 @@ def _wait_until_up(url, server, log: Path):
         except httpx.HTTPError:
             time.sleep(0.2)
     pytest.fail(f"no api-server after {UP_WITHIN_SECONDS} s:\n{log.read_text()}")
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine: the page is not looked at")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """The page in a real browser, as a person sees it: within Airflow, by keyboard, on a phone, in the dark."""
 
+import psycopg
 import pytest
 
 pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
+
+from include.nyc_taxi import TripFile, published
 
 NAMES = ["Yellow", "Green", "FHV", "FHVHV"]
 expect.set_options(timeout=20_000)
@@ -36,6 +39,7 @@ def test_the_calendars_show_what_the_ledger_implies(look):
     shows(page, "green 2025-01", "loaded")
     shows(page, "green 2024-01", "count_differs")
     shows(page, "green 2024-02", "published")
+    shows(page, "fhv 2025-01", "stale")
     shows(page, "fhv 2009-01", "not_published")
     expect(cell(page, "green 2024-01")).to_have_attribute("aria-label", "Green January 2024: count differs")
     assert [title.split()[0] for title in page.locator(".calendar h3").all_inner_texts()] == NAMES
@@ -70,6 +74,19 @@ def test_a_month_opens_by_keyboard_and_tells_its_ledger_row(look):
     expect(cell(page, "green 2024-01")).to_be_focused()
 
 
+def test_a_month_that_was_replaced_tells_what_was_loaded_and_what_is_there_now(look, site):
+    now = published.known(site.lake)[TripFile.parse("fhv_tripdata_2025-01")].etag
+    page = look("/taxi/")
+
+    cell(page, "fhv 2025-01").click()
+
+    sheet = page.get_by_role("dialog", name="FHV January 2025")
+    expect(sheet).to_contain_text("Loaded, and replaced by the publisher since.")
+    expect(sheet).to_contain_text('ETag"1"')
+    expect(sheet).to_contain_text(f"ETag now{now}")
+    expect(sheet.get_by_role("button", name="Load again into Postgres")).to_be_enabled()
+
+
 def test_a_load_that_is_started_here_is_seen_to_run_and_to_end(look, site):
     page = look("/taxi/")
     shows(page, "green 2024-03", "published")
@@ -102,6 +119,10 @@ def test_a_load_that_is_done_again_is_done_as_it_was_and_its_failure_shows(look,
     end(site, run, "failed")
     shows(page, "green 2025-02", "failed")
     expect(page.get_by_role("dialog")).to_contain_text("The last run failed.")
+    with psycopg.connect(site.warehouse) as connection:
+        loaded = "SELECT count(DISTINCT month) FROM load_ledger WHERE service = 'green'"
+        [(held,)] = connection.execute(loaded).fetchall()
+    expect(page.locator("#of-green")).to_contain_text(f"Green{held} of ")  # this month is among them
 
 
 def the_run(site, *, month):
@@ -122,6 +143,7 @@ def test_who_may_not_start_runs_has_no_button(look):
     cell(page, "green 2024-01").click()
 
     expect(page.get_by_role("dialog")).to_contain_text("Rows read")
+    expect(page.get_by_role("dialog")).to_contain_text("You may look, and not start runs of ingest_data")
     assert page.get_by_role("dialog").get_by_role("button").count() == 1  # that which closes it
 
 
@@ -134,7 +156,29 @@ def test_another_target_has_its_own_states_and_words(look):
 
     page.get_by_text("BigQuery", exact=True).click()
     expect(page.locator("#coverage-notices")).to_contain_text("BigQuery does not answer")
+    expect(page.locator("#coverage-says")).to_contain_text("what is in BigQuery is not known just now")
     shows(page, "yellow 2024-01", "published")
+    expect(page.locator("#legend")).not_to_contain_text("Not loaded")
+    cell(page, "yellow 2024-01").click()
+    expect(page.get_by_role("dialog")).to_contain_text("BigQuery does not answer")
+    assert page.get_by_role("dialog").get_by_role("button").count() == 1  # that which closes it
+
+
+def test_until_another_target_has_answered_no_month_can_be_opened(look):
+    page = look("/taxi/")
+    shows(page, "green 2025-01", "loaded")
+    seen = []
+
+    def answer(route):
+        seen.append(page.locator("#calendars").get_attribute("inert"))
+        route.continue_()
+
+    page.route("**/api/coverage?target=lake", answer)
+    page.get_by_text("Lake", exact=True).click()
+
+    expect(page.locator("#coverage-says")).to_contain_text("in the lake")
+    assert seen == [""]
+    expect(page.locator("#calendars")).not_to_have_attribute("inert", "")
 
 
 def test_the_quality_of_the_loaded_months_is_drawn(look):
@@ -151,9 +195,11 @@ def test_the_city_is_drawn(look, site):
     page = look("/taxi/#city")
 
     expect(page.locator("#map path")).to_have_count(3)
+    expect(page.locator("#hours td[data-q]")).to_have_count(168)
     page.locator("#map path").first.hover()
     expect(page.locator("#map-says")).to_contain_text("Zone 1, Queens")
-    expect(page.locator("#hours td[data-q]")).to_have_count(168)
+    page.get_by_text("The other zones").click()
+    expect(page.locator("#other-zones tr").last).to_contain_text("Queens")
     page.get_by_text("Mean fare", exact=True).click()
     expect(page.locator("#zones-title")).to_have_text("Mean fare, by where trips begin")
     page.locator("#city-service").select_option("green")

@@ -84,6 +84,7 @@ def test_coverage_is_what_the_ledger_and_the_catalogue_imply(admin):
     assert told["months"]["green"]["2025-01"] == "loaded"
     assert told["months"]["green"]["2024-01"] == "count_differs"
     assert told["months"]["green"]["2024-02"] == "published"
+    assert told["months"]["fhv"]["2025-01"] == "stale"
     assert told["months"]["fhv"]["2009-01"] == "not_published"
     assert list(told["services"]) == ["yellow", "green", "fhv", "fhvhv"]
     states = Counter(state for months in told["months"].values() for state in months.values())
@@ -166,6 +167,13 @@ def test_who_may_not_start_runs_is_told_so_and_refused(site):
     with site.client("viewer") as client:
         assert client.get("/taxi/api/coverage").json()["load"]["allowed"] is False
         assert client.post("/api/v2/dags/ingest_data/dagRuns", json={"logical_date": None}).status_code == 403
+
+
+def test_the_api_server_calls_the_plugin_when_it_starts(admin):
+    plugins = admin.get("/api/v2/plugins").json()["plugins"]
+
+    (ours,) = [plugin for plugin in plugins if plugin["name"] == "taxi"]
+    assert [each["name"] for each in ours["fastapi_root_middlewares"]] == ["Taxi, at the start"]
 
 
 def test_the_plugin_imports_nothing_for_the_page():

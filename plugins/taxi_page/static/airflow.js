@@ -99,6 +99,9 @@ export function notice(place, ...messages) {
   place.replaceChildren(...messages.map(({ text, bad }) => make("p", { class: bad ? "notice bad" : "notice" }, ...[text].flat())));
 }
 
+/** What to do, and the page where one does it. */
+export const loadOne = (what) => [`${what} on the page `, make("a", { href: "#coverage" }, "Coverage")];
+
 /** The radio button that is chosen; `use` is called now and at each change. */
 export function choice(fieldset, use) {
   fieldset.addEventListener("change", () => use(fieldset.querySelector(":checked").value));

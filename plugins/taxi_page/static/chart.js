@@ -4,7 +4,7 @@ import { make, monthName } from "./airflow.js";
 
 const HEIGHT = 216;
 const charts = new Set();
-const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim() || style("--loaded");
 const seconds = (month) => Date.parse(`${month}-01T00:00:00Z`) / 1000;
 
 /**
@@ -51,7 +51,7 @@ function options({ lines, format, marks = [], months }, plot) {
     cursor: { y: false, points: { size: 7 } },
     scales: { y: { range: (_chart, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, values: (_chart, stamps) => stamps.map((stamp) => tick(stamp)), space: 46 },
+      { ...axis, grid: { show: false }, size: 34, values: (_chart, stamps) => stamps.map((stamp) => tick(stamp)), space: 46 },
       { ...axis, size: 62, values: (_chart, values) => values.map(format) },
     ],
     series: [

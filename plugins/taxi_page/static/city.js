@@ -1,6 +1,6 @@
 // What the data says of the city: trips over the years, and one month by zone and by hour.
 
-import { ask, byId, choice, make, monthName, nameOf, notice, number, share } from "./airflow.js";
+import { ask, byId, choice, loadOne, make, monthName, nameOf, notice, number, share } from "./airflow.js";
 import { lineChart, span } from "./chart.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -41,9 +41,9 @@ function show() {
   const services = Object.keys(told.trips).filter((service) => Object.keys(told.trips[service]).length);
   const unsummed = told.without_summary.length;
   const found = [];
-  if (unsummed) found.push({ text: `${number(unsummed)} months were loaded before there were summaries and are missing here: load them again on the page Coverage.` });
+  if (unsummed) found.push({ text: [`${number(unsummed)} months were loaded before there were summaries and are missing here: `, ...loadOne("load them again"), "."] });
   if (services.length && !zones.length) found.push({ text: "There is no map yet: run the DAG ingest_taxi_zones once." });
-  if (!services.length && !unsummed) found.push({ text: "Load a month into Postgres on the page Coverage; this page then shows its trips by zone and by hour." });
+  if (!services.length && !unsummed) found.push({ text: [...loadOne("Load a month into Postgres"), "; this page then shows its trips by zone and by hour."] });
   notice(byId("city-notices"), ...found);
   if (!services.length) {
     byId("city-says").textContent = "No month is loaded";
@@ -116,7 +116,7 @@ function drawMap() {
 function point(id) {
   byId("map").querySelector(".at")?.classList.remove("at");
   const shape = id && byId("map").querySelector(`[data-zone="${id}"]`);
-  if (!shape) {
+  if (!shape || !month) {
     byId("map-says").textContent = "Point at a zone, or touch it, for its name and number.";
     return;
   }
@@ -146,16 +146,19 @@ function showZones() {
     if (value === undefined) delete shape.dataset.q;
     else shape.dataset.q = bounds.filter((bound) => value >= bound).length;
   }
-  byId("map").querySelector("svg").setAttribute("aria-label", `Map of the taxi zones: ${title.toLowerCase()}. The table has the highest of them.`);
+  byId("map").querySelector("svg").setAttribute("aria-label", `Map of the taxi zones: ${title.toLowerCase()}. The table has their numbers.`);
   byId("scale").replaceChildren(...(sorted.length ? [
     format(sorted.at(-1)[1]), make("span", {}, ...Array.from({ length: SHADES }, (_, shade) => make("i", { "data-q": shade }))), format(sorted[0][1]),
   ] : []));
   byId("zones-title").textContent = title;
-  byId("zones").replaceChildren(...(sorted.length ? sorted.slice(0, TOP).map(([id, value]) => make(
+  const rows = sorted.map(([id, value]) => make(
     "tr", {},
     make("th", { scope: "row" }, names.get(id)?.name ?? `Zone ${id}`, make("span", { class: "small" }, names.get(id)?.borough ?? "")),
     make("td", {}, format(value)),
-  )) : [make("tr", {}, make("td", {}, nothing()))]));
+  ));
+  byId("zones").replaceChildren(...(rows.length ? rows.slice(0, TOP) : [make("tr", {}, make("td", {}, nothing()))]));
+  byId("other-zones").replaceChildren(...rows.slice(TOP));
+  byId("other-zones").closest("details").hidden = rows.length <= TOP;
   point(null);
 }
 

@@ -12,9 +12,11 @@ const SHORT = {
   running: "Running",
   not_published: "Not published",
 };
-const HELD = ["loaded", "stale", "count_differs"];
 const LETTERS = [..."JFMAMJJASOND"];
 const SECONDS_BETWEEN_LOOKS = { busy: 3, idle: 60 };
+
+/** The name of a state; of a target that does not answer, nobody knows that a month is not loaded. */
+const short = (state) => (state === "published" && !seen.target_answers ? "Published" : SHORT[state]);
 
 let target = "postgres";
 let seen = null;
@@ -29,6 +31,7 @@ export function start() {
   choice(byId("target"), (value) => {
     target = value;
     byId("coverage-says").textContent = "Asking …";
+    whole().forEach((part) => { part.inert = true; }); // it still tells of the target before
     look();
   });
   byId("detail").addEventListener("close", () => { open = null; });
@@ -36,6 +39,8 @@ export function start() {
   document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
   look();
 }
+
+const whole = () => [byId("legend"), byId("calendars")];
 
 async function look() {
   clearTimeout(timer);
@@ -54,12 +59,11 @@ async function look() {
 }
 
 function show() {
-  const { counts } = seen;
-  const held = HELD.reduce((sum, state) => sum + counts[state], 0);
-  const all = Object.values(counts).reduce((sum, count) => sum + count, 0) - counts.not_published;
-  byId("coverage-says").replaceChildren(
-    make("b", {}, number(held)), ` of ${number(all)} published months are in ${PLACES[target]}`,
-  );
+  const [held, all] = [seen.held, seen.published].map((months) => Object.values(months).reduce((sum, count) => sum + count, 0));
+  byId("coverage-says").replaceChildren(...(seen.target_answers
+    ? [make("b", {}, number(held)), ` of ${number(all)} published months are in ${PLACES[target]}`]
+    : [make("b", {}, number(all)), ` months are published; what is in ${PLACES[target]} is not known just now`]));
+  whole().forEach((part) => { part.inert = false; });
   notice(byId("coverage-notices"), ...notices(held));
   byId("coverage-at").textContent = `As of ${when(seen.at)}. A month is the month of the publisher's file.`;
   showLegend();
@@ -84,11 +88,11 @@ function notices(held) {
 
 function showLegend() {
   const calendars = byId("calendars");
-  const buttons = Object.keys(SHORT).filter((state) => seen.counts[state] || HELD[0] === state).map((state) => {
+  const buttons = Object.keys(SHORT).filter((state) => seen.counts[state] || (state === "loaded" && seen.target_answers)).map((state) => {
     const button = make(
-      "button", { type: "button", title: seen.says[state], "aria-pressed": String(calendars.dataset.only === state) },
+      "button", { type: "button", title: seen.target_answers ? seen.says[state] : null, "aria-pressed": String(calendars.dataset.only === state) },
       make("span", { class: "cell", "data-state": state, "aria-hidden": "true" }),
-      make("span", {}, `${SHORT[state]} `, make("b", {}, number(seen.counts[state]))),
+      make("span", {}, `${short(state)} `, make("b", {}, number(seen.counts[state]))),
     );
     button.addEventListener("click", () => {
       if (calendars.dataset.only === state) delete calendars.dataset.only;
@@ -111,10 +115,7 @@ function showCalendars() {
 function calendar(service, months) {
   const names = Object.keys(months).sort();
   const years = [...new Set(names.map((month) => month.slice(0, 4)))];
-  const states = Object.values(months);
-  const held = states.filter((state) => HELD.includes(state)).length;
-  const published = states.filter((state) => state !== "not_published").length;
-  const title = make("h3", { id: `of-${service}` }, nameOf(service), make("span", { class: "small" }, `${number(held)} of ${number(published)}`));
+  const title = make("h3", { id: `of-${service}` }, nameOf(service), make("span", { class: "small" }, seen.target_answers ? `${number(seen.held[service])} of ${number(seen.published[service])}` : `${number(seen.published[service])} published`));
   const head = make("tr", {}, make("td"), ...LETTERS.map((letter, month) =>
     make("th", { scope: "col", "aria-label": monthName(`2000-${month + 1}`).split(" ")[0] }, letter)));
   const begin = names.find((month) => months[month] !== "not_published") ?? names[0];
@@ -130,7 +131,7 @@ function calendar(service, months) {
   table.querySelector(`[data-month="${last}"]`).tabIndex = 0;
   table.addEventListener("keydown", (event) => walk(event, table));
   const box = make("article", { class: "calendar" }, title, table);
-  box.style.setProperty("--service", `var(--${service})`);
+  box.style.setProperty("--service", `var(--${service}, var(--taxi))`);
   return box;
 }
 
@@ -138,7 +139,7 @@ function cellButton(service, month, state) {
   const button = make(
     "button",
     { type: "button", tabindex: -1, "data-file": `${service} ${month}`, "data-month": month,
-      "aria-label": `${nameOf(service)} ${monthName(month)}: ${SHORT[state].toLowerCase()}`, "aria-haspopup": "dialog" },
+      "aria-label": `${nameOf(service)} ${monthName(month)}: ${short(state).toLowerCase()}`, "aria-haspopup": "dialog" },
     make("span", { class: "cell", "data-state": state }),
   );
   button.addEventListener("click", () => showSheet({ service, month }));
@@ -166,7 +167,7 @@ async function showSheet({ service, month }) {
   const close = make("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
   close.addEventListener("click", () => dialog.close());
   const head = make("div", { class: "sheet-head" }, make("h2", { id: "detail-title" }, make("b", {}, nameOf(service)), ` ${monthName(month)}`), close);
-  dialog.style.setProperty("--service", `var(--${service})`);
+  dialog.style.setProperty("--service", `var(--${service}, var(--taxi))`);
   if (isNew) dialog.replaceChildren(head, make("p", { class: "state" }, "Asking …"));
   if (!dialog.open) dialog.showModal();
   let content;
@@ -182,6 +183,9 @@ async function showSheet({ service, month }) {
 }
 
 function sheet(service, month, told) {
+  if (!told.target_answers) {
+    return [...told.problems.map((text) => make("p", { class: "notice bad" }, text)), attempt(told.attempt), publication(told)].filter(Boolean);
+  }
   const state = make("p", { class: "state", role: "status" }, make("span", { class: "cell", "data-state": told.state, "aria-hidden": "true" }), sentence(told.says));
   return [
     state, action(service, month, told), attempt(told.attempt),
@@ -191,7 +195,8 @@ function sheet(service, month, told) {
 
 function action(service, month, told) {
   const { load } = seen;
-  if (!load.allowed || !load.is_there) return null;
+  if (!load.is_there) return null;
+  if (!load.allowed) return make("p", { class: "small" }, `You may look, and not start runs of ${load.dag_id}: ask somebody who may.`);
   const again = Boolean(told.load);
   const tooNew = told.state === "not_published";
   const text = again ? `Load again into ${PLACES[target]}` : tooNew ? "Ask the publisher for it" : `Load into ${PLACES[target]}`;
@@ -238,7 +243,7 @@ function counts(load) {
   return make(
     "dl", { class: "counts" },
     ...row("Rows read", number(load.rows_read)),
-    ...(load.rows_expected === null ? [] : row("Rows once seen in it", number(load.rows_expected))),
+    ...(load.rows_expected === null ? [] : row("Rows expected", number(load.rows_expected))),
     ...row("Rows loaded", number(load.rows_loaded)),
     ...row("Rows rejected", number(load.rows_rejected)),
     ...rejected.flatMap(([reason, rows]) => row(words(reason), number(rows), true)),
@@ -265,7 +270,7 @@ function facts({ load, publication }) {
 function publication({ publication: known }) {
   if (!known) return make("p", { class: "small" }, "The publisher has no such file, as far as is known. It is about two months behind.");
   return list([
-    known.last_modified ? ["Published", known.last_modified] : null,
+    known.last_modified ? ["Published", known.checked_at ? when(known.last_modified) : known.last_modified] : null,
     known.bytes === null ? null : ["Bytes", number(known.bytes)],
     known.etag ? ["ETag", make("code", {}, known.etag)] : null,
     ["Known by", known.checked_at ? `a look at the publisher, ${when(known.checked_at)}` : "the catalogue of this bundle"],

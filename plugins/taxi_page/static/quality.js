@@ -1,6 +1,6 @@
 // How good the loaded months are, over time.
 
-import { ask, byId, choice, make, monthName, nameOf, notice, number, share, words } from "./airflow.js";
+import { ask, byId, choice, loadOne, make, monthName, nameOf, notice, number, share, words } from "./airflow.js";
 import { lineChart, span } from "./chart.js";
 
 const COLORS = ["--loaded", "--stale", "--differs", "--failed", "--running", "--fhv", "--published"];
@@ -31,14 +31,14 @@ function show(service) {
   byId("quality-charts").replaceChildren();
   if (!rows.length) {
     byId("quality-says").textContent = `No month of ${nameOf(service)} is loaded`;
-    notice(byId("quality-notices"), { text: "Load one on the page Coverage; this page then shows what was read and rejected, month by month." });
+    notice(byId("quality-notices"), { text: [...loadOne("Load one"), "; this page then shows what was read and rejected, month by month."] });
     return;
   }
   const read = rows.reduce((sum, row) => sum + row.read, 0);
   const rejected = read - rows.reduce((sum, row) => sum + row.loaded, 0);
   byId("quality-says").replaceChildren(make("b", {}, share(rejected / read)), ` of ${number(read)} rows of ${nameOf(service)} were rejected`);
   const unsummed = rows.filter((row) => row.outside_month === null).length;
-  notice(byId("quality-notices"), ...(unsummed ? [{ text: `${number(unsummed)} of ${number(rows.length)} months were loaded before there were summaries: load them again to see all of them below.` }] : []));
+  notice(byId("quality-notices"), ...(unsummed ? [{ text: [`${number(unsummed)} of ${number(rows.length)} months were loaded before there were summaries: `, ...loadOne("load them again"), " to see all of them below."] }] : []));
   byId("quality-charts").append(...charts(service, rows));
 }
 
