@@ -34,6 +34,7 @@ PORTS = {"API_PORT": 18980, "FLOWER_PORT": 15955, "PGADMIN_PORT": 15950, "WAREHO
 SECRETS = KEPT / "secrets"
 LARGE = "yellow_tripdata_2023-01"
 MONTHS = [f"green_tripdata_2024-{month:02}" for month in range(1, 13)]
+PATIENCE = 900  # seconds until what does not come is given up; a machine that is busy with more is slow
 KILLED_IN_MID_LOAD = ("warehouse", "api-server", "scheduler", "redis", "metadata", "dag-processor", "worker-default")
 IN_MID_LOAD = "SELECT FROM pg_stat_progress_copy WHERE tuples_processed > 100000"
 
@@ -44,15 +45,15 @@ def say(text):
     print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
 
 
-def wait_for(what, condition, seconds):
+def wait_for(what, condition):
     """The first true answer of a condition; it is asked until then."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         with suppress(httpx.HTTPError, psycopg.Error, KeyError):
             if answer := condition():
                 return answer
         time.sleep(0.2)
-    raise TimeoutError(f"{what}: not within {seconds} seconds")
+    raise TimeoutError(f"{what}: not within {PATIENCE} seconds")
 
 
 class Stack:
@@ -100,11 +101,11 @@ class Stack:
     def api(self, method, path, **body):
         if self.token is None:
             credentials = {"username": "admin", "password": self.secrets["ADMIN_PASSWORD"]}
-            answer = httpx.post(f"{self.url('API_PORT')}/auth/token", json=credentials)
+            answer = httpx.post(f"{self.url('API_PORT')}/auth/token", json=credentials, timeout=60)
             self.token = answer.raise_for_status().json()["access_token"]
         headers = {"Authorization": f"Bearer {self.token}"}
         url = f"{self.url('API_PORT')}/api/v2/{path}"
-        answer = httpx.request(method, url, headers=headers, json=body or None, timeout=30)
+        answer = httpx.request(method, url, headers=headers, json=body or None, timeout=60)
         return answer.raise_for_status().json()
 
     def dags(self):
@@ -124,12 +125,12 @@ class Stack:
     def tasks(self, dag_id, run_id):
         return self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
 
-    def ends_well(self, run_id, dag_id="ingest_data", seconds=600):
+    def ends_well(self, run_id, dag_id="ingest_data"):
         def end():
             state = self.state(dag_id, run_id)
             return state if state in {"success", "failed"} else None
 
-        state = wait_for(f"the end of {run_id}", end, seconds)
+        state = wait_for(f"the end of {run_id}", end)
         assert state == "success", f"{dag_id} {run_id}: {state}"
 
     def query(self, statement):
@@ -139,7 +140,7 @@ class Stack:
             user="taxi",
             password=self.secrets["WAREHOUSE_PASSWORD"],
             dbname="ny_taxi",
-            connect_timeout=5,
+            connect_timeout=30,
         ) as connection:
             return connection.execute(statement).fetchall()
 
@@ -168,9 +169,9 @@ def start(stack):
     """From nothing to a stack that is healthy, and one run on each queue."""
     stack.compose("up", "--build", "--detach")
     say("up: docker compose has returned")
-    wait_for("health", stack.is_healthy, 300)
+    wait_for("health", stack.is_healthy)
     say("every container is healthy")
-    wait_for("the DAGs", lambda: {"flow_code", "ingest_data"} <= stack.dags(), 60)
+    wait_for("the DAGs", lambda: {"flow_code", "ingest_data"} <= stack.dags())
     say("logged in by REST; the DAGs are there")
     runs = {"flow_code": stack.trigger("flow_code"), "ingest_data": stack.load(MONTHS[0])}
     for dag_id, run_id in runs.items():
@@ -227,8 +228,8 @@ def crash(stack):
     [container] = stack.containers("scheduler")
     with suppress(RuntimeError):  # the command dies with all others
         stack.docker("exec", container, "bash", "-c", "kill -9 -1")
-    wait_for("the engine", lambda: int(stack.docker("inspect", "-f", "{{.RestartCount}}", container)), 30)
-    wait_for("health", stack.is_healthy, 180)
+    wait_for("the engine", lambda: int(stack.docker("inspect", "-f", "{{.RestartCount}}", container)))
+    wait_for("health", stack.is_healthy)
     say("a scheduler that crashed was started again")
 
 
@@ -254,7 +255,7 @@ def disturbed(stack, what, disturb, tries=None):
     expected = stack.expected(LARGE, quality)
     run_id = stack.load(LARGE, quality=quality)
     stack.quality = quality
-    wait_for("a load under way", lambda: stack.query(IN_MID_LOAD), 120)
+    wait_for("a load under way", lambda: stack.query(IN_MID_LOAD))
     started = time.monotonic()
     disturb()
     stack.ends_well(run_id)
@@ -267,7 +268,7 @@ def disturbed(stack, what, disturb, tries=None):
     tables = stack.query("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'yellow%'")[0][0]
     assert tables == 1, f"{tables} tables of the one month"
     say(f"{what}, in mid-load: the run ended right {seconds:.0f} s later, at try {attempt}; {rows:,} rows, once")
-    wait_for("health", stack.is_healthy, 180)
+    wait_for("health", stack.is_healthy)
 
 
 def kill(stack, service):
@@ -278,19 +279,36 @@ def kill(stack, service):
 
 
 def scale(stack):
-    """Three workers share a year."""
+    """Three workers share a backfill of a year, as `airflow backfill create` starts it."""
+    dag_id, before = "ingest_data.green", stack.loads()
     stack.compose("up", "--detach", "--no-recreate", "--scale", "worker-default=3")
-    wait_for("health", stack.is_healthy, 180)
+    wait_for("health", stack.is_healthy)
+    stack.api("PATCH", f"dags/{dag_id}", is_paused=False)
     started = time.monotonic()
-    runs = [stack.load(name, force=True) for name in MONTHS]
-    for run_id in runs:
-        stack.ends_well(run_id)
+    backfill = stack.api(
+        "POST",
+        "backfills",
+        dag_id=dag_id,
+        from_date="2024-01-01T00:00:00Z",
+        to_date="2024-12-01T00:00:00Z",
+        dag_run_conf={"force": True},  # one month is there already
+        max_active_runs=6,
+    )
+    wait_for("the end of the backfill", lambda: stack.api("GET", f"backfills/{backfill['id']}")["completed_at"])
     seconds = time.monotonic() - started
+    runs = stack.api("GET", f"dags/{dag_id}/dagRuns?run_type=backfill&limit=100")["dag_runs"]
+    found = {run["partition_key"]: run["state"] for run in runs}
+    assert found == {name[-7:]: "success" for name in MONTHS}, found
     assert [stack.rows(name) for name in MONTHS] == [stack.expected(name) for name in MONTHS]
-    hosts = Counter(task["hostname"] for run_id in runs for task in stack.tasks("ingest_data", run_id))
-    assert len(hosts) == 3, hosts
-    rows, shares = sum(map(stack.rows, MONTHS)), sorted(hosts.values())
-    say(f"three workers, {len(MONTHS)} months: {rows:,} rows in {seconds:.0f} s; tasks by worker: {shares}")
+    assert stack.loads() == before + len(MONTHS), "each month was loaded once"
+    tasks = [task for run in runs for task in stack.tasks(dag_id, run["dag_run_id"])]
+    months = Counter(task["hostname"] for task in tasks if task["task_id"] == "load_data")
+    shares = Counter(task["hostname"] for task in tasks)
+    assert len(shares) == 3, shares
+    rows = sum(map(stack.rows, MONTHS))
+    say(f"three workers, a backfill of {len(MONTHS)} months: {rows:,} rows in {seconds:.0f} s")
+    for host, count in sorted(shares.items()):
+        say(f"  worker {host}: {months[host]} months loaded, {count} tasks in all")
     stack.compose("up", "--detach", "--no-recreate", "--scale", "worker-default=1")
 
 
@@ -301,7 +319,13 @@ def browser(stack):
     secrets = stack.secrets
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-        page = chromium.new_page(viewport={"width": 1400, "height": 800})
+
+        def new_page(**options):
+            page = chromium.new_page(viewport={"width": 1400, "height": 800}, **options)
+            page.set_default_timeout(PATIENCE * 1000)
+            return page
+
+        page = new_page()
         page.goto(stack.url("API_PORT"))
         page.locator("input[name=username]").fill("admin")
         page.locator("input[name=password]").fill(secrets["ADMIN_PASSWORD"])
@@ -311,16 +335,12 @@ def browser(stack):
         page.get_by_text("Success").first.wait_for()
         page.screenshot(path=KEPT / "airflow.png")
 
-        context = chromium.new_context(
-            viewport={"width": 1400, "height": 800},
-            http_credentials={"username": "admin", "password": secrets["FLOWER_PASSWORD"]},
-        )
-        page = context.new_page()
+        page = new_page(http_credentials={"username": "admin", "password": secrets["FLOWER_PASSWORD"]})
         page.goto(stack.url("FLOWER_PORT"))
         page.get_by_text("celery@").first.wait_for()
         page.screenshot(path=KEPT / "flower.png")
 
-        page = chromium.new_page(viewport={"width": 1400, "height": 800})
+        page = new_page()
         page.goto(f"{stack.url('PGADMIN_PORT')}/login")
         page.locator("input[name=email]").fill("admin@example.com")
         page.locator("input[name=password]").fill(secrets["PGADMIN_PASSWORD"])
@@ -338,7 +358,7 @@ def local_cloud(stack):
     month, follows = MONTHS[1], "etl_gcs_to_bq.green"
     settings = ("deploy/local-cloud.env",)
     stack.compose("up", "--build", "--detach", profile="local-cloud", settings=settings)
-    wait_for("health", stack.is_healthy, 300)
+    wait_for("health", stack.is_healthy)
     before = datetime.now(UTC).isoformat()
     stack.ends_well(stack.load(month, dag_id="etl_web_to_gcs"), "etl_web_to_gcs")
 
@@ -346,7 +366,7 @@ def local_cloud(stack):
         runs = stack.api("GET", f"dags/{follows}/dagRuns?order_by=-id")["dag_runs"]
         return runs[0] if runs and runs[0]["run_after"] > before else None
 
-    stack.ends_well(wait_for("the run that follows", started, 60)["dag_run_id"], follows)
+    stack.ends_well(wait_for("the run that follows", started)["dag_run_id"], follows)
     question = json.dumps({"query": "SELECT count(*) FROM nyc_taxi.green_trips", "useLegacySql": False})
     asked = ("curl", "-fsS", "--json", question, "http://localhost:9050/bigquery/v2/projects/local/queries")
     answer = json.loads(stack.compose("exec", "-T", "local-cloud", *asked, profile="local-cloud", settings=settings))
