@@ -36,6 +36,13 @@ LARGE = "yellow_tripdata_2023-01"
 MONTHS = [f"green_tripdata_2024-{month:02}" for month in range(1, 13)]
 PATIENCE = 900  # seconds until what does not come is given up; a machine that is busy with more is slow
 KILLED_IN_MID_LOAD = ("warehouse", "api-server", "scheduler", "redis", "metadata", "dag-processor", "worker-default")
+# A repository of the bundle, at /bundle/.git of the publisher, and one more commit in it.
+COMMIT = """
+mkdir -p /published/bundle && cd /published/bundle && git init --quiet --initial-branch main
+cp -r /opt/airflow/bundle/dags /opt/airflow/bundle/include . && echo "# $0" >> dags/flow_code.py
+git add . && git -c user.name=test -c user.email=test@localhost commit --quiet --message "$0"
+git update-server-info && git rev-parse HEAD
+"""
 IN_MID_LOAD = "SELECT FROM pg_stat_progress_copy WHERE tuples_processed > 100000"
 
 began = time.monotonic()
@@ -62,6 +69,7 @@ class Stack:
             "COMPOSE_PROJECT_NAME": PROJECT,
             "SECRETS_FOLDER": str(SECRETS),
             "AIRFLOW_CONN_TAXI_SOURCE": '{"conn_type": "http", "host": "http://publisher:8000"}',
+            "AIRFLOW_CONN_TAXI_GIT": '{"conn_type": "git", "host": "http://publisher:8000/bundle/.git"}',
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
             **{name: str(port) for name, port in PORTS.items()},
         }
@@ -119,15 +127,15 @@ class Stack:
         year, month = month.split("-")
         return self.trigger(dag_id, colour=service, year=int(year), month=int(month), **conf)
 
-    def state(self, dag_id, run_id):
-        return self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"]
+    def run(self, dag_id, run_id):
+        return self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}")
 
     def tasks(self, dag_id, run_id):
         return self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
 
     def ends_well(self, run_id, dag_id="ingest_data"):
         def end():
-            state = self.state(dag_id, run_id)
+            state = self.run(dag_id, run_id)["state"]
             return state if state in {"success", "failed"} else None
 
         state = wait_for(f"the end of {run_id}", end)
@@ -163,6 +171,13 @@ class Stack:
     def lake(self):
         found = self.compose("exec", "-T", "worker-default", "find", "/opt/airflow/lake/data", "-name", "*.parquet")
         return {Path(line).stem for line in found.splitlines()}
+
+    def commit(self, message):
+        return self.compose("exec", "-T", "publisher", "sh", "-ec", COMMIT, message).split()[-1]
+
+    def runs_by(self, commit):
+        """Wait until new runs of the flow are by this commit."""
+        wait_for(f"commit {commit}", lambda: self.api("GET", "dags/ingest_data")["bundle_version"] == commit)
 
 
 def start(stack):
@@ -313,7 +328,7 @@ def scale(stack):
 
 
 def browser(stack):
-    """The three web pages, as a person sees them after logging in."""
+    """The web pages, as a person sees them after logging in."""
     from playwright.sync_api import sync_playwright
 
     secrets = stack.secrets
@@ -334,6 +349,9 @@ def browser(stack):
         page.goto(f"{stack.url('API_PORT')}/dags/ingest_data/runs")
         page.get_by_text("Success").first.wait_for()
         page.screenshot(path=KEPT / "airflow.png")
+        page.goto(f"{stack.url('API_PORT')}/taxi/?dag_id=etl_web_to_gcs")  # the API server sees the workers' lake
+        page.locator("[data-file='green 2024-01'] .cell:not([data-state=published])").wait_for()
+        page.screenshot(path=KEPT / "taxi.png")
 
         page = new_page(http_credentials={"username": "admin", "password": secrets["FLOWER_PASSWORD"]})
         page.goto(stack.url("FLOWER_PORT"))
@@ -350,7 +368,7 @@ def browser(stack):
         page.get_by_text("Server connected").wait_for()  # without asking for a password
         page.screenshot(path=KEPT / "pgadmin.png")
         chromium.close()
-    say(f"Airflow, Flower and pgAdmin in a browser: {KEPT.relative_to(ROOT)}/*.png")
+    say(f"Airflow, its coverage page, Flower and pgAdmin in a browser: {KEPT.relative_to(ROOT)}/*.png")
 
 
 def local_cloud(stack):
@@ -375,6 +393,25 @@ def local_cloud(stack):
     say(f"local cloud: a month went into the bucket, and from there by itself into BigQuery; {rows:,} rows")
 
 
+def git_bundle(stack):
+    """The bundle from git: a run keeps the commit that it began with, and the next has the newest."""
+    first = stack.commit("first")
+    stack.compose("up", "--detach", settings=("deploy/git-bundle.env",))
+    wait_for("health", stack.is_healthy)
+    stack.runs_by(first)
+    stack.api("PATCH", "dags/ingest_data", is_paused=True)
+    runs = {stack.load(MONTHS[0], force=True): first}
+    second = stack.commit("second")
+    stack.runs_by(second)
+    stack.api("PATCH", "dags/ingest_data", is_paused=False)
+    runs[stack.load(MONTHS[1], force=True)] = second
+    for run_id, commit in runs.items():
+        stack.ends_well(run_id)
+        versions = {task["dag_version"]["bundle_version"] for task in stack.tasks("ingest_data", run_id)}
+        assert {stack.run("ingest_data", run_id)["bundle_version"]} | versions == {commit}, versions
+    say(f"the bundle from git: a run made at commit {first[:7]} was done by it after {second[:7]} came")
+
+
 def costs(stack):
     """Memory per container, and what a worker loads per second."""
     usage = stack.docker("stats", "--no-stream", "--format", "{{.Name}}\t{{.MemUsage}}")
@@ -386,7 +423,7 @@ def costs(stack):
         say(f"{service}: one load of {rows:,} rows at up to {rate:,.0f} rows/s")
 
 
-STEPS = (start, safety, browser, crash, warm_shutdown, kills, restart_engine, scale, costs, local_cloud)
+STEPS = (start, safety, browser, crash, warm_shutdown, kills, restart_engine, scale, costs, local_cloud, git_bundle)
 
 
 def main():
