@@ -11,6 +11,7 @@ test's own: a stack that runs here is left alone.
 import argparse
 import json
 import os
+import secrets
 import shlex
 import shutil
 import stat
@@ -331,7 +332,7 @@ def browser(stack):
     """The web pages, as a person sees them after logging in."""
     from playwright.sync_api import sync_playwright
 
-    secrets = stack.secrets
+    passwords = stack.secrets
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
@@ -343,7 +344,7 @@ def browser(stack):
         page = new_page()
         page.goto(stack.url("API_PORT"))
         page.locator("input[name=username]").fill("admin")
-        page.locator("input[name=password]").fill(secrets["ADMIN_PASSWORD"])
+        page.locator("input[name=password]").fill(passwords["ADMIN_PASSWORD"])
         page.locator("[type=submit]").click()
         page.wait_for_url(f"{stack.url('API_PORT')}/")
         page.goto(f"{stack.url('API_PORT')}/dags/ingest_data/runs")
@@ -353,7 +354,7 @@ def browser(stack):
         page.locator("[data-file='green 2024-01'] .cell:not([data-state=published])").wait_for()
         page.screenshot(path=KEPT / "taxi.png")
 
-        page = new_page(http_credentials={"username": "admin", "password": secrets["FLOWER_PASSWORD"]})
+        page = new_page(http_credentials={"username": "admin", "password": passwords["FLOWER_PASSWORD"]})
         page.goto(stack.url("FLOWER_PORT"))
         page.get_by_text("celery@").first.wait_for()
         page.screenshot(path=KEPT / "flower.png")
@@ -361,7 +362,7 @@ def browser(stack):
         page = new_page()
         page.goto(f"{stack.url('PGADMIN_PORT')}/login")
         page.locator("input[name=email]").fill("admin@example.com")
-        page.locator("input[name=password]").fill(secrets["PGADMIN_PASSWORD"])
+        page.locator("input[name=password]").fill(passwords["PGADMIN_PASSWORD"])
         page.get_by_role("button", name="Login").click()
         page.get_by_text("NYC taxi").first.dblclick()
         page.get_by_text("warehouse", exact=True).first.dblclick()
@@ -434,6 +435,8 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the stack up")
     chosen = parser.parse_args()
     SECRETS.mkdir(parents=True, exist_ok=True)
+    if not (SECRETS / "secrets.env").exists():  # chosen by hand, and one that a command line could take for an option
+        (SECRETS / "secrets.env").write_text(f"ADMIN_PASSWORD=--{secrets.token_urlsafe()}\n")
     stack = Stack()
     try:
         for step in STEPS:
