@@ -4,8 +4,8 @@
     make test-stack ARGS="--only start kills"     some of it
     make test-stack ARGS="--restart-engine 'systemctl restart docker'"
 
-Needs an engine with the images, and Chromium for the screenshots. The project, ports, secrets and volumes are the
-test's own: a stack that runs here is left alone.
+Needs an engine with the images, and Chromium for the screenshots. The project, images, ports, secrets and volumes are
+the test's own: a stack that runs here is left alone.
 """
 
 import argparse
@@ -68,6 +68,7 @@ class Stack:
     def __init__(self):
         self.environment = os.environ | {
             "COMPOSE_PROJECT_NAME": PROJECT,
+            "TAG": "test",
             "SECRETS_FOLDER": str(SECRETS),
             "AIRFLOW_CONN_TAXI_SOURCE": '{"conn_type": "http", "host": "http://publisher:8000"}',
             "AIRFLOW_CONN_TAXI_GIT": '{"conn_type": "git", "host": "http://publisher:8000/bundle/.git"}',
