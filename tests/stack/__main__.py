@@ -409,8 +409,10 @@ def git_bundle(stack):
     runs[stack.load(MONTHS[1], force=True)] = second
     for run_id, commit in runs.items():
         stack.ends_well(run_id)
-        versions = {task["dag_version"]["bundle_version"] for task in stack.tasks("ingest_data", run_id)}
-        assert {stack.run("ingest_data", run_id)["bundle_version"]} | versions == {commit}, versions
+        logs = f"/opt/airflow/logs/dag_id=ingest_data/run_id={run_id}"
+        read = stack.compose("exec", "-T", "worker-default", "grep", "-rhoE", "versions/[0-9a-f]{40}/dags", logs)
+        assert stack.run("ingest_data", run_id)["bundle_version"] == commit
+        assert set(read.split()) == {f"versions/{commit}/dags"}, read
     say(f"the bundle from git: a run made at commit {first[:7]} was done by it after {second[:7]} came")
 
 
