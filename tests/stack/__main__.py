@@ -368,6 +368,7 @@ def browser(stack):
         page.get_by_text("NYC taxi").first.dblclick()
         page.get_by_text("warehouse", exact=True).first.dblclick()
         page.get_by_text("Server connected").wait_for()  # without asking for a password
+        page.get_by_text("Databases").first.wait_for()
         page.screenshot(path=KEPT / "pgadmin.png")
         chromium.close()
     say(f"Airflow, its coverage page, Flower and pgAdmin in a browser: {KEPT.relative_to(ROOT)}/*.png")
