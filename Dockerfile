@@ -21,7 +21,7 @@ COPY --from=wheels /wheels /wheels
 COPY requirements.txt /tmp/
 RUN pip install --no-cache-dir --find-links /wheels --requirement /tmp/requirements.txt
 # An airflow.cfg that is there keeps Airflow from writing one, with its defaults of today frozen in it.
-RUN mkdir -p /opt/airflow/lake && touch /opt/airflow/airflow.cfg
+RUN mkdir -p /opt/airflow/lake /opt/airflow/scratch && touch /opt/airflow/airflow.cfg
 COPY --chown=airflow:0 . /opt/airflow/bundle/
 
 # Storage and BigQuery on this machine, for the profile local-cloud.

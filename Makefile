@@ -53,7 +53,7 @@ docs: install ## write docs/dags.md from the DAGs' own documentation
 	@$(RUN) include.local_servers.dags_docs
 
 up: ## the stack in Docker, up to date and healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
-	@$(COMPOSE) up --build --detach --wait $(ARGS)
+	@$(COMPOSE) up --build --detach --wait $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
 	@echo "Airflow: http://localhost:$${API_PORT:-8080}, user admin; its password and all others: deploy/secrets/secrets.env"
 
 down: ## stop the stack; its data stays [ARGS=--volumes]

@@ -32,7 +32,7 @@ def answers() -> bool:
     from celery import Celery
 
     control = Celery(broker=Path("/run/secrets/broker_url").read_text()).control
-    return bool(control.ping(destination=[f"celery@{socket.gethostname()}"], timeout=5))
+    return bool(control.ping(destination=[f"celery@{socket.gethostname()}"], timeout=10))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ folder and has mode 600. The volumes are written anew from it each time.
 
 import base64
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable
@@ -57,6 +58,7 @@ FILES = {
     "warehouse/password": "{WAREHOUSE_PASSWORD}",
 }
 OF_AIRFLOW = ("airflow", "flower", "worker")
+PLAIN = re.compile(r"[\w.,~=-]*", re.ASCII)  # means itself in a URL, a password file and redis.conf alike
 
 
 def main() -> None:
@@ -68,7 +70,9 @@ def main() -> None:
             "deploy/secrets/secrets.env is gone, and databases were made with what it held: put it back from a backup, "
             "or start from nothing: docker compose --profile '*' down --volumes"
         )
-    missing = sorted(GENERATED.keys() - values.keys())
+    if odd := sorted(name for name in GENERATED if not PLAIN.fullmatch(values.get(name, ""))):
+        sys.exit(f"deploy/secrets/secrets.env: {', '.join(odd)}: expected letters, digits and . , ~ = _ - alone")
+    missing = sorted(name for name in GENERATED if not values.get(name))
     values |= {name: GENERATED[name]() for name in missing}
     if missing:
         _write(kept, "".join(f"{name}={values[name]}\n" for name in sorted(values)), mode=0o600, like=KEPT.stat())

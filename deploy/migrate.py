@@ -13,7 +13,7 @@ COMMANDS = [
     [
         *("users", "create", "--role", "Admin", "--username", "admin", "--email", "admin@localhost"),
         *("--firstname", "Airflow", "--lastname", "Admin"),
-        *("--password", Path("/run/secrets/admin_password").read_text()),
+        f"--password={Path('/run/secrets/admin_password').read_text()}",  # it may begin with a dash
     ],
 ]
 

@@ -107,6 +107,28 @@ def test_every_setting_that_the_stack_reads_is_documented():
     assert {name for name in settings if f"`{name}`" not in documented} == set()
 
 
+def test_every_connection_and_variable_that_is_documented_reaches_the_containers():
+    documented = "".join((ROOT / name).read_text() for name in (".env", "README.md", "docs/stack.md"))
+    settings = set(re.findall(r"AIRFLOW_(?:CONN|VAR)_TAXI_[A-Z_]+", documented))
+
+    assert "AIRFLOW_CONN_TAXI_ALERTS" in settings
+    assert settings - STACK["x-environment"].keys() == set()
+
+
+def test_an_image_is_built_by_one_service():
+    """Recent Docker builds at the same time, and of several that export one name all but one fail."""
+    built = [service["image"] for service in SERVICES.values() if "build" in service]
+
+    assert len(built) == len(set(built))
+    assert {service["image"] for service in SERVICES.values() if service.get("pull_policy") == "never"} == set(built)
+
+
+def test_what_looks_into_the_lake_has_it():
+    with_lake = {name for name, service in SERVICES.items() if any("/lake" in v for v in service.get("volumes", ()))}
+
+    assert with_lake == {"api-server", "cli", "worker-default", "worker-demo"}
+
+
 @pytest.mark.parametrize("profiles", ["", "tools", "local-cloud", "debug", "tools,local-cloud,debug"])
 def test_compose_reads_every_profile(profiles):
     client = shutil.which("docker")

@@ -47,12 +47,25 @@ def test_secrets_are_long_and_each_start_keeps_them(stack):
 
 def test_a_secret_that_one_has_set_stays_and_a_new_one_is_added(stack):
     kept, volumes, _ = stack
-    kept.write_text("# ours\nADMIN_PASSWORD=chosen by us\n")
+    kept.write_text("# ours\nADMIN_PASSWORD=chosen-by-us\nREDIS_PASSWORD=\n")
 
     make_secrets.main()
 
-    assert (volumes / "airflow/admin_password").read_text() == "chosen by us"
-    assert values(kept).keys() == make_secrets.GENERATED.keys()
+    made = values(kept)
+    assert (volumes / "airflow/admin_password").read_text() == made["ADMIN_PASSWORD"] == "chosen-by-us"
+    assert made.keys() == make_secrets.GENERATED.keys()
+    assert made["REDIS_PASSWORD"], "no Redis without a password"
+
+
+@pytest.mark.parametrize("value", ["two words", "a@b", "a:b", "100%", "p\u00e4ss"])
+def test_a_secret_that_would_mean_something_else_in_a_url_or_a_file_is_refused(stack, value):
+    kept, volumes, _ = stack
+    kept.write_text(f"WAREHOUSE_PASSWORD={value}\n")
+
+    with pytest.raises(SystemExit, match=r"secrets\.env: WAREHOUSE_PASSWORD: expected letters, digits"):
+        make_secrets.main()
+
+    assert not any(volumes.glob("*/*"))
 
 
 def test_airflows_files_are_airflows_alone_as_libpq_demands(stack):
