@@ -178,7 +178,7 @@ def errors_told(what: str) -> Iterator[None]:
     except _HEALS as error:
         raise WarehouseBusy(f"{what}: {error}") from error
     except auth.GoogleAuthError as error:
-        raise WarehouseRefused(f"{what}: connection taxi_gcp has no valid credentials: {error}") from error
+        raise WarehouseRefused(f"{what}: no valid credentials: {error}") from error
     except api.Forbidden as error:
         if any(reason.get("reason") in ("rateLimitExceeded", "jobRateLimitExceeded") for reason in error.errors):
             raise WarehouseBusy(f"{what}: {error}") from error

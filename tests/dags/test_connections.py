@@ -57,7 +57,7 @@ def test_a_warehouse_that_does_not_answer_may_be_tried_again(airflow_database, m
     nowhere = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "x", "schema": "z"}
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(nowhere))
 
-    with pytest.raises(WarehouseBusy, match="connection 'taxi_warehouse'"):
+    with pytest.raises(WarehouseBusy, match=r"connection 'taxi_warehouse': .*port 1 failed: Connection refused"):
         connections.warehouse()
 
 
@@ -69,29 +69,3 @@ def test_the_client_for_bigquery_acts_for_the_project_of_the_connection(airflow_
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps({"conn_type": "google_cloud_platform", "extra": extra}))
 
     assert connections.bigquery_client().project == "a-project"
-
-
-def test_a_warehouse_that_is_not_there_is_said_with_the_name_of_its_connection(airflow_database, monkeypatch):
-    from include.orchestration import connections
-
-    target = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "me", "schema": "ny_taxi"}
-    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(target))
-
-    with pytest.raises(WarehouseBusy, match=r"connection 'taxi_warehouse': .*port 1 failed: Connection refused"):
-        connections.warehouse()
-
-
-def test_a_bucket_without_credentials_is_refused_with_the_name_of_its_connection(
-    airflow_database, monkeypatch, tmp_path
-):
-    from include.orchestration import connections
-
-    account = {"conn_type": "google_cloud_platform", "extra": {"project": "a-project"}}
-    monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps(account))
-    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", "gs://taxi_gcp@a-bucket")
-    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-
-    with pytest.raises(ValueError, match=r"connection 'taxi_gcp' has no valid credentials for gs:.*: Your default"):
-        connections.lake()
