@@ -19,11 +19,11 @@ help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: install ## load a month through the real DAGs and query it [FLOW=bigquery SOURCE=... COLOUR=... MONTH=YYYY-MM]
-	@$(RUN) include.local_servers.demo $(if $(FLOW),--flow '$(FLOW)') $(if $(SOURCE),--source '$(SOURCE)') \
+	@$(RUN) devtools.demo $(if $(FLOW),--flow '$(FLOW)') $(if $(SOURCE),--source '$(SOURCE)') \
 		$(if $(COLOUR),--colour '$(COLOUR)') $(if $(MONTH),--month '$(MONTH)')
 
 ui: install ## Airflow with its web page, until Ctrl-C [PORT=8080]
-	@$(RUN) include.local_servers.ui --port '$(PORT)'
+	@$(RUN) devtools.ui --port '$(PORT)'
 
 test: lint ## lint, then run the tests [ARGS="-k month"]
 	@$(RUN) pytest $(ARGS)
@@ -40,17 +40,17 @@ bench-backfill: install ## months a minute, and Airflow's share [ARGS="--months 
 	@$(RUN) benchmarks.backfill $(ARGS)
 
 psql: install ## a prompt in the embedded warehouse [ARGS="-c 'select 1'"]
-	@$(RUN) include.local_servers.run psql $(ARGS)
+	@$(RUN) devtools.run psql $(ARGS)
 
 status: install ## which months are loaded, and whether they are right [ARGS="--target lake --json"]
-	@$(RUN) include.local_servers.run status $(ARGS)
+	@$(RUN) devtools.run status $(ARGS)
 
 catalog: install ## print by which era each published file is read, and write docs/catalog.md
-	@$(RUN) include.nyc_taxi.catalog --markdown > docs/catalog.md
-	@$(RUN) include.nyc_taxi.catalog
+	@$(RUN) devtools.catalog_docs --markdown > docs/catalog.md
+	@$(RUN) devtools.catalog_docs
 
 docs: install ## write docs/dags.md from the DAGs' own documentation
-	@$(RUN) include.local_servers.dags_docs
+	@$(RUN) devtools.dags_docs
 
 up: ## the stack in Docker, up to date and healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
 	@$(COMPOSE) up --build --detach --wait $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
@@ -102,6 +102,6 @@ install: ## make .venv what requirements-dev.txt says (any target does this firs
 	cp requirements-dev.txt .venv/requirements-dev.txt
 
 clean: ## stop what runs and remove all that was made: .venv, .local, caches
-	@if $(IN_STEP); then $(RUN) include.local_servers.ui --remove || echo "removing the files all the same" >&2; fi
+	@if $(IN_STEP); then $(RUN) devtools.ui --remove || echo "removing the files all the same" >&2; fi
 	@rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,7 +23,7 @@ from psycopg import sql
 
 from benchmarks import report
 from benchmarks.measuring import Measured, measure, peak_mb
-from include.local_servers.postgres import EmbeddedPostgres
+from devtools.servers.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import psycopg
 
-from include.local_servers.generator import write_month
-from include.local_servers.postgres import EmbeddedPostgres
-from include.local_servers.publisher import Publisher
-from include.local_servers.whole_airflow import Airflow
-from include.nyc_taxi import Month, TripFile, catalog, landing, postgres, source
+from devtools.generator import write_month
+from devtools.servers.postgres import EmbeddedPostgres
+from devtools.servers.publisher import Publisher
+from devtools.servers.whole_airflow import Airflow
+from include.nyc_taxi import Month, TripFile, catalog, download, landing
 from include.nyc_taxi.lake import Lake
+from include.nyc_taxi.targets import postgres
 from include.orchestration.deployments import deployments
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,7 +68,7 @@ def _bare(files: list[TripFile], folder: Path, server: EmbeddedPostgres, base_ur
     started = time.monotonic()
     with psycopg.connect(server.conninfo("bare"), autocommit=True) as connection:
         for file in files:
-            source.fetch(file, lake, base_url=base_url)
+            download.fetch(file, lake, base_url=base_url)
             landing.land(file, lake)
             postgres.replace_month(connection, file, lake)
     return time.monotonic() - started

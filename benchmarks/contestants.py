@@ -21,9 +21,9 @@ NOTES_CHUNK_ROWS = 100_000
 
 def prepare(folder: str, rows: str, name: str = NOTES_FILE, *editions: str) -> None:
     """Make the editions of a file (both, if none is named), bring each into a lake, and land it. Not timed."""
-    from include.local_servers.generator import write_month
-    from include.local_servers.publisher import Publisher
-    from include.nyc_taxi import TripFile, catalog, landing, source
+    from devtools.generator import write_month
+    from devtools.servers.publisher import Publisher
+    from include.nyc_taxi import TripFile, catalog, download, landing
     from include.nyc_taxi.lake import Lake
 
     file = TripFile.parse(name)
@@ -35,7 +35,7 @@ def prepare(folder: str, rows: str, name: str = NOTES_FILE, *editions: str) -> N
         generated = write_month(file, path, source=edition, rows=int(rows))
         lake = Lake.at(Path(folder, edition))
         with Publisher(published) as publisher:
-            fetched = source.fetch(file, lake, source=edition, base_url=publisher.base_url)
+            fetched = download.fetch(file, lake, source=edition, base_url=publisher.base_url)
         landed = landing.land(file, lake, source=edition)
         inputs[edition] = {
             "raw": lake.path(fetched.key),
@@ -83,7 +83,7 @@ def load(lake_folder: str, name: str = NOTES_FILE) -> None:
 
     from include.nyc_taxi import TripFile
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.postgres import replace_month
+    from include.nyc_taxi.targets.postgres import replace_month
 
     with psycopg.connect() as connection:
         replace_month(connection, TripFile.parse(name), Lake.at(lake_folder))
@@ -95,10 +95,10 @@ def load_bigquery(lake_folder: str, cloud_folder: str, name: str = NOTES_FILE) -
     from google.auth.credentials import AnonymousCredentials
     from google.cloud.bigquery import Client
 
-    from include.local_cloud import LocalCloud
+    from devtools.emulators import LocalCloud
     from include.nyc_taxi import TripFile
-    from include.nyc_taxi.bigquery import replace_month
     from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.targets.bigquery import replace_month
 
     with LocalCloud(Path(cloud_folder)) as cloud:
         os.environ |= cloud.environment
@@ -151,7 +151,7 @@ def start_up() -> None:
     import psycopg
 
     import include.nyc_taxi.lake
-    import include.nyc_taxi.postgres  # noqa: F401 - to be imported is all it is here for
+    import include.nyc_taxi.targets.postgres  # noqa: F401 - to be imported is all it is here for
 
     psycopg.connect().close()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from include.nyc_taxi import Month, TripFile, catalog
-from include.nyc_taxi.postgres import Table, _text
+from include.nyc_taxi.targets.postgres import Table, _text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,11 +13,12 @@ from pathlib import Path
 from time import perf_counter
 
 import psycopg
+from taxi_page import city
 
 from benchmarks import history
-from include.local_servers.postgres import EmbeddedPostgres
-from include.local_servers.whole_airflow import Airflow
-from include.nyc_taxi import Month, TripFile, city, coverage
+from devtools.servers.postgres import EmbeddedPostgres
+from devtools.servers.whole_airflow import Airflow
+from include.nyc_taxi import Month, TripFile, coverage
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = 9

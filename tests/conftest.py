@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from include.local_servers.generator import write_month
-from include.local_servers.postgres import EmbeddedPostgres
+from devtools.generator import write_month
+from devtools.servers.postgres import EmbeddedPostgres
 from include.nyc_taxi import TripFile, catalog, landing
 from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
 

@@ -11,7 +11,7 @@ A trip file travels in steps, and every step can be repeated:
 ``postgres.replace_month`` puts those into the warehouse.
 """
 
-from include.nyc_taxi.files import TripFile
-from include.nyc_taxi.months import Month
+from include.nyc_taxi.month import Month
+from include.nyc_taxi.trip_file import TripFile
 
 __all__ = ["Month", "TripFile"]

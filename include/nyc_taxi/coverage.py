@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg.rows import dict_row
 
 from include.nyc_taxi import Month, TripFile, catalog, landing
 from include.nyc_taxi.lake import data_key
-from include.nyc_taxi.postgres import errors_told
+from include.nyc_taxi.targets.postgres import errors_told
+from include.nyc_taxi.targets.sql_files import sql_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.landing import Landed
-    from include.nyc_taxi.published import Publication
+    from include.nyc_taxi.publications import Publication
 
 FIRST_MONTH = Month(2009, 1)
 _FOOTERS_AT_A_TIME = 16
@@ -250,4 +250,4 @@ def _is_replaced(load: Load, publication: Publication) -> bool:
 
 @cache
 def _text(name: str) -> str:
-    return files(__package__).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return sql_file("include.nyc_taxi.targets.postgres", f"{name}.sql")

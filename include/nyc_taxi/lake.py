@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
-    from include.nyc_taxi.files import TripFile
+    from include.nyc_taxi.trip_file import TripFile
 
 _STAGING = ".staging"
 _STAGED_FOR_SECONDS = 24 * 3600

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from include.nyc_taxi.files import TripFile
     from include.nyc_taxi.lake import Lake, Manifest
     from include.nyc_taxi.reading import Reading, UnknownColumns
+    from include.nyc_taxi.trip_file import TripFile
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from include.nyc_taxi.catalog import Column
-    from include.nyc_taxi.files import TripFile
-    from include.nyc_taxi.months import Month
+    from include.nyc_taxi.month import Month
+    from include.nyc_taxi.trip_file import TripFile
 
 _FORMATS = {pa.int16(): "h", pa.float64(): "d", pa.timestamp("us"): "q"}
 NO_PASSENGERS = "no_passengers"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from include.nyc_taxi.catalog import Column, Era, Service
-    from include.nyc_taxi.files import TripFile
+    from include.nyc_taxi.trip_file import TripFile
 
 log = logging.getLogger(__name__)
 
@@ -423,7 +423,7 @@ def _decoded(array: pa.Array, column: Column) -> pa.Array:
 
 
 def _meaning(word: str, column: Column) -> str | None:
-    stripped = word.strip(" ")
+    stripped = word.strip()
     return column.codes.get(stripped.lower(), stripped if stripped and column.type in _INTEGERS else word) or None
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from include.nyc_taxi.files import TripFile
+    from include.nyc_taxi.trip_file import TripFile
 
     Numbers = NDArray[Any]
 

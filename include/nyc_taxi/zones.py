@@ -14,7 +14,6 @@ from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from importlib.resources import files
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -29,9 +28,10 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from include.nyc_taxi import catalog
+from include.nyc_taxi.download import Fetched, fetch_url
 from include.nyc_taxi.errors import SchemaMismatch
-from include.nyc_taxi.postgres import Table, errors_told
-from include.nyc_taxi.source import Fetched, fetch_url
+from include.nyc_taxi.targets.postgres import Table, errors_told
+from include.nyc_taxi.targets.sql_files import sql_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -279,4 +279,4 @@ def _statement(name: str, **tables: Table) -> sql.Composed:
 
 @cache
 def _template(name: str) -> sql.SQL:
-    return sql.SQL(files(__package__).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8"))
+    return sql.SQL(sql_file("include.nyc_taxi.targets.postgres", f"{name}.sql"))

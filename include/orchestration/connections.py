@@ -99,7 +99,7 @@ def bigquery_client() -> bigquery.Client:
     """
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 
-    from include.nyc_taxi.bigquery import errors_told
+    from include.nyc_taxi.targets.bigquery import errors_told
 
     with errors_told(f"connection {CLOUD_CONNECTION}"):
         hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION, use_legacy_sql=False)

@@ -21,7 +21,7 @@ from airflow.utils.session import create_session
 from google.auth.exceptions import GoogleAuthError
 from sqlalchemy import select
 
-from include.nyc_taxi import Month, TripFile, coverage, published
+from include.nyc_taxi import Month, TripFile, coverage, publications
 from include.nyc_taxi.coverage import Attempt, Cell
 from include.nyc_taxi.errors import TaxiError
 from include.orchestration import connections
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from include.nyc_taxi.coverage import Footers, Load
-    from include.nyc_taxi.published import Publication
+    from include.nyc_taxi.publications import Publication
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ def _asked(ask: Callable[[], dict[TripFile, _Known]], problems: list[str]) -> di
 
 
 def _published() -> dict[TripFile, Publication]:
-    return published.known(connections.lake())
+    return publications.known(connections.lake())
 
 
 def _loads_in_postgres() -> dict[TripFile, Load]:
@@ -227,7 +227,7 @@ def _loads_in_lake() -> dict[TripFile, Load]:
 
 
 def _loads_in_bigquery() -> dict[TripFile, Load]:
-    from include.nyc_taxi import bigquery
+    from include.nyc_taxi.targets import bigquery
 
     return coverage.loads_of(bigquery.last_loads(connections.bigquery_client(), bigquery.DEFAULT_DATASET))
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.nyc_taxi import TripFile, landing, postgres, source
+from include.nyc_taxi import TripFile, download, landing
 from include.nyc_taxi.errors import LakeChanged, PermanentError
 from include.nyc_taxi.lake import data_key, source_of
-from include.nyc_taxi.ledger import Run
+from include.nyc_taxi.targets import postgres
+from include.nyc_taxi.targets.ledger import Run
 from include.orchestration import assets, connections
 from include.orchestration.requests import file_of, files_of, request_of
 
@@ -48,7 +49,7 @@ def fetch(context: Context, name: str | None = None) -> dict[str, Any]:
     request = request_of(context)
     file = TripFile.parse(name) if name else file_of(context)
     label(context, file)
-    fetched = source.fetch(
+    fetched = download.fetch(
         file,
         connections.lake(),
         source=request.source,
@@ -143,7 +144,7 @@ def load(context: Context, data: dict[str, Any]) -> dict[str, Any]:
 
 def check_bigquery(context: Context) -> dict[str, Any]:
     """See that the run's month is known, and that BigQuery and the lake's bucket can be reached."""
-    from include.nyc_taxi import bigquery
+    from include.nyc_taxi.targets import bigquery
 
     file = file_of(context)
     table = _bigquery_table(context, file)
@@ -172,7 +173,7 @@ def report_missing_passengers(context: Context, data: dict[str, Any]) -> dict[st
 
 def load_bigquery(context: Context, data: dict[str, Any]) -> dict[str, Any]:
     """Have the landed rows in the month's partition of BigQuery; returns the table and the count."""
-    from include.nyc_taxi import bigquery
+    from include.nyc_taxi.targets import bigquery
 
     file, lake = _file(context, data), connections.lake()
     client, table = connections.bigquery_client(), _bigquery_table(context, file)
@@ -245,7 +246,7 @@ def _warehouse_table(context: Context, file: TripFile) -> str:
 
 
 def _bigquery_table(context: Context, file: TripFile) -> Any:  # noqa: ANN401 - its module costs seconds to import
-    from include.nyc_taxi import bigquery
+    from include.nyc_taxi.targets import bigquery
 
     name = context["params"].get("table_name")
     return bigquery.Table.parse(name) if name else bigquery.Table.of_service(file.service, context["params"]["dataset"])

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from include.nyc_taxi import Month, coverage, postgres, published
+from include.nyc_taxi import Month, coverage, publications
 from include.nyc_taxi.coverage import State
+from include.nyc_taxi.targets import postgres
 from include.orchestration import alerts, connections
 from include.orchestration.assets import PUBLISHED_MONTHS
 from include.orchestration.requests import refuse_unknown_params
@@ -29,7 +30,7 @@ def survey(context: Context) -> dict[str, Any]:
     """Ask the publisher what is new; returns how many files are published, and why the survey ended early if it did."""
     refuse_unknown_params(context)
     params = context["params"]
-    found = published.survey(
+    found = publications.survey(
         connections.lake(),
         source=params["source"],
         base_url=connections.base_url(params["source"]),
@@ -81,7 +82,7 @@ def _alert_where_old(newest: Mapping[str, Month | None], oldest_good: Month) -> 
 
 def _cells(params: Mapping[str, Any]) -> list[Cell]:
     """What is to be kept in step, month by month."""
-    known = published.known(connections.lake(), params["source"])
+    known = publications.known(connections.lake(), params["source"])
     cells = coverage.coverage(known, _loads(params), attempts={}, until=Month.of(datetime.now(UTC))).values()
     since = _since(params)
     return [
@@ -98,7 +99,7 @@ def _loads(params: Mapping[str, Any]) -> dict[TripFile, coverage.Load]:
             with closing(connections.warehouse()) as connection:
                 loads = coverage.loads_in_warehouse(connection)
         case "bigquery":
-            from include.nyc_taxi import bigquery
+            from include.nyc_taxi.targets import bigquery
 
             own = partial(bigquery.Table.of_service, dataset=params["dataset"])
             loads = coverage.loads_of(bigquery.last_loads(connections.bigquery_client(), params["dataset"]))

@@ -21,9 +21,10 @@ from airflow.models.dag import DagModel
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 
-from include.nyc_taxi import Month, TripFile, catalog, city, coverage
+from include.nyc_taxi import Month, TripFile, catalog, coverage
 from include.nyc_taxi.errors import TaxiError
 from include.orchestration import connections, overview
+from taxi_page import city
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from include.local_servers.generator import write_month
-from include.local_servers.publisher import Publisher
+from devtools.generator import write_month
+from devtools.servers.publisher import Publisher
 from include.nyc_taxi import TripFile, catalog
 from tests.dags.runs import publish_at
 

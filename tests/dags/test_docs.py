@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local_servers.dags_docs import page
+from devtools.dags_docs import page
 from include.orchestration.deployments import deployments
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 from pyarrow import parquet
 
-from include.local_cloud import LocalCloud
-from include.local_servers.publisher import Publisher
+from devtools.emulators import LocalCloud
+from devtools.servers.publisher import Publisher
 from include.nyc_taxi import TripFile, catalog
 from include.nyc_taxi.lake import Lake, data_key
 from tests.dags.runs import publish_at, result, states, tries

@@ -9,8 +9,8 @@ from threading import Thread
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
-from include.local_servers.generator import write_month
-from include.local_servers.publisher import Publisher
+from devtools.generator import write_month
+from devtools.servers.publisher import Publisher
 from include.nyc_taxi import Month, TripFile, catalog
 from tests.dags.runs import events_of, publish_at, states, tries
 

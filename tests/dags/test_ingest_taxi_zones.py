@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.local_servers.generator import write_month
-from include.local_servers.publisher import Publisher
+from devtools.generator import write_month
+from devtools.servers.publisher import Publisher
 from include.nyc_taxi import Month, TripFile, catalog
 from tests.nyc_taxi.zone_files import OF_2020, lookup_bytes, shapes_bytes, zone_rows
 

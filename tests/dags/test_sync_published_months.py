@@ -6,9 +6,10 @@ import os
 import psycopg
 import pytest
 
-from include.local_servers.generator import write_month
-from include.local_servers.publisher import Publisher
-from include.nyc_taxi import Month, TripFile, catalog, postgres, published
+from devtools.generator import write_month
+from devtools.servers.publisher import Publisher
+from include.nyc_taxi import Month, TripFile, catalog, publications
+from include.nyc_taxi.targets import postgres
 from include.orchestration import connections, sync_steps
 
 ROWS = 300
@@ -156,7 +157,7 @@ def test_no_more_than_the_asked_number_is_chosen_and_the_newest_first(publisher,
     for month in ("03", "04", "05"):
         publish(f"green_tripdata_2024-{month}")
     params = {"colours": ["green"], "since": "2024-01", "source": "official", "target": "postgres"}
-    published.survey(
+    publications.survey(
         connections.lake(), base_url=publisher.base_url, services=["green"], since=Month(2024, 1), recheck=100
     )
 
@@ -167,7 +168,7 @@ def test_no_more_than_the_asked_number_is_chosen_and_the_newest_first(publisher,
 
 def test_a_month_that_only_another_table_has_is_to_be_brought(publisher, warehouse, lake, landed_month):
     params = {"colours": ["green"], "since": "2024-01", "source": "official", "max_files_per_run": 10}
-    published.survey(
+    publications.survey(
         connections.lake(), base_url=publisher.base_url, services=["green"], since=Month(2024, 1), recheck=100
     )
     with psycopg.connect(warehouse) as connection:

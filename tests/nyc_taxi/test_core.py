@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from include.local_servers.generator import write_month
+from devtools.generator import write_month
 from include.nyc_taxi.lake import Lake
 from tests.nyc_taxi.trips import FILE, put_raw
 
@@ -18,7 +18,6 @@ import importlib, json, pkgutil, sys
 import include.nyc_taxi as core
 
 names = [module.name for module in pkgutil.walk_packages(core.__path__, f"{core.__name__}.")]
-names.remove("include.nyc_taxi.bigquery")  # Google's client brings pandas with it
 for name in names:
     importlib.import_module(name)
 print(json.dumps([names, list(sys.modules)]))
@@ -47,12 +46,23 @@ def in_fresh_interpreter(code: str, *arguments: str) -> list:
     return json.loads(answer.stdout)
 
 
-def test_importing_the_core_imports_neither_airflow_nor_pandas():
+def test_importing_the_core_does_not_import_airflow():
     names, imported = in_fresh_interpreter(IMPORT_ALL)
 
-    core = {"errors", "months", "files", "catalog", "lake", "source", "reading", "quality", "landing", "postgres"}
+    core = {
+        "errors",
+        "month",
+        "trip_file",
+        "catalog",
+        "lake",
+        "download",
+        "reading",
+        "quality",
+        "landing",
+        "targets.postgres",
+    }
     assert {f"include.nyc_taxi.{module}" for module in core} <= set(names) <= set(imported)
-    assert not {"airflow", "pandas"} & set(imported)
+    assert "airflow" not in imported
 
 
 @pytest.mark.parametrize("source", ["official", "csv_mirror"])
@@ -65,3 +75,10 @@ def test_landing_and_summing_up_a_file_imports_neither_airflow_nor_pandas(lake: 
     assert rows == 1_000
     assert "pyarrow" in imported
     assert not {"airflow", "pandas"} & set(imported)
+
+
+def test_the_product_does_not_import_devtools():
+    product = [path for folder in ("dags", "include", "plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+    assert len(product) > 30
+    assert [path for path in product if "devtools" in path.read_text()] == []

@@ -11,8 +11,8 @@ from include.nyc_taxi import Month, TripFile, coverage
 from include.nyc_taxi.coverage import Attempt, Load, State
 from include.nyc_taxi.errors import WarehouseRefused
 from include.nyc_taxi.lake import rejects_key
-from include.nyc_taxi.postgres import Run, Table, replace_month
-from include.nyc_taxi.published import Publication
+from include.nyc_taxi.publications import Publication
+from include.nyc_taxi.targets.postgres import Run, Table, replace_month
 
 JANUARY = TripFile("green", Month(2024, 1))
 LOADED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

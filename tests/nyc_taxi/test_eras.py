@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from include.local_servers.generator import write_month
+from devtools.generator import write_month
 from include.nyc_taxi import Month, TripFile, catalog, landing, reading
 from include.nyc_taxi.errors import PermanentError, SchemaMismatch
 from include.nyc_taxi.lake import Lake, data_key, rejects_key

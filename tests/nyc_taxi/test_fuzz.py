@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from include.local_servers.generator import write_month
+from devtools.generator import write_month
 from include.nyc_taxi import Month, TripFile, catalog, landing, quality
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, SchemaMismatch
 from include.nyc_taxi.lake import Lake, data_key, raw_key, rejects_key

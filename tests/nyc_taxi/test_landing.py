@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from include.local_servers.generator import Generated, write_month
+from devtools.generator import Generated, write_month
 from include.nyc_taxi import catalog, landing, quality
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, PermanentError, SchemaMismatch
 from include.nyc_taxi.lake import Lake, data_key, raw_key, rejects_key, sha256_of

@@ -21,8 +21,8 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from pyarrow import compute, parquet
 
-from include.local_servers.postgres import EmbeddedPostgres
-from include.nyc_taxi import TripFile, catalog, landing, postgres
+from devtools.servers.postgres import EmbeddedPostgres
+from include.nyc_taxi import TripFile, catalog, landing
 from include.nyc_taxi.errors import (
     CountMismatch,
     LakeChanged,
@@ -31,8 +31,9 @@ from include.nyc_taxi.errors import (
     WarehouseRefused,
 )
 from include.nyc_taxi.lake import Lake, data_key, raw_key, rejects_key
-from include.nyc_taxi.postgres import Run, Table, replace_month
 from include.nyc_taxi.reading import arrow_schema
+from include.nyc_taxi.targets import postgres
+from include.nyc_taxi.targets.postgres import Run, Table, replace_month
 
 PROJECT = Path(__file__).parents[2]
 JANUARY, FEBRUARY = "green_tripdata_2024-01", "green_tripdata_2024-02"
@@ -47,7 +48,7 @@ import sys
 import psycopg
 from include.nyc_taxi import TripFile
 from include.nyc_taxi.lake import Lake
-from include.nyc_taxi.postgres import replace_month
+from include.nyc_taxi.targets.postgres import replace_month
 
 conninfo, lake, name = sys.argv[1:]
 with psycopg.connect(conninfo) as connection:
@@ -391,7 +392,7 @@ def test_a_ledger_of_an_earlier_version_gets_what_it_lacks(landed_month, load, q
 def test_a_load_says_what_it_replaced_and_how_many_rows(landed_month, load, lake, caplog):
     file = landed_month(JANUARY, rows=3000)
 
-    with caplog.at_level("INFO", "include.nyc_taxi.postgres"):
+    with caplog.at_level("INFO", "include.nyc_taxi.targets.postgres"):
         load(file)
 
     assert f"{JANUARY}: replaced its partition of public.green_taxi_trips: {rows_of(lake, file):,} rows" in caplog.text
@@ -420,7 +421,7 @@ def test_an_unchanged_month_is_left_alone_which_the_log_says_and_the_ledger_does
     load(file)
     before = contents()
 
-    with caplog.at_level("INFO", "include.nyc_taxi.postgres"):
+    with caplog.at_level("INFO", "include.nyc_taxi.targets.postgres"):
         loaded = load(file)
 
     assert loaded.outcome == "unchanged"
@@ -808,7 +809,7 @@ def test_a_long_reader_delays_the_swap_and_neither_it_nor_others_are_disturbed(l
         started = monotonic()
         return reader.execute(COUNTS).fetchone()[0], monotonic() - started
 
-    with caplog.at_level("INFO", "include.nyc_taxi.postgres"), psycopg.connect(warehouse) as long_reader:
+    with caplog.at_level("INFO", "include.nyc_taxi.targets.postgres"), psycopg.connect(warehouse) as long_reader:
         long_reader.execute(COUNTS)
         with in_background(lambda: load(file)) as loading:
             with polling(warehouse, timed) as seen:

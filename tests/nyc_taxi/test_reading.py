@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from include.local_servers.generator import write_month
+from devtools.generator import write_month
 from include.nyc_taxi import Month, TripFile, catalog, reading
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch
 from include.nyc_taxi.reading import Reading, arrow_schema

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import compute, parquet
 
-from include.local_servers.publisher import Publisher
-from include.nyc_taxi import Month, TripFile, catalog, landing, reading, source
+from devtools.servers.publisher import Publisher
+from include.nyc_taxi import Month, TripFile, catalog, download, landing, reading
 from include.nyc_taxi.errors import PermanentError, SchemaMismatch
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
 
@@ -149,7 +149,7 @@ def test_real_file_lands_as_an_independent_reading_finds_it(
     published = read_independently(path)
     rows, zeros = len(published["vendor_id"]), listed(published["passenger_count"]).count(0)
 
-    fetched = source.fetch(file, lake, source=publisher, base_url=base_urls[publisher])
+    fetched = download.fetch(file, lake, source=publisher, base_url=base_urls[publisher])
     everything = landing.land(file, lake, source=publisher, profile="none")
     whole = parquet.read_table(lake.path(data_key(file)))
     strict = landing.land(file, lake, source=publisher, profile="strict")

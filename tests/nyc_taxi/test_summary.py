@@ -9,8 +9,8 @@ import pytest
 
 from include.nyc_taxi import Month, TripFile
 from include.nyc_taxi.errors import CountMismatch
-from include.nyc_taxi.postgres import Table, replace_month
 from include.nyc_taxi.summary import Summary
+from include.nyc_taxi.targets.postgres import Table, replace_month
 
 GREEN = TripFile("green", Month(2024, 1))
 METERS = {"yellow": "passenger_count", "green": "passenger_count"}
@@ -101,7 +101,7 @@ def test_each_table_and_month_has_its_own(connection, lake, landed_month):
 def test_a_load_that_fails_leaves_the_summary_of_the_rows_that_stay(connection, lake, landed_month, monkeypatch):
     loaded = replace_month(connection, landed_month(GREEN.name, rows=300), lake)
     file = landed_month(GREEN.name, rows=200)
-    monkeypatch.setattr("include.nyc_taxi.postgres._Replacement._swap", _lose_rows)
+    monkeypatch.setattr("include.nyc_taxi.targets.postgres._Replacement._swap", _lose_rows)
 
     with pytest.raises(CountMismatch):
         replace_month(connection, file, lake)

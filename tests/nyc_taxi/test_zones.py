@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 import shapefile
 
-from include.local_servers.publisher import Publisher
-from include.nyc_taxi import postgres, zones
+from devtools.servers.publisher import Publisher
+from include.nyc_taxi import zones
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import sha256_of
+from include.nyc_taxi.targets import postgres
 from tests.nyc_taxi.zone_files import (
     HEADER,
     OF_2020,
@@ -119,7 +120,7 @@ def test_both_files_come_with_manifests_and_are_not_sent_again(lake, tmp_path):
 
 @pytest.mark.parametrize("content", [b"<html>sorry</html>", shapes_bytes()[:-100], b""])
 def test_a_zip_that_is_none_does_not_come_into_the_lake(lake, tmp_path, monkeypatch, content):
-    monkeypatch.setattr("include.nyc_taxi.source.sleep", lambda _: None)
+    monkeypatch.setattr("include.nyc_taxi.download.sleep", lambda _: None)
     (tmp_path / "misc").mkdir()
     (tmp_path / "misc" / "taxi_zones.zip").write_bytes(content)
 

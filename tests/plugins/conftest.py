@@ -15,13 +15,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from include.local_servers.environment import project_environment
-from include.local_servers.generator import write_month
-from include.local_servers.publisher import Publisher
-from include.local_servers.run import AIRFLOW, MIGRATE
-from include.nyc_taxi import TripFile, catalog, landing, published, zones
+from devtools.environment import project_environment
+from devtools.generator import write_month
+from devtools.run import AIRFLOW, MIGRATE
+from devtools.servers.publisher import Publisher
+from include.nyc_taxi import TripFile, catalog, landing, publications, zones
 from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
-from include.nyc_taxi.postgres import Run, replace_month
+from include.nyc_taxi.targets.postgres import Run, replace_month
 
 UP_WITHIN_SECONDS = 120
 SQUARE = [[[-74.0, 40.7], [-73.9, 40.7], [-73.9, 40.8], [-74.0, 40.8], [-74.0, 40.7]]]
@@ -53,7 +53,7 @@ class Site:
         path.parent.mkdir(parents=True)
         write_month(file, path, rows=600)
         with Publisher(folder) as publisher:
-            published.survey(
+            publications.survey(
                 self.lake, base_url=publisher.base_url, services=[file.service], since=file.month, recheck=0
             )
 

@@ -7,7 +7,7 @@ pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from include.nyc_taxi import TripFile, published
+from include.nyc_taxi import TripFile, publications
 
 NAMES = ["Yellow", "Green", "FHV", "FHVHV"]
 expect.set_options(timeout=20_000)
@@ -75,7 +75,7 @@ def test_a_month_opens_by_keyboard_and_tells_its_ledger_row(look):
 
 
 def test_a_month_that_was_replaced_tells_what_was_loaded_and_what_is_there_now(look, site):
-    now = published.known(site.lake)[TripFile.parse("fhv_tripdata_2025-01")].etag
+    now = publications.known(site.lake)[TripFile.parse("fhv_tripdata_2025-01")].etag
     page = look("/taxi/")
 
     cell(page, "fhv 2025-01").click()

@@ -4,8 +4,8 @@ import json
 import signal
 from pathlib import Path
 
-from include.local_servers.generator import write_month
-from include.local_servers.publisher import Publisher
+from devtools.generator import write_month
+from devtools.servers.publisher import Publisher
 from include.nyc_taxi import TripFile, catalog
 
 FOLDER = Path("/published")

@@ -13,12 +13,12 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from include.nyc_taxi.errors import PermanentError
-from include.nyc_taxi.months import Month
+from include.nyc_taxi.month import Month
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from include.nyc_taxi.files import TripFile
+    from include.nyc_taxi.trip_file import TripFile
 
 _Row = TypeVar("_Row")
 

@@ -1,0 +1,66 @@
+"""Write docs/dags.md, which says of every flow what its own documentation says, and which deployments it has.
+
+`make docs` runs it, and a test holds that the page is up to date.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from devtools.environment import ROOT, project_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow.sdk import DAG
+
+    from include.orchestration.deployments import Deployment
+
+PAGE = ROOT / "docs" / "dags.md"
+HEAD = """# The DAGs
+
+Written by `make docs` from the DAG files in `dags/` and from `include/deployments.yaml`; edit those.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    os.environ |= project_environment(os.environ)
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    from include.orchestration.deployments import deployments
+
+    bag = BundleDagBag(str(ROOT), bundle_path=ROOT, bundle_name="nyc-taxi")
+    PAGE.write_text(page(bag.dags, deployments()), encoding="utf-8")
+
+
+def page(dags: Mapping[str, DAG], entries: Iterable[Deployment]) -> str:
+    """The page, in Markdown."""
+    by_flow: dict[str, list[Deployment]] = {}
+    for entry in entries:
+        by_flow.setdefault(entry.flow, []).append(entry)
+    flows = [dags[dag_id] for dag_id in sorted(dags) if "." not in dag_id]
+    return "\n".join([HEAD, *(_section(dag, by_flow.get(dag.dag_id, [])) for dag in flows)])
+
+
+def _section(dag: DAG, entries: list[Deployment]) -> str:
+    params = [
+        f"| `{name}` | `{dag.params.get_param(name).value!r}` | {dag.params.get_param(name).schema.get('title', '')} |"
+        for name in dag.params
+    ]
+    deployed = [
+        f"| `{entry.dag_id}` | {entry.description} | {entry.runs} | "
+        f"{', '.join(f'`{name}={value}`' for name, value in entry.params.items())} |"
+        for entry in entries
+    ]
+    parts = [f"## {dag.dag_id}", (dag.doc_md or "").strip().replace("\n### ", "\n#### ")]
+    if params:
+        parts.append("\n".join(["| param | default | |", "|---|---|---|", *params]))
+    if deployed:
+        parts.append("\n".join(["| deployment | what | runs | params |", "|---|---|---|---|", *deployed]))
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The environment in which this project runs Airflow: the caller's variables, `.env`, and what is worked out here.
+
+Nothing here overrides the caller: `AIRFLOW_HOME=/elsewhere bin/airflow info` is taken at its word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dotenv import dotenv_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCAL = ROOT / ".local"
+AIRFLOW_HOME = LOCAL / "airflow"
+LOGS = LOCAL / "logs"
+POSTGRES_HOME = LOCAL / "postgres"
+
+LOOPBACK = "127.0.0.1"
+METADATA_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+WAREHOUSE = "AIRFLOW_CONN_TAXI_WAREHOUSE"
+CLOUD = "AIRFLOW_CONN_TAXI_GCP"
+
+
+def project_environment(caller: Mapping[str, str]) -> dict[str, str]:
+    """All variables for a command of this project.
+
+    The warehouse is not among them unless the caller or `.env` names one: where the embedded Postgres listens is
+    known once it runs.
+    """
+    environment = dict(caller)
+    for defaults in (_settings_file(), _computed()):
+        environment |= {name: value for name, value in defaults.items() if not is_set(name, environment)}
+    for name in ("NO_PROXY", "no_proxy"):  # no proxy can reach the servers that run here
+        environment[name] = ",".join(filter(None, [environment.get(name), LOOPBACK]))
+    programs = str(Path(sys.executable).parent)
+    path = environment.get("PATH", os.defpath).split(os.pathsep)
+    if programs not in path:  # `airflow standalone` looks for `airflow` there
+        environment["PATH"] = os.pathsep.join([programs, *path])
+    return environment
+
+
+def is_set(name: str, environment: Mapping[str, str]) -> bool:
+    """Whether a setting is there under any of the names by which Airflow takes it."""
+    return any(name + suffix in environment for suffix in ("", "_CMD", "_SECRET"))
+
+
+def _settings_file() -> dict[str, str]:
+    """What `.env` sets; quotes and comments as docker compose reads them, but ``$`` is a plain character."""
+    return {name: value for name, value in dotenv_values(ROOT / ".env", interpolate=False).items() if value is not None}
+
+
+def _computed() -> dict[str, str]:
+    bundle = {
+        "name": "nyc-taxi",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(ROOT), "refresh_interval": 30},
+    }
+    return {
+        "AIRFLOW_HOME": str(AIRFLOW_HOME),
+        # The bundle is the whole tree, so that DAG files can import `include`; .airflowignore leaves dags/ of it.
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        # Airflow says both at every start, and neither concerns a user.
+        "PYTHONWARNINGS": "ignore:Could not import graphviz,ignore:GitWildMatchPattern",
+        # ObjectStoragePath takes the path as it stands: a space must not become %20.
+        "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}",
+    }

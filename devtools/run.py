@@ -1,0 +1,245 @@
+"""Run Airflow's command line, or psql, as this project has it set up.
+
+    python -m devtools.run airflow dags test etl_web_to_gcs 2021-01-01
+    python -m devtools.run psql -c 'select 1'
+
+The command takes the place of this process, so its signals, terminal and exit code are its own. Before that, the
+metadata database is made if it has to be, and a command that runs tasks finds the embedded Postgres up, and the local
+cloud.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NoReturn
+
+from devtools import environment as project
+from devtools.environment import (
+    AIRFLOW_HOME,
+    CLOUD,
+    LOCAL,
+    LOGS,
+    METADATA_DATABASE,
+    POSTGRES_HOME,
+    ROOT,
+    WAREHOUSE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from devtools.servers.postgres import EmbeddedPostgres
+
+# -P: the caller's folder stays off the import path, where its `include` would come before that of a versioned bundle.
+AIRFLOW = [sys.executable, "-P", "-m", "airflow"]
+
+USES_SERVERS = {
+    ("api-server",),  # it serves the coverage page
+    ("celery", "worker"),
+    ("connections", "test"),
+    ("dags", "test"),
+    ("scheduler",),
+    ("standalone",),
+    ("tasks", "test"),
+}
+BUCKET = "nyc-taxi"
+NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}
+
+# One process for both, as most of the time goes into importing Airflow. What is wrong with a DAG is not said here.
+MIGRATE = """
+import contextlib, sys
+from airflow.__main__ import main
+sys.argv = ["airflow", "db", "migrate"]
+main()
+sys.argv = ["airflow", "dags", "reserialize"]
+with contextlib.suppress(Exception, SystemExit):
+    main()
+"""
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Become the command, or say how to name one."""
+    try:
+        match arguments:
+            case ["airflow", *rest]:
+                _become_airflow(rest)
+            case ["psql", *rest]:
+                _become_psql(rest)
+            case ["status", *rest]:
+                _become_status(rest)
+            case ["keep-warehouse"]:
+                _keep_warehouse()
+            case _:
+                sys.exit("usage: python -m devtools.run airflow|psql|status [ARGUMENT ...]")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def prepare_airflow(environment: Mapping[str, str]) -> None:
+    """Make secrets and metadata database of our own AIRFLOW_HOME, once per Airflow version; leave another's alone.
+
+    The database knows the DAGs from then on, so `airflow dags list` and `airflow dags trigger` do too.
+    """
+    if environment["AIRFLOW_HOME"] != str(AIRFLOW_HOME) or project.is_set(METADATA_DATABASE, environment):
+        return
+    AIRFLOW_HOME.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = AIRFLOW_HOME / "airflow.db"
+    stamp = AIRFLOW_HOME / "migrated-to"
+    airflow = version("apache-airflow-core")
+    with (AIRFLOW_HOME / "migrate.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        migrated_to = stamp.read_text() if stamp.exists() and database.exists() else None
+        if migrated_to == airflow:
+            return
+        print("preparing Airflow's metadata database (once, about ten seconds)", file=sys.stderr, flush=True)
+        if migrated_to is None:
+            for part in AIRFLOW_HOME.glob("airflow.db*"):  # an interrupted migration cannot be taken up again
+                part.unlink()
+        _make_secrets(AIRFLOW_HOME / "airflow.cfg")
+        log = log_file("migrate")
+        with log.open("w") as output:
+            done = subprocess.run(
+                [sys.executable, "-P", "-c", MIGRATE],
+                env=environment,
+                stdout=output,
+                stderr=output,
+                check=False,
+                pass_fds=[lock.fileno()],  # should we be killed, it keeps others out until it ends
+            )
+        if done.returncode:
+            sys.exit(f"the metadata database could not be made; the end of {log}:\n{tail(log)}")
+        stamp.write_text(airflow)
+
+
+def warehouse_connection(server: EmbeddedPostgres) -> str:
+    """The running embedded Postgres as an Airflow connection, in its JSON form."""
+    return json.dumps(
+        {
+            "conn_type": "postgres",
+            "host": server.host,
+            "port": server.port,
+            "login": server.user,
+            "password": server.password,
+            "schema": server.database,
+        }
+    )
+
+
+def keep_warehouse() -> EmbeddedPostgres:
+    """Have the embedded Postgres run for as long as this process does, whatever it becomes, and those it forks.
+
+    Another process waits for the end of a socket that only we hold open, and leaves the server then. So even
+    `kill -9` stops it.
+    """
+    from devtools.servers.postgres import EmbeddedPostgres
+
+    log = log_file("warehouse")
+    ours, keepers = socket.socketpair()
+    with log.open("w") as errors, keepers:
+        subprocess.Popen(
+            [sys.executable, "-m", "devtools.run", "keep-warehouse"],
+            cwd=ROOT,
+            stdin=keepers.fileno(),
+            stdout=keepers.fileno(),
+            stderr=errors,
+            start_new_session=True,  # our Ctrl-C is not its own
+        )
+    if not ours.recv(1):
+        sys.exit(f"the embedded Postgres did not start; the end of {log}:\n{tail(log)}")
+    ours.set_inheritable(True)
+    ours.detach()
+    return EmbeddedPostgres(POSTGRES_HOME)
+
+
+def keep_cloud() -> Mapping[str, str]:
+    """Have the cloud of this machine run for as long as this process does; returns the variables that lead to it."""
+    from devtools.emulators import LocalCloud
+
+    cloud = LocalCloud(LOCAL / "cloud").keep()
+    cloud.create_bucket(BUCKET)
+    return cloud.environment
+
+
+def log_file(name: str) -> Path:
+    """Where what a program writes is kept for a look at it."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    return LOGS / f"{name}.log"
+
+
+def tail(log: Path) -> str:
+    """The end of a log, for a person."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+
+
+def _become_airflow(arguments: Sequence[str]) -> NoReturn:
+    environment = project.project_environment(os.environ)
+    if arguments and {"-h", "--help"}.isdisjoint(arguments) and arguments[0] not in NEEDS_NO_DATABASE:
+        prepare_airflow(environment)
+        uses_servers = not USES_SERVERS.isdisjoint([tuple(arguments[:1]), tuple(arguments[:2])])
+        if uses_servers and not project.is_set(WAREHOUSE, environment):
+            environment[WAREHOUSE] = warehouse_connection(keep_warehouse())
+        if uses_servers and not project.is_set(CLOUD, environment):
+            environment |= keep_cloud()
+    _become([*AIRFLOW, *arguments], environment)
+
+
+def _become_status(arguments: Sequence[str]) -> NoReturn:
+    environment = project.project_environment(os.environ)
+    prepare_airflow(environment)
+    if not project.is_set(WAREHOUSE, environment):
+        environment[WAREHOUSE] = warehouse_connection(keep_warehouse())
+    if not project.is_set(CLOUD, environment):
+        environment |= keep_cloud()
+    os.chdir(ROOT)
+    _become([sys.executable, "-m", "include.orchestration.status", *arguments], environment)
+
+
+def _become_psql(arguments: Sequence[str]) -> NoReturn:
+    environment = project.project_environment(os.environ)
+    if project.is_set(WAREHOUSE, environment):
+        sys.exit(f"{WAREHOUSE} names a warehouse of your own: use its own psql")
+    server = keep_warehouse()
+    _become([*server.psql_command(), *arguments], environment | server.psql_environment())
+
+
+def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and what is ignored stays so
+    os.execve(command[0], command, environment)
+
+
+def _keep_warehouse() -> NoReturn:
+    from devtools.servers.postgres import EmbeddedPostgres
+
+    with EmbeddedPostgres(POSTGRES_HOME):
+        print(flush=True)
+        sys.stdin.read()
+    sys.exit()
+
+
+def _make_secrets(config: Path) -> None:
+    """Write an airflow.cfg of generated keys alone, so that Airflow does not write one which freezes its defaults."""
+    if config.exists():
+        return
+    new = config.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text(
+        "# Generated keys. Any other setting may be added here.\n"
+        f"[core]\nfernet_key = {base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}\n"
+        f"[api]\nsecret_key = {secrets.token_urlsafe(32)}\n"
+        f"[api_auth]\njwt_secret = {secrets.token_urlsafe(64)}\n"
+    )
+    new.rename(config)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

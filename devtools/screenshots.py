@@ -1,0 +1,161 @@
+"""The pictures of docs/images: the page over 17 years of made-up trips, in a real browser. Needs Chromium.
+
+    .venv/bin/python -m devtools.screenshots
+
+The shapes of the zones are the publisher's; where it cannot be reached, name a folder with its two files by `--zones`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from playwright.sync_api import sync_playwright
+
+from benchmarks import history
+from devtools.servers.postgres import EmbeddedPostgres
+from devtools.servers.whole_airflow import Airflow
+from include.nyc_taxi import Month, TripFile, coverage, publications, zones
+from include.nyc_taxi.lake import Lake
+from include.nyc_taxi.publications import Publication
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+WIDE, NARROW = (1440, 900), (390, 844)
+
+REPLACED = ["yellow_tripdata_2019-06", "green_tripdata_2021-02", "fhvhv_tripdata_2024-08", "fhvhv_tripdata_2024-09"]
+DIFFERENT = ["yellow_tripdata_2013-05", "fhv_tripdata_2017-08"]
+NOT_LOADED = ["yellow_tripdata_2025-10", "yellow_tripdata_2025-11", "yellow_tripdata_2025-12", "fhvhv_tripdata_2025-12"]
+FAILED = ["fhv_tripdata_2016-03", "yellow_tripdata_2025-11"]
+RUNNING = ["yellow_tripdata_2025-12", "fhvhv_tripdata_2025-12"]
+SHOWN = "yellow 2019-06"
+
+
+def main() -> None:
+    """Take the pictures that docs/ shows."""
+    parser = argparse.ArgumentParser(prog="devtools.screenshots", description=__doc__)
+    parser.add_argument("--zones", type=Path, help="a folder with taxi_zone_lookup.csv and taxi_zones.zip")
+    parser.add_argument("--into", type=Path, default=IMAGES, help="where the pictures go (default docs/images)")
+    options = parser.parse_args()
+    options.into.mkdir(parents=True, exist_ok=True)
+    (ROOT / ".local").mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=ROOT / ".local"))
+    folder.chmod(0o711)  # the server may be another user
+    server = EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"})
+    try:
+        with server:
+            airflow = Airflow(folder / "pictures", server, publisher="http://127.0.0.1:9", deployments=[])
+            _fill(airflow, options.zones)
+            try:
+                airflow.start(["api-server", "dag-processor"])
+                _run(airflow)
+                with sync_playwright() as playwright:
+                    browser = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
+                    _take(browser, airflow.url, options.into)
+            finally:
+                airflow.stop()
+    finally:
+        server.remove()
+        shutil.rmtree(folder)
+
+
+def _fill(airflow: Airflow, zone_files: Path | None) -> None:
+    """History, of which some months are missing or other than they should be, and what the publisher has by now."""
+    lake = Lake.at(airflow.lake)
+    if zone_files:
+        names = zones.read(Lake.at(zone_files), Path(zones.LOOKUP).name, Path(zones.SHAPES).name)
+    else:
+        names = zones.read(lake, *(zones.fetch(path, lake).key for path in (zones.LOOKUP, zones.SHAPES)))
+    with psycopg.connect(airflow.warehouse) as connection:
+        history.write(connection)
+        zones.replace_zones(connection, names)
+        for name in NOT_LOADED:
+            file = TripFile.parse(name)
+            for table in ("load_ledger", "trips_by_month", "trips_by_hour", "trips_by_zone"):
+                query = f"DELETE FROM {table} WHERE service = %s AND month = %s"  # noqa: S608 - the names above
+                connection.execute(query, [file.service, str(file.month)])
+        for name in DIFFERENT:
+            file = TripFile.parse(name)
+            connection.execute(
+                "UPDATE load_ledger SET rows_expected = rows_read + 1234 WHERE service = %s AND month = %s",
+                [file.service, str(file.month)],
+            )
+        connection.commit()
+        loads = coverage.loads_in_warehouse(connection)
+    now = datetime.now(UTC)
+    known = {file: Publication(file) for file in map(TripFile.parse, NOT_LOADED)}
+    known |= {
+        file: Publication(file)
+        for service in ("yellow", "green")
+        for file in (TripFile(service, month) for month in Month.range(Month(2026, 1), Month(2026, 6)))
+    }
+    known |= {
+        file: Publication(file, f'"{"5eed" * 8}-7"' if file.name in REPLACED else load.source_etag, checked_at=now)
+        for file, load in loads.items()
+    }
+    publications._write(lake, "official", known)  # noqa: SLF001 - as a survey of the real publisher would
+
+
+def _run(airflow: Airflow) -> None:
+    """Runs that have failed, and runs that wait, as there is no scheduler."""
+    airflow.knows("ingest_data")
+    for name in (*FAILED, *RUNNING):
+        file = TripFile.parse(name)
+        conf = {"colour": file.service, "year": file.month.year, "month": file.month.month}
+        run = airflow.post("/dags/ingest_data/dagRuns", logical_date=None, conf=conf)
+        if name in FAILED:
+            path = f"/dags/ingest_data/dagRuns/{run['dag_run_id']}"
+            airflow.api.patch(path, json={"state": "failed"}).raise_for_status()
+
+
+def _take(browser: Browser, url: str, into: Path) -> None:
+    page = _open(browser, f"{url}/plugin/taxi", WIDE)
+    inside = page.frame_locator("iframe")
+    inside.locator("#coverage-says b").wait_for()
+    _save(page, into / "coverage-wide-light.png")
+    inside.locator(f"[data-file='{SHOWN}']").click()
+    inside.locator("dialog dl.counts").wait_for()
+    _save(page, into / "coverage-month.png")
+    for name, size, dark, proof in (
+        ("coverage-narrow-dark", NARROW, True, "#coverage-says b"),
+        ("quality-wide-light", WIDE, False, "#quality canvas"),
+        ("city-wide-light", WIDE, False, "#map [data-q]"),
+        ("city-wide-dark", WIDE, True, "#map [data-q]"),
+    ):
+        page = _open(browser, f"{url}/taxi/#{name.partition('-')[0]}", size, dark=dark)
+        page.locator(proof).first.wait_for()
+        _save(page, into / f"{name}.png")
+
+
+def _open(browser: Browser, url: str, size: tuple[int, int], *, dark: bool = False) -> Page:
+    width, height = size
+    page = browser.new_page(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",
+    )
+    page.goto(url)
+    return page
+
+
+def _save(page: Page, path: Path) -> None:
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=path, full_page=True)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def _chromium() -> str | None:
+    """The machine's own; None for the one that playwright has installed."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+if __name__ == "__main__":
+    main()

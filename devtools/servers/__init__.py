@@ -1,0 +1,1 @@
+"""servers: the servers that development and tests need, each on loopback."""

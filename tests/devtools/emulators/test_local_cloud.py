@@ -1,0 +1,152 @@
+"""The cloud of this machine keeps what it was given, is shared by who uses it, and leaves no server."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+
+from devtools.emulators import PROJECT, ROOT, LocalCloud
+
+USER = """
+import sys
+from pathlib import Path
+from devtools.emulators import LocalCloud
+with LocalCloud(Path(sys.argv[1])) as cloud:
+    print(cloud.environment["BIGQUERY_EMULATOR_HOST"], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "a cloud"
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """Nothing of the contract's own cloud."""
+
+
+def ask(cloud: LocalCloud, text: str) -> list[tuple]:
+    endpoint = {"api_endpoint": cloud.environment["BIGQUERY_EMULATOR_HOST"]}
+    with bigquery.Client(PROJECT, credentials=AnonymousCredentials(), client_options=endpoint) as client:
+        return [tuple(row) for row in client.query(text).result()]
+
+
+def user_of(folder: Path) -> subprocess.Popen:
+    command = [sys.executable, "-c", USER, folder]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def servers_of(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "devtools.emulators" in words and str(folder) in words:
+            found.append(process)
+    return found
+
+
+def test_tables_buckets_and_jobs_outlive_the_server(folder):
+    with LocalCloud(folder) as cloud:
+        cloud.create_bucket("lake", location="EU")
+        ask(cloud, "CREATE SCHEMA d OPTIONS (location = 'EU')")
+        ask(cloud, "CREATE TABLE d.t AS SELECT 1 AS a")
+
+    with LocalCloud(folder) as cloud:
+        assert ask(cloud, "SELECT a FROM d.t") == [(1,)]
+        bucket = httpx.get(f"{cloud.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b/lake", trust_env=False)
+        assert bucket.json()["location"] == "EU"
+
+
+def test_nothing_runs_when_it_is_left(folder):
+    with LocalCloud(folder) as cloud:
+        address = cloud.environment["BIGQUERY_EMULATOR_HOST"]
+        assert len(servers_of(folder)) == 1
+
+    assert psutil.wait_procs(servers_of(folder), timeout=30)[1] == []
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address, trust_env=False)
+
+
+def test_users_share_one_server_and_the_last_one_ends_it(folder):
+    with LocalCloud(folder) as cloud:
+        other = user_of(folder)
+        assert other.stdout.readline().strip() == cloud.environment["BIGQUERY_EMULATOR_HOST"]
+
+    assert len(servers_of(folder)) == 1
+    other.communicate()
+    assert psutil.wait_procs(servers_of(folder), timeout=30)[1] == []
+
+
+def test_a_killed_user_leaves_no_server(folder):
+    with user_of(folder) as user:
+        assert user.stdout.readline()
+        (server,) = servers_of(folder)
+
+        user.kill()
+
+        server.wait(30)
+
+
+def test_a_cloud_is_kept_by_what_its_user_becomes(folder):
+    become = "import os, sys; from pathlib import Path; from devtools.emulators import LocalCloud; "
+    become += "LocalCloud(Path(sys.argv[1])).keep(); print(flush=True); os.execvp('cat', ['cat'])"
+    command = [sys.executable, "-c", become, folder]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout.readline()
+        with LocalCloud(folder) as cloud:
+            assert ask(cloud, "SELECT 1") == [(1,)]
+        (server,) = servers_of(folder)
+
+    server.wait(30)
+
+
+def test_a_killed_server_is_started_again_with_what_was_committed(folder):
+    with LocalCloud(folder) as cloud:
+        ask(cloud, "CREATE SCHEMA d")
+        ask(cloud, "CREATE TABLE d.t AS SELECT 1 AS a")
+        (server,) = servers_of(folder)
+        server.kill()
+        server.wait(30)
+
+        with LocalCloud(folder) as again:
+            assert ask(again, "SELECT a FROM d.t") == [(1,)]
+
+
+def test_a_service_answers_on_the_ports_that_it_is_told_and_ends_by_sigterm(folder):
+    with LocalCloud(folder) as cloud:
+        ports = [address.rpartition(":")[2] for address in list(cloud.environment.values())[:2]]
+    options = ["--folder", folder, "--host", "127.0.0.1", "--storage-port", ports[0], "--bigquery-port", ports[1]]
+    with subprocess.Popen([sys.executable, "-m", "devtools.emulators", *options], cwd=ROOT, stderr=-3) as service:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=8), trust_env=False) as client:
+            for port in ports:
+                assert client.get(f"http://127.0.0.1:{port}/").is_success
+        os.kill(service.pid, signal.SIGTERM)
+
+        assert service.wait(30) == 0
+
+
+def test_a_load_from_a_bucket_elsewhere_is_refused(folder):
+    with LocalCloud(folder) as cloud:
+        cloud.create_bucket("lake", location="US")
+        ask(cloud, "CREATE SCHEMA d OPTIONS (location = 'EU')")
+        endpoint = {"api_endpoint": cloud.environment["BIGQUERY_EMULATOR_HOST"]}
+        with bigquery.Client(PROJECT, credentials=AnonymousCredentials(), client_options=endpoint) as client:
+            storage = cloud.environment["STORAGE_EMULATOR_HOST"]
+            httpx.post(
+                f"{storage}/upload/storage/v1/b/lake/o",
+                params={"uploadType": "media", "name": "x"},
+                content=b"1",
+                trust_env=False,
+            ).raise_for_status()
+            job = client.load_table_from_uri("gs://lake/x", "d.t", job_config=bigquery.LoadJobConfig(autodetect=True))
+
+    assert "Cannot read and write in different locations: source: US, destination: EU" in str(job.error_result)

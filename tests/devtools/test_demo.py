@@ -1,0 +1,92 @@
+"""`make demo` as a person meets it, in a copy of the project whose path holds a space."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devtools.generator import write_month
+from include.nyc_taxi import Month, TripFile
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = TripFile("green", Month(2024, 1))
+
+
+@pytest.fixture
+def project(tmp_path):
+    copy = tmp_path / "a fresh clone"
+    for part in ("dags", "devtools", "include", "plugins", ".airflowignore", ".env"):
+        source = ROOT / part
+        copy.mkdir(exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, copy / part)
+    return copy
+
+
+def demo(project, *arguments):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return subprocess.run(
+        [sys.executable, "-m", "devtools.demo", *arguments],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_demo_reports_true_counts_and_its_second_run_is_a_no_op(project, tmp_path):
+    published = tmp_path / "published" / "trip-data" / f"{FILE.name}.parquet"
+    published.parent.mkdir(parents=True)
+    generated = write_month(FILE, published, rows=2000)
+    chosen = ("--source", str(tmp_path / "published"), "--colour", "green", "--month", "2024-01")
+
+    first, second = demo(project, *chosen), demo(project, *chosen)
+
+    assert first.returncode == 0, first.stdout + first.stderr
+    counts = {line.split()[1]: line.split()[2] for line in first.stdout.splitlines() if line.startswith("  rows")}
+    assert counts == {
+        "read": f"{generated.rows:,}",
+        "loaded": f"{generated.rows - generated.without_passengers:,}",
+        "rejected": str(generated.without_passengers),
+    }
+    assert "trips, half of them within" in first.stdout
+    assert "replaced its partition" in first.stdout
+    assert "already holds its" in second.stdout
+    assert "replaced its partition" not in second.stdout
+
+
+def test_a_folder_without_the_file_is_refused_with_the_places_looked_at(project, tmp_path):
+    refused = demo(project, "--source", str(tmp_path), "--colour", "green", "--month", "2024-01")
+
+    assert refused.returncode == 1
+    assert f"{tmp_path}/trip-data/{FILE.name}.parquet" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("month", "said"),
+    [
+        ("2024-13", "month '2024-13' is not YYYY-MM: month 13 is not one of 1..12"),
+        ("2005-01", "yellow 2005-01: source 'official' has yellow from 2009-01 on"),
+    ],
+)
+def test_a_month_that_cannot_be_is_refused_in_one_line(project, month, said):
+    refused = demo(project, "--month", month)
+
+    assert refused.returncode
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_two_demos_at_once_make_a_month_each_without_harm_to_the_other(project):
+    make = (
+        "from devtools import demo\n"
+        "from include.nyc_taxi import TripFile\n"
+        "demo._generate(TripFile.parse('green_tripdata_2024-01'), demo.PUBLISHED / 'a.parquet')"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", make], cwd=project) for _ in range(2)]
+
+    assert [one.wait() for one in both] == [0, 0]
+    assert [path.name for path in (project / ".local" / "published").iterdir()] == ["a.parquet"]

@@ -1,0 +1,330 @@
+"""The front door, from outside: a copy of the tree, in a folder with a space, and real processes.
+
+Airflow itself is played by a program that says how it was called, as the real one takes seconds to say it.
+"""
+
+import base64
+import configparser
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from devtools.environment import CLOUD, ROOT, WAREHOUSE
+from devtools.servers.whole_airflow import free_port
+
+AIRFLOW = """\
+import json, os, sys, time
+
+def main():
+    with open(os.path.join(os.environ["AIRFLOW_HOME"], "airflow.db"), "a") as database:
+        print(*sys.argv[1:], file=database)
+
+if __name__ == "__main__":
+    said = {"arguments": sys.argv[1:], "folder": os.getcwd(), "path": sys.path, "environment": dict(os.environ)}
+    print(json.dumps(said), flush=True)
+    if "linger" in sys.argv:
+        time.sleep(60)
+    sys.exit(3 if "fail" in sys.argv else 0)
+"""
+
+SERVERS = """\
+import http.server, json, os, pathlib, sys, time
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        names = ["metadatabase", "dag_processor", "scheduler", "triggerer"]
+        self.wfile.write(json.dumps({name: {"status": "healthy"} for name in names}).encode())
+
+    def log_message(self, *_):
+        pass
+
+if sys.argv[1] == "api-server":
+    while not pathlib.Path(os.environ["AIRFLOW_HOME"], "answer").exists():
+        time.sleep(0.1)
+    http.server.HTTPServer(("127.0.0.1", int(os.environ["AIRFLOW__API__PORT"])), Health).serve_forever()
+time.sleep(600)
+"""
+
+
+class Tree:
+    """A copy of the project that finds our environment, with a pretended Airflow in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in ("bin", "devtools", "include"):
+            shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in (".env", "requirements-dev.txt"):
+            shutil.copy(ROOT / file, root)
+        (root / ".venv").mkdir()
+        for part in ("bin", "lib", "pyvenv.cfg"):
+            (root / ".venv" / part).symlink_to(Path(sys.prefix) / part)
+        shutil.copy(root / "requirements-dev.txt", root / ".venv")
+        (root / "pretended/airflow").mkdir(parents=True)
+        (root / "pretended/airflow/__main__.py").write_text(AIRFLOW)
+        (root / "pretended/airflow/__init__.py").touch()
+
+    def caller(self, **variables: str) -> dict[str, str]:
+        """Our variables without what other tests, or the developer, have set for Airflow."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+        return kept | {"PYTHONPATH": str(self.root / "pretended")} | variables
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start `bin/airflow ARGUMENTS`. Its AIRFLOW_HOME is none of ours, so that no database is made."""
+        return subprocess.Popen(
+            [self.root / "bin/airflow", *arguments],
+            cwd=self.root,
+            env=self.caller(AIRFLOW_HOME="/none") | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def airflow(self, *arguments: str, **variables: str) -> dict[str, Any]:
+        """What Airflow says of a call that ends well."""
+        with self.start(*arguments, **variables) as process:
+            said, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+        return dict(json.loads(said))
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The environment that Airflow finds."""
+        return dict(self.airflow("version", **variables)["environment"])
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    tree = Tree(tmp_path_factory.mktemp("front door"))
+    yield tree
+    subprocess.run([sys.executable, "-m", "devtools.ui", "--remove"], cwd=tree.root, check=True)
+
+
+@pytest.fixture
+def settings(tree: Tree) -> Iterator[Path]:
+    """The tree's .env, for this test to change."""
+    file = tree.root / ".env"
+    before = file.read_text()
+    yield file
+    file.write_text(before)
+
+
+def _accepts(connection: Mapping[str, Any]) -> bool:
+    login = {"user": connection["login"], "password": connection["password"], "dbname": connection["schema"]}
+    try:
+        psycopg.connect(host=connection["host"], port=connection["port"], **login).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _stops(connection: Mapping[str, Any]) -> bool:
+    deadline = time.monotonic() + 20
+    while _accepts(connection) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not _accepts(connection)
+
+
+def test_bundle_is_the_tree(tree: Tree):
+    bundles = json.loads(tree.environment()["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
+
+    assert [(bundle["name"], bundle["kwargs"]["path"]) for bundle in bundles] == [("nyc-taxi", str(tree.root))]
+
+
+def test_a_space_in_the_path_of_the_lake_stays_a_space(tree: Tree):
+    assert " " in str(tree.root)
+    assert tree.environment()["AIRFLOW_VAR_TAXI_LAKE"] == f"file://{tree.root}/.local/lake"
+
+
+def test_metadata_database_of_the_tree_is_made_once(tree: Tree):
+    command = [tree.root / "bin/airflow", "dags", "list"]
+    home = tree.root / ".local/airflow"
+
+    both = [subprocess.Popen(command, env=tree.caller(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [json.loads(process.communicate(timeout=60)[0]) for process in both]
+
+    assert {one["environment"]["AIRFLOW_HOME"] for one in said} == {str(home)}
+    assert (home / "airflow.db").read_text() == "db migrate\ndags reserialize\n"
+
+
+def test_secrets_of_the_tree_are_for_its_owner_only(tree: Tree):
+    subprocess.run([tree.root / "bin/airflow", "dags", "list"], env=tree.caller(), capture_output=True, check=True)
+
+    config = tree.root / ".local/airflow/airflow.cfg"
+    keys = configparser.ConfigParser()
+    keys.read(config)
+
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    assert len(base64.urlsafe_b64decode(keys["core"]["fernet_key"])) == 32
+    assert len(keys["api_auth"]["jwt_secret"]) >= 64
+
+
+def test_database_of_the_callers_own_is_left_alone(tree: Tree, tmp_path: Path):
+    tree.airflow("dags", "list", AIRFLOW_HOME=str(tmp_path))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_caller_wins_over_the_settings_file(tree: Tree):
+    assert json.loads(tree.environment()["AIRFLOW_CONN_TAXI_SOURCE"])["conn_type"] == "http"
+    assert tree.environment(AIRFLOW_CONN_TAXI_SOURCE="")["AIRFLOW_CONN_TAXI_SOURCE"] == ""
+
+
+def test_the_caller_wins_over_what_is_worked_out(tree: Tree):
+    assert tree.environment(AIRFLOW__CORE__PARALLELISM="1")["AIRFLOW__CORE__PARALLELISM"] == "1"
+
+
+@pytest.mark.parametrize("suffix", ["_CMD", "_SECRET"])
+def test_a_setting_that_a_command_or_a_secret_gives_is_set(tree: Tree, suffix: str):
+    environment = tree.environment(**{f"AIRFLOW__CORE__PARALLELISM{suffix}": "echo 1"})
+
+    assert "AIRFLOW__CORE__PARALLELISM" not in environment
+
+
+def test_the_settings_file_wins_over_what_is_worked_out(tree: Tree, settings: Path):
+    with settings.open("a") as file:
+        file.write("AIRFLOW__CORE__LOAD_EXAMPLES=True\n")
+
+    assert tree.environment()["AIRFLOW__CORE__LOAD_EXAMPLES"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("X=plain", "plain"),
+        ("X = plain # why", "plain"),
+        ('X=\'{"a": "#1 $2"}\'', '{"a": "#1 $2"}'),
+        ('X="a b"', "a b"),
+        ("export X=1", "1"),
+        ("X=", ""),
+        ("#X=1", None),
+        ("X", None),
+    ],
+)
+def test_the_settings_file_may_quote_and_comment(tree: Tree, settings: Path, line: str, value: str | None):
+    settings.write_text(f"{line}\n")
+
+    assert tree.environment().get("X") == value
+
+
+def test_the_settings_file_of_the_project_holds_no_secret():
+    set_lines = [line for line in (ROOT / ".env").read_text().splitlines() if line and not line.startswith("#")]
+
+    assert set_lines
+    assert [line for line in set_lines if "password" in line.lower() or "key" in line.lower()] == []
+
+
+def test_airflow_runs_in_the_callers_folder_but_does_not_import_from_it(tree: Tree, tmp_path: Path):
+    (tmp_path / "include").mkdir()
+    (tmp_path / "json.py").write_text("raise ImportError('the caller has a file of that name')")
+    (tmp_path / "airflow").symlink_to(tree.root / "bin/airflow")
+
+    process = subprocess.run(
+        ["./airflow", "version", "two words", ""],
+        cwd=tmp_path,
+        env=tree.caller(AIRFLOW_HOME="/none"),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    said = json.loads(process.stdout)
+
+    assert said["arguments"] == ["version", "two words", ""]
+    assert said["folder"] == str(tmp_path)
+    assert not {"", str(tmp_path), str(tree.root)} & set(said["path"])
+
+
+def test_exit_code_is_airflows(tree: Tree):
+    with tree.start("version", "fail") as process:
+        assert process.wait(60) == 3
+
+
+@pytest.mark.parametrize(
+    "command", ["dags test flow", "tasks test flow task", "scheduler", "standalone", "celery worker", "api-server"]
+)
+def test_commands_that_may_need_the_warehouse_find_it_up(tree: Tree, command: str):
+    with tree.start(*command.split(), "linger") as process:
+        connection = json.loads(json.loads(process.stdout.readline())["environment"][WAREHOUSE])
+        accepted = _accepts(connection)
+        process.kill()
+
+    assert accepted
+    assert _stops(connection)
+
+
+@pytest.mark.parametrize(
+    "command", ["dags list", "dags test --help", "version", "dag-processor", "backfill create", ""]
+)
+def test_other_commands_start_no_warehouse(tree: Tree, command: str):
+    assert WAREHOUSE not in tree.airflow(*command.split())["environment"]
+
+
+def test_a_warehouse_of_the_callers_own_is_used(tree: Tree):
+    said = tree.airflow("dags", "test", "flow", **{WAREHOUSE: "postgres://elsewhere/taxi"})
+
+    assert said["environment"][WAREHOUSE] == "postgres://elsewhere/taxi"
+
+
+def test_one_of_two_commands_ends_and_the_other_keeps_the_warehouse(tree: Tree):
+    with tree.start("dags", "test", "linger") as first, tree.start("dags", "test", "linger") as second:
+        connection = json.loads(json.loads(first.stdout.readline())["environment"][WAREHOUSE])
+        assert json.loads(json.loads(second.stdout.readline())["environment"][WAREHOUSE]) == connection
+        first.kill()
+        first.wait(60)
+        time.sleep(2)
+        accepted = _accepts(connection)
+        second.kill()
+
+    assert accepted
+    assert _stops(connection)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_airflow_itself(tree: Tree, sent: signal.Signals):
+    with tree.start("dags", "test", "linger") as process:
+        connection = json.loads(json.loads(process.stdout.readline())["environment"][WAREHOUSE])
+        process.send_signal(sent)
+        code = process.wait(10)
+
+    assert code == -sent
+    assert _stops(connection)
+
+
+def test_the_ui_has_no_scheduler_until_the_api_server_answers_its_tasks(tree: Tree, tmp_path: Path):
+    (tmp_path / "airflow").mkdir()
+    (tmp_path / "airflow/__init__.py").touch()
+    (tmp_path / "airflow/__main__.py").write_text(SERVERS)
+    variables = {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(tmp_path), WAREHOUSE: "{}", CLOUD: "{}"}
+    logs = tree.root / ".local" / "logs"
+    with subprocess.Popen(
+        [sys.executable, "-m", "devtools.ui", "--port", str(free_port())],
+        cwd=tree.root,
+        env=tree.caller(**variables),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as ui:
+        assert ui.stdout is not None
+        while not (logs / "triggerer.log").exists() and ui.poll() is None:
+            time.sleep(0.1)
+        early = (logs / "scheduler.log").exists()
+        (tmp_path / "answer").touch()
+        said = []
+        for line in ui.stdout:
+            if " up after " in line:
+                said.append(line.split()[0])
+            if line.startswith("Ctrl-C stops everything"):
+                ui.send_signal(signal.SIGINT)
+
+    assert not early
+    assert said == ["api-server", "dag-processor", "triggerer", "scheduler"]
