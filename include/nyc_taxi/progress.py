@@ -41,6 +41,11 @@ class Progress:
         """Units per second since the start."""
         return self.done / max(self.seconds, 1e-9)
 
+    @property
+    def in_words(self) -> str:
+        """What is done, such as `56,039 rows in 0.4 s (140,000 rows/s)`."""
+        return f"{self.done:,} {self.unit} in {self.seconds:.1f} s ({self.rate:,.0f} {self.unit}/s)"
+
     def _line(self) -> str:
         amount = f"{self.done:,}"
         if self.total:

@@ -1,40 +1,31 @@
-"""zones: the taxi zones, by name and by shape, into the table `taxi_zones`; and a view per service that joins them.
+"""zones: the taxi zones by name and by shape, from the publisher's lookup and shapefile.
 
 The publisher's lookup names 265 zones, and its shapefile draws 263 of them: 264 (unknown) and 265 (outside the city)
-are no places. The shapefile's own LocationID gives the polygons of 57, 104 and 105 to 56 and 103, whose names they
-share; its OBJECTID is the number by which the lookup names each polygon, so that is taken.
+are no places. The shapefile's LocationID gives the polygons of 57, 104 and 105 to 56 and 103, which share their names;
+its OBJECTID is the number that the lookup uses for each polygon, so zones are keyed by it.
 """
 
 from __future__ import annotations
 
 import csv
-import logging
 import struct
 from collections import Counter
-from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
 from io import BytesIO
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import ZipFile
 
 import numpy as np
-import psycopg
 import pyproj
 import shapefile  # type: ignore[import-untyped] # published without types
-from psycopg import sql
-from psycopg.rows import tuple_row
-from psycopg.types.json import Jsonb
 
 from include.nyc_taxi import catalog
 from include.nyc_taxi.download import Fetched, fetch_url
 from include.nyc_taxi.errors import SchemaMismatch
-from include.nyc_taxi.targets.postgres import Table, errors_told
-from include.nyc_taxi.targets.sql_files import sql_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -44,12 +35,9 @@ if TYPE_CHECKING:
     Points = NDArray[np.float64]
     Polygon = list[Points]
 
-log = logging.getLogger(__name__)
-
 SOURCE = "official"
 LOOKUP = "misc/taxi_zone_lookup.csv"
 SHAPES = "misc/taxi_zones.zip"
-TABLE = Table("public", "taxi_zones")
 LOCATION_IDS = range(1, 266)
 
 _HEADER = ["LocationID", "Borough", "Zone", "service_zone"]
@@ -58,9 +46,6 @@ _WITHOUT_SHAPE = {264, 265}
 _NUMBER = "OBJECTID"
 _WEST, _SOUTH, _EAST, _NORTH = -74.5, 40.3, -73.5, 41.1  # New York lies in it; feet, or swapped axes, do not
 _DECIMALS = 7  # a centimetre
-_NAMES_IN_VIEW = ["pickup_borough", "pickup_zone", "dropoff_borough", "dropoff_zone"]
-_JOINED_BY = {"pickup_location_id", "dropoff_location_id"}
-_LOCK_TIMEOUT = "2s"
 
 
 class Shape(NamedTuple):
@@ -116,49 +101,6 @@ def read(lake: Lake, lookup: str, shapes: str) -> list[Zone]:
     return [
         Zone(location_id, *names[location_id], *shape_of.get(location_id, _NO_SHAPE)) for location_id in LOCATION_IDS
     ]
-
-
-def replace_zones(connection: psycopg.Connection[Any], zones: Sequence[Zone]) -> Literal["replaced", "unchanged"]:
-    """Make the table hold just these zones, in one transaction; where it does, do nothing.
-
-    Raises:
-        WarehouseBusy: a lock was not granted in time or the connection broke; nothing has changed.
-        WarehouseRefused: a right is missing, or another kind of table has the name.
-    """
-    with _transaction(connection, TABLE) as cursor:
-        if not _columns(cursor, TABLE):
-            cursor.execute(_statement("create_zones", table=TABLE))
-        if cursor.execute(_statement("select_zones", table=TABLE)).fetchall() == list(zones):
-            log.info("%s already holds these %d zones: nothing done", TABLE, len(zones))
-            return "unchanged"
-        # Rows are updated in place, and not deleted and inserted, so that foreign keys may point to them.
-        ids = [zone.location_id for zone in zones]
-        cursor.execute(_statement("delete_other_zones", table=TABLE), {"location_ids": ids})
-        cursor.executemany(_statement("upsert_zone", table=TABLE), map(_parameters, zones))
-    log.info("%s: replaced %d zones, %d of them with a shape", TABLE, len(zones), sum(bool(z.shape) for z in zones))
-    return "replaced"
-
-
-def replace_views(connection: psycopg.Connection[Any]) -> list[Table]:
-    """Have the view `{service}_trips_with_zones`, with every column of today, for each service that has its table.
-
-    Raises:
-        WarehouseBusy: a long query reads a view that lacks a column; it is as it was.
-        WarehouseRefused: a right is missing, or something else has the name of a view.
-    """
-    views = []
-    for service in catalog.services():
-        trips, view = Table.of_service(service), Table(TABLE.schema, f"{service}_trips_with_zones")
-        with _transaction(connection, view) as cursor:
-            columns = _columns(cursor, trips)
-            if not set(columns) >= _JOINED_BY:
-                log.info("%s is not there, or has no location ids: no view %s", trips, view)
-                continue
-            if _columns(cursor, view) != _NAMES_IN_VIEW + columns:
-                cursor.execute(_statement("create_trips_with_zones", view=view, trips=trips, zones=TABLE))
-                log.info("%s: made, with %d columns", view, len(_NAMES_IN_VIEW + columns))
-        views.append(view)
-    return views
 
 
 def _names(path: Path) -> dict[int, tuple[str, str, str]]:
@@ -251,32 +193,3 @@ def _area(ring: Points) -> tuple[float, Points]:
 
 def _degrees(points: Points, to_degrees: pyproj.Transformer) -> Points:
     return np.column_stack(to_degrees.transform(points[:, 0], points[:, 1])).round(_DECIMALS)
-
-
-def _parameters(zone: Zone) -> dict[str, Any]:
-    return zone._asdict() | {"shape": None if zone.shape is None else Jsonb(zone.shape)}
-
-
-def _columns(cursor: psycopg.Cursor[Any], table: Table) -> list[str]:
-    """The names of its columns, in order; none where there is no such table or view."""
-    found = cursor.execute(_statement("relation_columns"), {"schema": table.schema, "name": table.name})
-    return [name for (name,) in found]
-
-
-@contextmanager
-def _transaction(connection: psycopg.Connection[Any], table: Table) -> Iterator[psycopg.Cursor[Any]]:
-    """One transaction on zones at a time; its errors say in the server's words whether another try is worth it."""
-    with errors_told(str(table)), connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi zones', 0))")
-        cursor.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(_LOCK_TIMEOUT))
-        yield cursor
-
-
-def _statement(name: str, **tables: Table) -> sql.Composed:
-    return _template(name).format(**{part: table.identifier for part, table in tables.items()})
-
-
-@cache
-def _template(name: str) -> sql.SQL:
-    return sql.SQL(sql_file("include.nyc_taxi.targets.postgres", f"{name}.sql"))

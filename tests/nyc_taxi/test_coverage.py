@@ -8,11 +8,13 @@ import pytest
 from pyarrow import parquet
 
 from include.nyc_taxi import Month, TripFile, coverage
-from include.nyc_taxi.coverage import Attempt, Load, State
+from include.nyc_taxi.coverage import Attempt, State
 from include.nyc_taxi.errors import WarehouseRefused
 from include.nyc_taxi.lake import rejects_key
 from include.nyc_taxi.publications import Publication
-from include.nyc_taxi.targets.postgres import Run, Table, replace_month
+from include.nyc_taxi.targets.lake.loads import loads
+from include.nyc_taxi.targets.ledger import Load, Run
+from include.nyc_taxi.targets.postgres import Postgres, Table
 
 JANUARY = TripFile("green", Month(2024, 1))
 LOADED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -85,7 +87,7 @@ def test_every_service_has_a_cell_for_every_month_and_for_what_lies_beyond():
 
 def test_a_warehouse_without_a_ledger_holds_nothing(warehouse):
     with psycopg.connect(warehouse) as connection:
-        assert coverage.loads_in_warehouse(connection) == {}
+        assert Postgres().loads(connection) == {}
 
 
 @pytest.fixture
@@ -97,9 +99,9 @@ def connection(warehouse):
 def test_the_last_load_of_a_month_is_what_the_warehouse_holds(connection, lake, landed_month):
     for rows, run_id in ((300, "first"), (200, "second")):
         file = landed_month(JANUARY.name, rows=rows)
-        replace_month(connection, file, lake, run=Run("ingest_data", run_id))
+        Postgres().replace_month(connection, file, lake, run=Run("ingest_data", run_id))
 
-    [load] = coverage.loads_in_warehouse(connection).values()
+    [load] = Postgres().loads(connection).values()
 
     assert (load.file, load.rows_read, load.run_id) == (JANUARY, 200, "second")
     assert load.rows_read == load.rows_loaded + sum(load.rejected_by_reason.values())
@@ -109,71 +111,69 @@ def test_the_last_load_of_a_month_is_what_the_warehouse_holds(connection, lake, 
 
 def test_the_table_of_the_service_comes_before_another(connection, lake, landed_month):
     file = landed_month(JANUARY.name)
-    replace_month(connection, file, lake)
-    replace_month(connection, file, lake, table=Table.parse("lab.green"))
-    replace_month(connection, landed_month("green_tripdata_2024-02"), lake, table=Table.parse("lab.green"))
+    Postgres().replace_month(connection, file, lake)
+    Postgres().replace_month(connection, file, lake, table=Table.parse("lab.green"))
+    Postgres().replace_month(connection, landed_month("green_tripdata_2024-02"), lake, table=Table.parse("lab.green"))
 
-    tables = {str(file.month): load.target_table for file, load in coverage.loads_in_warehouse(connection).items()}
+    tables = {str(file.month): load.target_table for file, load in Postgres().loads(connection).items()}
 
     assert tables == {"2024-01": "public.green_taxi_trips", "2024-02": "lab.green"}
 
 
 def test_a_month_whose_partition_was_dropped_is_not_loaded(connection, lake, landed_month):
     for name in (JANUARY.name, "green_tripdata_2024-02"):
-        replace_month(connection, landed_month(name), lake)
+        Postgres().replace_month(connection, landed_month(name), lake)
 
     connection.execute("DROP TABLE green_taxi_trips_2024_01")
 
-    assert [str(file.month) for file in coverage.loads_in_warehouse(connection)] == ["2024-02"]
+    assert [str(file.month) for file in Postgres().loads(connection)] == ["2024-02"]
 
 
 def test_a_ledger_that_may_not_be_read_is_said_so(connection, lake, landed_month):
-    replace_month(connection, landed_month(JANUARY.name), lake)
+    Postgres().replace_month(connection, landed_month(JANUARY.name), lake)
     connection.execute("CREATE ROLE nobody_reader")
     try:
         connection.execute("SET ROLE nobody_reader")
         with pytest.raises(WarehouseRefused, match="permission denied for table load_ledger"):
-            coverage.loads_in_warehouse(connection)
+            Postgres().loads(connection)
     finally:
         connection.execute("RESET ROLE")
         connection.execute("DROP ROLE nobody_reader")
 
 
 def test_an_empty_lake_holds_nothing(any_lake):
-    assert coverage.loads_in_lake(any_lake) == {}
+    assert loads(any_lake) == {}
 
 
 def test_the_lake_holds_what_its_files_say(lake, landed_month):
     landed_month(JANUARY.name, rows=300)
 
-    [load] = coverage.loads_in_lake(lake).values()
+    [load] = loads(lake).values()
 
     assert (load.file, load.target, load.rows_read, load.run_id) == (JANUARY, "lake", 300, None)
     assert load.target_table == lake.url("data/green/green_tripdata_2024-01.parquet")
     assert abs(load.loaded_at - datetime.now(UTC)) < timedelta(hours=1)
 
 
-def test_a_second_look_reads_only_what_changed(lake, landed_month, monkeypatch):
+def test_a_second_look_reads_only_what_changed(lake, landed_month):
     landed_month(JANUARY.name)
     landed_month("green_tripdata_2024-02", rows=300)
     footers = {}
-    coverage.loads_in_lake(lake, footers)
+    first = loads(lake, footers)
     landed_month("green_tripdata_2024-02", rows=200)
-    read = []
-    look = coverage.landing.landed
-    monkeypatch.setattr(coverage.landing, "landed", lambda lake, file: read.append(file) or look(lake, file))
 
-    loads = coverage.loads_in_lake(lake, footers)
+    second = loads(lake, footers)
 
-    assert [str(file.month) for file in read] == ["2024-02"]
-    assert {str(file.month): load.rows_read for file, load in loads.items()} == {"2024-01": 300, "2024-02": 200}
+    assert {str(file.month): load.rows_read for file, load in second.items()} == {"2024-01": 300, "2024-02": 200}
+    assert second[JANUARY] is first[JANUARY], "the footer of a file that has not changed should not be read again"
+    assert len(footers) == 2
 
 
 def test_data_without_its_rejects_is_not_held(lake, landed_month):
     landed_month(JANUARY.name)
     lake.fs.rm(lake.path(rejects_key(JANUARY)))
 
-    assert coverage.loads_in_lake(lake) == {}
+    assert loads(lake) == {}
 
 
 def test_a_foreign_file_in_the_lake_is_no_trip_file(lake, landed_month):
@@ -181,4 +181,4 @@ def test_a_foreign_file_in_the_lake_is_no_trip_file(lake, landed_month):
     table = parquet.read_table(lake.path("data/green/green_tripdata_2024-01.parquet"))
     parquet.write_table(table.slice(0, 1), lake.path("data/green/my own.parquet"))
 
-    assert list(coverage.loads_in_lake(lake)) == [file]
+    assert list(loads(lake)) == [file]

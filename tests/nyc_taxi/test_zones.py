@@ -16,7 +16,8 @@ from devtools.servers.publisher import Publisher
 from include.nyc_taxi import zones
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import sha256_of
-from include.nyc_taxi.targets import postgres
+from include.nyc_taxi.targets.postgres import Postgres
+from include.nyc_taxi.targets.postgres.zones import replace_views, replace_zones
 from tests.nyc_taxi.zone_files import (
     HEADER,
     OF_2020,
@@ -67,7 +68,7 @@ def load(warehouse):
 
     def load(rows):
         with psycopg.connect(warehouse) as connection:
-            return zones.replace_zones(connection, rows), [view.name for view in zones.replace_views(connection)]
+            return replace_zones(connection, rows), [view.name for view in replace_views(connection)]
 
     return load
 
@@ -79,7 +80,7 @@ def load_trips(warehouse, lake, landed_month):
     def load_trips(**options):
         file = landed_month("green_tripdata_2024-01", **options)
         with psycopg.connect(warehouse) as connection:
-            return postgres.replace_month(connection, file, lake)
+            return Postgres().replace_month(connection, file, lake)
 
     return load_trips
 
@@ -364,7 +365,7 @@ def test_a_connection_that_is_gone_can_be_tried_again(read, warehouse, query):
         query(f"SELECT pg_terminate_backend({connection.info.backend_pid})")
 
         with pytest.raises(WarehouseBusy, match=r"public\.taxi_zones"):
-            zones.replace_zones(connection, rows)
+            replace_zones(connection, rows)
 
 
 # The views
@@ -424,8 +425,7 @@ def test_a_view_that_has_every_column_is_left_as_it_is(read, load, load_trips, q
     assert query("SELECT obj_description('green_trips_with_zones'::regclass)") == [("mine",)]
 
 
-def test_a_long_reader_of_the_view_keeps_nobody_waiting(read, load, load_trips, warehouse, monkeypatch):
-    monkeypatch.setattr(zones, "_LOCK_TIMEOUT", "100ms")
+def test_a_long_reader_of_the_view_keeps_nobody_waiting(read, load, load_trips, warehouse):
     load_trips()
     load(read())
 

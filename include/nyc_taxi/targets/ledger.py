@@ -1,14 +1,59 @@
-"""ledger: what a load tells its caller and its warehouse's ledger, whichever warehouse that is."""
+"""ledger: what a target writes down of each load. The fields are here, once; each target spells their types.
+
+A row per load: what was loaded from which published file, what became of its rows, who loaded it and when.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from include.nyc_taxi.month import Month
+from include.nyc_taxi.trip_file import TripFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
     from include.nyc_taxi.landing import Landed
-    from include.nyc_taxi.targets import bigquery, postgres
-    from include.nyc_taxi.trip_file import TripFile
+    from include.nyc_taxi.targets.table import Table
+
+TABLE = "load_ledger"
+
+
+class Field(NamedTuple):
+    """A column of the ledger. `type` is text, integer, number, counts (a JSON object) or moment (with its zone)."""
+
+    name: str
+    type: Literal["text", "integer", "number", "counts", "moment"]
+    description: str
+    is_required: bool = True
+    default: str | None = None
+    """What rows have that were written before there was this column, as a literal of SQL."""
+
+
+FIELDS = (
+    Field("service", "text", "The service of the trips, such as green."),
+    Field("month", "text", "The month of the file, YYYY-MM."),
+    Field("target", "text", "The target that was loaded."),
+    Field("target_table", "text", "The table that was loaded."),
+    Field("source_url", "text", "Where the file came from."),
+    Field("source_etag", "text", "The publisher's mark of this edition of the file.", is_required=False),
+    Field("source_sha256", "text", "The sha256 of the published bytes, in hex."),
+    Field("source_bytes", "integer", "The size of the published file in bytes."),
+    Field("rows_read", "integer", "Rows of the published file."),
+    Field("rows_loaded", "integer", "Rows that were accepted and loaded."),
+    Field("rows_rejected", "integer", "Rows in rejects/."),
+    Field("rejected_by_reason", "counts", "Rejected rows by reason."),
+    Field("schema_era", "text", "The era that the file was read by."),
+    Field("quality_profile", "text", "The quality profile that rejected rows."),
+    Field("recipe", "text", "A digest of everything that made the rows what they are."),
+    Field("seconds", "number", "How long the load took, in seconds."),
+    Field("dag_id", "text", "The DAG that loaded the file.", is_required=False),
+    Field("run_id", "text", "The run of that DAG.", is_required=False),
+    Field("rule_hits", "counts", "Rows that each quality rule matches, rejected or not.", default="'{}'"),
+    Field("rows_expected", "integer", "The rows once counted in this published file, if known.", is_required=False),
+)
 
 
 @dataclass(frozen=True)
@@ -21,37 +66,68 @@ class Run:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a load did and what now lies in the month's partition."""
+    """What a load did, and what the table's month now holds."""
 
-    outcome: Literal["replaced", "appended", "unchanged"]
-    table: postgres.Table | bigquery.Table
+    outcome: Literal["replaced", "appended", "unchanged", "landed"]
+    table: Table
     landed: Landed
     rows_loaded: int
     seconds: float
 
 
-def key(file: TripFile, table: postgres.Table | bigquery.Table) -> dict[str, str]:
-    """What the rows of a file's loads into a table have in common."""
-    return {"service": file.service, "month": str(file.month), "target_table": str(table)}
+@dataclass(frozen=True)
+class Load:
+    """What a target holds of a trip file: a row of its ledger, or what the lake's own file says of itself.
+
+    `target_table` is the table, or the file's address in the lake. `seconds`, `dag_id` and `run_id` are None in the
+    lake, whose files do not say who wrote them.
+    """
+
+    file: TripFile
+    target: str
+    target_table: str
+    loaded_at: datetime
+    source_url: str
+    source_etag: str | None
+    source_sha256: str
+    source_bytes: int
+    rows_read: int
+    rows_loaded: int
+    rows_rejected: int
+    rejected_by_reason: Mapping[str, int]
+    schema_era: str
+    quality_profile: str
+    rule_hits: Mapping[str, int] | None = None
+    rows_expected: int | None = None
+    seconds: float | None = None
+    dag_id: str | None = None
+    run_id: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The source of the file, which the name of an era begins with."""
+        return self.schema_era.rsplit("-", 2)[0]
+
+
+LOAD_FIELDS = {field.name for field in fields(Load)} - {"file"}
+
+
+def key(file: TripFile, target: str, table: Table) -> dict[str, str]:
+    """What the ledger's rows of a file's loads into a table have in common."""
+    return {"service": file.service, "month": str(file.month), "target": target, "target_table": str(table)}
 
 
 def row(landed: Landed, run: Run, seconds: float) -> dict[str, Any]:
-    """What a row says besides its key, but for what the warehouse adds."""
+    """What a row says besides its key."""
+    values = {"rows_loaded": landed.rows_accepted, "seconds": seconds, "dag_id": run.dag_id, "run_id": run.run_id}
+    names = {field.name for field in FIELDS}
+    return {name: value for name, value in vars(landed).items() if name in names} | values
+
+
+def loads_of(rows: Iterable[Mapping[str, Any]]) -> dict[TripFile, Load]:
+    """The loads that rows of a ledger tell of; of several rows of one file, the last in order."""
     return {
-        "source_url": landed.source_url,
-        "source_etag": landed.source_etag,
-        "source_sha256": landed.source_sha256,
-        "source_bytes": landed.source_bytes,
-        "rows_read": landed.rows_read,
-        "rows_loaded": landed.rows_accepted,
-        "rows_rejected": landed.rows_rejected,
-        "rejected_by_reason": landed.rejected_by_reason,
-        "rule_hits": landed.rule_hits,
-        "rows_expected": landed.rows_expected,
-        "schema_era": landed.schema_era,
-        "quality_profile": landed.quality_profile,
-        "recipe": landed.recipe,
-        "seconds": seconds,
-        "dag_id": run.dag_id,
-        "run_id": run.run_id,
+        file: Load(file=file, **{name: row[name] for name in LOAD_FIELDS if name in row})
+        for row in rows
+        for file in [TripFile(row["service"], Month.parse(row["month"]))]
     }

@@ -23,11 +23,16 @@ from include.nyc_taxi.errors import (
     WarehouseRefused,
 )
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
-from include.nyc_taxi.targets import bigquery, postgres
-from include.nyc_taxi.targets.bigquery import Table
+from include.nyc_taxi.targets.bigquery import BigQuery, Table
+from include.nyc_taxi.targets.bigquery.load import append_month
+from include.nyc_taxi.targets.bigquery.location import check, may_load
+from include.nyc_taxi.targets.bigquery.server import errors_told
+from include.nyc_taxi.targets.ledger import Run
+from include.nyc_taxi.targets.postgres import Postgres
 
 GREEN = "green_tripdata_2024-01"
 BUCKET = "trips"
+BIGQUERY = BigQuery()
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +97,7 @@ def sums(lake: Lake, file: TripFile) -> dict[str, tuple[int, object]]:
 def test_bigquery_holds_the_very_rows_of_data(service, lake, landed_month, client, rows_in):
     file = landed_month(f"{service}_tripdata_2024-01")
 
-    loaded = bigquery.replace_month(client, file, lake)
+    loaded = BIGQUERY.replace_month(client, file, lake)
 
     expected = sums(lake, file)
     numbers = {c.name for c in catalog.service(service).columns if c.type not in ("text", "timestamp")}
@@ -106,7 +111,7 @@ def test_bigquery_holds_the_very_rows_of_data(service, lake, landed_month, clien
 
 
 def test_table_has_the_columns_types_and_descriptions_of_the_catalogue(lake, landed_month, client):
-    bigquery.replace_month(client, landed_month(GREEN), lake)
+    BIGQUERY.replace_month(client, landed_month(GREEN), lake)
 
     table = client.get_table("nyc_taxi.green_trips")
     types = {"int16": "INTEGER", "int32": "INTEGER", "float64": "FLOAT", "timestamp": "DATETIME", "text": "STRING"}
@@ -122,9 +127,9 @@ def test_table_has_the_columns_types_and_descriptions_of_the_catalogue(lake, lan
 def test_month_is_one_partition_and_others_stay_as_they_are(lake, landed_month, client, rows_in):
     january, february = landed_month(GREEN), landed_month("green_tripdata_2024-02", rows=200)
     for file in (january, february):
-        bigquery.replace_month(client, file, lake)
+        BIGQUERY.replace_month(client, file, lake)
 
-    bigquery.replace_month(client, january, lake, force=True)
+    BIGQUERY.replace_month(client, january, lake, force=True)
 
     assert rows_in("SELECT file_month, COUNT(*) FROM nyc_taxi.green_trips GROUP BY 1 ORDER BY 1") == [
         (file.month.first_day, landing.landed(lake, file).rows_accepted) for file in (january, february)
@@ -133,10 +138,10 @@ def test_month_is_one_partition_and_others_stay_as_they_are(lake, landed_month, 
 
 def test_second_load_of_the_same_rows_does_nothing_and_says_so(lake, landed_month, client, caplog):
     file = landed_month(GREEN)
-    bigquery.replace_month(client, file, lake)
+    BIGQUERY.replace_month(client, file, lake)
 
     with caplog.at_level("INFO"):
-        again = bigquery.replace_month(client, file, lake)
+        again = BIGQUERY.replace_month(client, file, lake)
 
     assert again.outcome == "unchanged"
     assert "nyc_taxi.green_trips already holds its 294 rows" in caplog.text
@@ -145,17 +150,17 @@ def test_second_load_of_the_same_rows_does_nothing_and_says_so(lake, landed_mont
 
 def test_force_loads_again(lake, landed_month, client):
     file = landed_month(GREEN)
-    bigquery.replace_month(client, file, lake)
+    BIGQUERY.replace_month(client, file, lake)
 
-    assert bigquery.replace_month(client, file, lake, force=True).outcome == "replaced"
+    assert BIGQUERY.replace_month(client, file, lake, force=True).outcome == "replaced"
     assert len(ledger(client)) == 2
 
 
 def test_republished_month_replaces_the_old_one(lake, landed_month, client, rows_in):
-    bigquery.replace_month(client, landed_month(GREEN), lake)
+    BIGQUERY.replace_month(client, landed_month(GREEN), lake)
     file = landed_month(GREEN, rows=700)
 
-    loaded = bigquery.replace_month(client, file, lake)
+    loaded = BIGQUERY.replace_month(client, file, lake)
 
     assert loaded.outcome == "replaced"
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(loaded.rows_loaded,)]
@@ -163,30 +168,30 @@ def test_republished_month_replaces_the_old_one(lake, landed_month, client, rows
 
 def test_month_of_another_service_is_not_replaced(lake, landed_month, client, rows_in):
     trips = Table.parse("nyc_taxi.trips")
-    yellow = bigquery.replace_month(client, landed_month("yellow_tripdata_2024-01"), lake, table=trips)
+    yellow = BIGQUERY.replace_month(client, landed_month("yellow_tripdata_2024-01"), lake, table=trips)
 
     with pytest.raises(WarehouseRefused, match=r"nyc_taxi\.trips holds this month of yellow: load into another table"):
-        bigquery.replace_month(client, landed_month(GREEN), lake, table=trips, force=True)
+        BIGQUERY.replace_month(client, landed_month(GREEN), lake, table=trips, force=True)
 
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.trips") == [(yellow.rows_loaded,)]
 
 
 def test_rows_that_someone_removed_are_loaded_again(lake, landed_month, client, rows_in):
     file = landed_month(GREEN)
-    bigquery.replace_month(client, file, lake)
+    BIGQUERY.replace_month(client, file, lake)
     rows_in("DELETE FROM nyc_taxi.green_trips WHERE passenger_count = 1")
 
-    assert bigquery.replace_month(client, file, lake).outcome == "replaced"
+    assert BIGQUERY.replace_month(client, file, lake).outcome == "replaced"
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(294,)]
 
 
 def test_ledger_has_the_columns_and_the_values_of_that_in_postgres(lake, landed_month, client, warehouse):
     import psycopg
 
-    file, run = landed_month(GREEN), postgres.Run("a_dag", "a run")
-    bigquery.replace_month(client, file, lake, run=run)
+    file, run = landed_month(GREEN), Run("a_dag", "a run")
+    BIGQUERY.replace_month(client, file, lake, run=run)
     with psycopg.connect(warehouse, row_factory=psycopg.rows.dict_row) as connection:
-        postgres.replace_month(connection, file, lake, run=run)
+        Postgres().replace_month(connection, file, lake, run=run)
         connection.commit()
         theirs = connection.execute("SELECT * FROM load_ledger").fetchone()
 
@@ -198,35 +203,35 @@ def test_ledger_has_the_columns_and_the_values_of_that_in_postgres(lake, landed_
 
 
 def test_newest_ledger_row_of_each_month_is_told(lake, landed_month, client):
-    assert bigquery.last_loads(client, "nyc_taxi") == []
+    assert BIGQUERY.loads(client) == {}
     file = landed_month(GREEN)
     for _ in range(2):
-        bigquery.replace_month(client, file, lake, force=True)
+        BIGQUERY.replace_month(client, file, lake, force=True)
 
-    (last,) = bigquery.last_loads(client, "nyc_taxi")
+    (held,) = BIGQUERY.loads(client).values()
 
-    assert last["load_id"] == ledger(client)[-1]["load_id"]
-    assert (last["service"], last["month"], last["rows_loaded"]) == ("green", "2024-01", 294)
+    assert held.loaded_at == ledger(client)[-1]["loaded_at"]
+    assert (held.file, held.rows_loaded) == (file, 294)
 
 
 @pytest.mark.parametrize("tables", [("green_trips", "other"), ("other", "green_trips")])
 def test_ledger_row_of_the_table_of_the_service_is_told_last(lake, landed_month, client, tables):
     for name in tables:
-        bigquery.replace_month(client, landed_month(GREEN), lake, table=Table("nyc_taxi", name))
+        BIGQUERY.replace_month(client, landed_month(GREEN), lake, table=Table("nyc_taxi", name))
 
-    assert bigquery.last_loads(client, "nyc_taxi")[-1]["target_table"] == "nyc_taxi.green_trips"
+    assert [load.target_table for load in BIGQUERY.loads(client).values()] == ["nyc_taxi.green_trips"]
 
 
 def test_column_that_the_table_lacks_is_added(lake, landed_month, client, rows_in):
     file = landed_month(GREEN)
-    bigquery.replace_month(client, file, lake)
+    BIGQUERY.replace_month(client, file, lake)
     whole = client.get_table("nyc_taxi.green_trips")
     client.delete_table(whole)
     older = bq.Table(whole.reference, [field for field in whole.schema if field.name != "cbd_congestion_fee"])
     older.time_partitioning = whole.time_partitioning
     client.create_table(older)
 
-    bigquery.replace_month(client, file, lake, force=True)
+    BIGQUERY.replace_month(client, file, lake, force=True)
 
     assert "cbd_congestion_fee" in {field.name for field in client.get_table("nyc_taxi.green_trips").schema}
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(294,)]
@@ -237,21 +242,19 @@ def test_table_that_is_not_partitioned_by_file_month_is_refused(lake, landed_mon
     client.create_table(bq.Table("local.nyc_taxi.green_trips", [bq.SchemaField("a", "STRING")]))
 
     with pytest.raises(WarehouseRefused, match="not partitioned by month on file_month"):
-        bigquery.replace_month(client, landed_month(GREEN), lake)
+        BIGQUERY.replace_month(client, landed_month(GREEN), lake)
 
 
-def test_append_adds_the_rows_whatever_is_there(lake, landed_month, client, rows_in, monkeypatch):
-    monkeypatch.setattr(bigquery, "_APPENDED_ROWS", 100)
+def test_append_adds_the_rows_whatever_is_there(lake, landed_month, client, rows_in):
     file = landed_month(GREEN)
 
     for _ in range(2):
-        bigquery.append_month(client, file, lake, table=Table.parse("dezoomcamp.trips"))
+        append_month(client, file, lake, table=Table.parse("dezoomcamp.trips"), chunk_rows=100)
 
     assert rows_in("SELECT COUNT(*) FROM dezoomcamp.trips") == [(2 * 294,)]
 
 
 def test_append_that_fails_half_way_is_not_tried_again(lake, landed_month, client, rows_in, monkeypatch):
-    monkeypatch.setattr(bigquery, "_APPENDED_ROWS", 100)
     upload = client.load_table_from_file
 
     def break_after_one(*args, **options):
@@ -262,67 +265,83 @@ def test_append_that_fails_half_way_is_not_tried_again(lake, landed_month, clien
         raise ServiceUnavailable("gone")
 
     monkeypatch.setattr(client, "load_table_from_file", break_after_one)
+    file, table = landed_month(GREEN), BIGQUERY.default_table("green")
 
-    with pytest.raises(PermanentError, match=r"gone\. 100 rows or more were appended, which another try would append"):
-        bigquery.append_month(client, landed_month(GREEN), lake)
+    with pytest.raises(
+        PermanentError, match=r"gone\. At least 100 rows were appended, and a retry would append them again"
+    ):
+        append_month(client, file, lake, table=table, chunk_rows=100)
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(100,)]
 
 
 def test_two_loads_of_one_month_at_once_leave_one_month(lake, landed_month, client, rows_in):
     file = landed_month(GREEN, rows=2000)
-    bigquery.replace_month(client, landed_month("green_tripdata_2024-02"), lake)
+    BIGQUERY.replace_month(client, landed_month("green_tripdata_2024-02"), lake)
 
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda _: bigquery.replace_month(client, file, lake, force=True), range(2)))
+        list(threads.map(lambda _: BIGQUERY.replace_month(client, file, lake, force=True), range(2)))
 
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips WHERE file_month = '2024-01-01'") == [
         (landing.landed(lake, file).rows_accepted,)
     ]
 
 
-def test_month_that_is_landed_anew_while_it_is_loaded_is_no_success(lake, landed_month, client, monkeypatch):
+@pytest.fixture
+def after_load_job(client: bq.Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Makes something happen once, right after the next load job of trips has ended."""
+
+    def arrange(happens: Callable[[], object]) -> None:
+        for name in ("load_table_from_file", "load_table_from_uri"):
+            start = getattr(client, name)
+
+            def load(*args: object, start: Callable[..., bq.LoadJob] = start, **options: object) -> bq.LoadJob:
+                job = start(*args, **options)
+                job.result()
+                monkeypatch.undo()
+                happens()
+                return job
+
+            monkeypatch.setattr(client, name, load)
+
+    return arrange
+
+
+def test_month_that_is_landed_while_it_is_loaded_is_no_success(lake, landed_month, client, after_load_job):
     file = landed_month(GREEN)
-    run = bigquery._Load._run
+    after_load_job(lambda: landed_month(GREEN, rows=400))
 
-    def landed_meanwhile(load, job):
-        rows = run(load, job)
-        landed_month(GREEN, rows=400)
-        return rows
-
-    monkeypatch.setattr(bigquery._Load, "_run", landed_meanwhile)
-
-    with pytest.raises(LakeChanged, match="landed anew"):
-        bigquery.replace_month(client, file, lake)
-    monkeypatch.undo()
-    assert bigquery.replace_month(client, file, lake).rows_loaded == 392
+    with pytest.raises(LakeChanged, match="another run landed the month"):
+        BIGQUERY.replace_month(client, file, lake)
+    assert BIGQUERY.replace_month(client, file, lake).rows_loaded == 392
 
 
-def test_run_that_died_between_load_and_ledger_is_made_good_by_the_next(lake, landed_month, client, monkeypatch):
+def test_run_that_died_between_load_and_ledger_is_made_good_by_the_next(lake, landed_month, client, after_load_job):
     file = landed_month(GREEN)
 
-    def die(_):
+    def die() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bigquery._Load, "_write_ledger", die)
+    after_load_job(die)
     with pytest.raises(KeyboardInterrupt):
-        bigquery.replace_month(client, file, lake)
-    monkeypatch.undo()
+        BIGQUERY.replace_month(client, file, lake)
 
-    assert bigquery.replace_month(client, file, lake).outcome == "replaced"
+    assert BIGQUERY.replace_month(client, file, lake).outcome == "replaced"
     assert [row["rows_loaded"] for row in ledger(client)] == [294]
 
 
-def test_partition_with_another_count_than_the_lake_is_no_success(lake, landed_month, client, monkeypatch):
-    monkeypatch.setattr(bigquery._Load, "_count", lambda _: 293)
+def test_partition_with_another_count_than_the_lake_is_no_success(lake, landed_month, client, after_load_job):
+    file = landed_month(GREEN)
+    table = BIGQUERY.default_table("green")
+    after_load_job(lambda: append_month(client, file, lake, table=table))
 
-    with pytest.raises(CountMismatch, match="took 293 rows, the lake's file has 294"):
-        bigquery.replace_month(client, landed_month(GREEN), lake)
-    assert ledger(client) == []
+    with pytest.raises(CountMismatch, match="holds 588 rows, the lake's file has 294"):
+        BIGQUERY.replace_month(client, file, lake)
+    assert [row["run_id"] for row in ledger(client)] == [None]
 
 
 def test_month_that_is_not_in_the_lake_is_asked_for(lake, client):
     with pytest.raises(NotInLake, match="land it first"):
-        bigquery.replace_month(client, TripFile.parse(GREEN), lake)
+        BIGQUERY.replace_month(client, TripFile.parse(GREEN), lake)
 
 
 def test_month_between_two_moves_is_no_month(lake, landed_month, client):
@@ -330,14 +349,14 @@ def test_month_between_two_moves_is_no_month(lake, landed_month, client):
     lake.move(rejects_key(file), "elsewhere")
 
     with pytest.raises(LakeChanged):
-        bigquery.replace_month(client, file, lake)
+        BIGQUERY.replace_month(client, file, lake)
 
 
 # Before anything is done
 
 
 def test_dataset_is_made_in_the_location_of_the_bucket(bucket, client):
-    assert bigquery.check(client, bucket, Table.parse("fresh.trips")) == bucket.fs.info(BUCKET)["location"]
+    assert check(client, bucket, Table.parse("fresh.trips")) == bucket.fs.info(BUCKET)["location"]
 
 
 @pytest.mark.parametrize("table", ["elsewhere.trips", "another-project.elsewhere.trips"])
@@ -347,13 +366,13 @@ def test_dataset_elsewhere_than_the_bucket_is_refused(bucket, client, table):
     client.create_dataset(dataset)
 
     with pytest.raises(WarehouseRefused, match="is in asia-east1 and the bucket"):
-        bigquery.check(client, bucket, Table.parse(table))
+        check(client, bucket, Table.parse(table))
     client.delete_dataset(dataset)
 
 
 def test_missing_bucket_is_named(bucket, client):
     with pytest.raises(WarehouseRefused, match="bucket 'no-such-bucket' is not there"):
-        bigquery.check(client, Lake(bucket.fs, "no-such-bucket/lake"), Table.parse("nyc_taxi.trips"))
+        check(client, Lake(bucket.fs, "no-such-bucket/lake"), Table.parse("nyc_taxi.trips"))
 
 
 @pytest.mark.parametrize(
@@ -367,13 +386,13 @@ def test_missing_bucket_is_named(bucket, client):
     ],
 )
 def test_a_load_job_needs_both_in_one_location(bucket, dataset, may):
-    assert bigquery._may_load(bucket, dataset) is may
+    assert may_load(bucket, dataset) is may
 
 
 def test_missing_credentials_are_said(lake, landed_month, client):
     from google.auth.exceptions import DefaultCredentialsError
 
-    with pytest.raises(WarehouseRefused, match="no valid credentials"), bigquery.errors_told("here"):
+    with pytest.raises(WarehouseRefused, match="no valid credentials"), errors_told("here"):
         raise DefaultCredentialsError("none found")
 
 
@@ -382,7 +401,7 @@ def test_server_that_is_not_there_may_be_tried_again(tmp_path, monkeypatch):
     with bq.Client(project="local", credentials=AnonymousCredentials()) as client:
         client.get_dataset = lambda name: bq.Client.get_dataset(client, name, retry=None)
         with pytest.raises(WarehouseBusy, match="dataset local"):
-            bigquery.check(client, Lake.at(tmp_path), Table.parse("nyc_taxi.trips"))
+            check(client, Lake.at(tmp_path), Table.parse("nyc_taxi.trips"))
 
 
 @pytest.mark.parametrize("name", ["trips", "a.b.c.d", "a-b.c", "d.t; DROP", "d.`t`", ""])
@@ -397,7 +416,7 @@ def test_table_name_is_read_as_it_is_written(name):
 
 
 def test_load_job_says_what_it_is_for(lake, landed_month, client):
-    bigquery.replace_month(client, landed_month(GREEN), lake, run=postgres.Run("etl_gcs_to_bq.green", "a run"))
+    BIGQUERY.replace_month(client, landed_month(GREEN), lake, run=Run("etl_gcs_to_bq.green", "a run"))
 
     labels = [job.labels for job in client.list_jobs() if job.job_type == "load" and job.labels]
     assert {"service": "green", "month": "2024-01", "dag": "etl_gcs_to_bq-green"}.items() <= labels[0].items()

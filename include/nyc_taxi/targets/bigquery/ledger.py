@@ -1,0 +1,78 @@
+"""ledger: the table `load_ledger` of a dataset, made from the fields of `targets.ledger`, and what it tells."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from google.api_core import exceptions as api
+from google.cloud import bigquery as bq
+
+from include.nyc_taxi.targets.bigquery.server import ask, errors_told
+from include.nyc_taxi.targets.ledger import FIELDS, TABLE, loads_of
+
+if TYPE_CHECKING:
+    from include.nyc_taxi.targets.bigquery.table import Table
+    from collections.abc import Callable, Mapping
+
+    from google.cloud.bigquery.table import Row
+
+    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.trip_file import TripFile
+
+_TYPES = {"text": "STRING", "integer": "INTEGER", "number": "FLOAT", "counts": "JSON", "moment": "TIMESTAMP"}
+
+
+def schema() -> list[bq.SchemaField]:
+    """The ledger's columns."""
+
+    def field(name: str, type_: str, description: str, mode: str = "REQUIRED") -> bq.SchemaField:
+        return bq.SchemaField(name, type_, mode, description=description)
+
+    return [
+        field("load_id", "INTEGER", "Larger for later loads: microseconds since 1970."),
+        *(field(each.name, _TYPES[each.type], each.description, _mode(each.is_required)) for each in FIELDS),
+        field("loaded_at", "TIMESTAMP", "When the load ended."),
+    ]
+
+
+def of_table(table: Table) -> Table:
+    """The ledger of the table's dataset."""
+    return table.beside(TABLE)
+
+
+def last_load(client: bq.Client, table: Table, key: Mapping[str, str]) -> Row | None:
+    """Service, recipe and rows of the last load of a month into a table."""
+    rows = ask(client, "last_load", of_table(table), month=key["month"], target_table=key["target_table"])
+    return next(iter(rows), None)
+
+
+def write(client: bq.Client, table: Table, entry: Mapping[str, Any]) -> None:
+    """Add a row; `entry` has a value for each field."""
+    now = {"load_id": time.time_ns() // 1000, "loaded_at": datetime.now(UTC).isoformat()}
+    config = bq.LoadJobConfig(schema=schema(), write_disposition="WRITE_APPEND")
+    client.load_table_from_json([{**entry, **now}], of_table(table).reference(client), job_config=config).result()
+
+
+def loads(
+    client: bq.Client, dataset: str | None, default_table: Callable[[str, str | None], Table]
+) -> dict[TripFile, Load]:
+    """The last row of each file in the dataset's ledger, that of its default table before others.
+
+    Raises:
+        WarehouseBusy: BigQuery or the way there failed.
+        WarehouseRefused: a right is missing.
+    """
+    ledger = of_table(default_table("any", dataset))
+    with errors_told(str(ledger)):
+        try:
+            rows = [dict(row.items()) for row in ask(client, "latest_loads", ledger)]
+        except api.NotFound:
+            return {}
+    rows.sort(key=lambda row: row["target_table"] == str(default_table(row["service"], dataset)))
+    return loads_of(rows)
+
+
+def _mode(is_required: bool) -> str:  # noqa: FBT001 - a column of the table of fields
+    return "REQUIRED" if is_required else "NULLABLE"

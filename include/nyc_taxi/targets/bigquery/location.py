@@ -1,0 +1,65 @@
+"""location: see that BigQuery may load from the lake's bucket before anything is loaded."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from google.api_core import exceptions as api
+from google.cloud import bigquery as bq
+
+from include.nyc_taxi.errors import WarehouseRefused
+from include.nyc_taxi.targets.bigquery.server import errors_told
+
+if TYPE_CHECKING:
+    from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.targets.bigquery.table import Table
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_LOCATION = "US"
+
+
+def check(client: bq.Client, lake: Lake, table: Table) -> str:
+    """See that bucket and dataset can be reached and are in compatible locations; returns the dataset's location.
+
+    Raises:
+        WarehouseRefused: credentials, a right or the bucket is missing, or the locations differ.
+        WarehouseBusy: the way there failed.
+    """
+    dataset = bq.DatasetReference(table.project or client.project, table.dataset)
+    name = f"{dataset.project}.{dataset.dataset_id}"
+    with errors_told(f"dataset {name}"):
+        wanted = _bucket_location(lake)
+        try:
+            found = str(client.get_dataset(dataset).location)
+        except api.NotFound:
+            log.info("dataset %s does not exist yet: the load creates it in %s", name, wanted or _DEFAULT_LOCATION)
+            return wanted or _DEFAULT_LOCATION
+        if wanted is not None and not may_load(wanted, found):
+            raise WarehouseRefused(
+                f"dataset {name} is in {found} and the bucket of {lake.url('')} in {wanted}: "
+                "a load job needs both in one location"
+            )
+        log.info("dataset %s is in %s", name, found)
+        return found
+
+
+def _bucket_location(lake: Lake) -> str | None:
+    """Where the lake's bucket is; None for a lake on this machine."""
+    if lake.is_local:
+        return None
+    bucket = lake.root.partition("/")[0]
+    try:
+        return str(lake.fs.info(bucket)["location"]).upper()
+    except (FileNotFoundError, KeyError) as error:
+        raise WarehouseRefused(f"bucket {bucket!r} does not exist, or taxi_gcp may not see it") from error
+
+
+def may_load(bucket: str, dataset: str) -> bool:
+    """Whether BigQuery loads from a bucket into a dataset: US takes from anywhere, EU from its regions too.
+
+    Source: https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet#limitations
+    """
+    bucket, dataset = bucket.upper(), dataset.upper()
+    return dataset in ("US", bucket) or (dataset == "EU" and bucket.startswith("EUROPE-"))

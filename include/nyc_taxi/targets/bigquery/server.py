@@ -1,0 +1,81 @@
+"""server: what every question to BigQuery has in common: queries from sql/, tables kept in step, and errors."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud import bigquery as bq
+from requests import exceptions as web
+
+from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.targets.sql_files import sql_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from google.cloud.bigquery.table import RowIterator
+
+    from include.nyc_taxi.targets.bigquery.table import Table
+
+log = logging.getLogger(__name__)
+
+_TRANSIENT = (
+    api.ServerError,
+    api.TooManyRequests,
+    api.RetryError,
+    auth.TransportError,
+    web.ConnectionError,
+    web.Timeout,
+)
+_THROTTLED = ("rateLimitExceeded", "jobRateLimitExceeded")
+
+
+@contextmanager
+def errors_told(what: str) -> Iterator[None]:
+    """Turn Google's errors into ours, which tell whether a retry may succeed."""
+    try:
+        yield
+    except _TRANSIENT as error:
+        raise WarehouseBusy(f"{what}: {error}") from error
+    except auth.GoogleAuthError as error:
+        raise WarehouseRefused(f"{what}: no valid credentials: {error}") from error
+    except api.Forbidden as error:
+        if any(reason.get("reason") in _THROTTLED for reason in error.errors):
+            raise WarehouseBusy(f"{what}: {error}") from error
+        raise WarehouseRefused(f"{what}: a right is missing: {error}") from error
+    except api.ClientError as error:
+        raise WarehouseRefused(f"{what}: {error}") from error
+
+
+def ask(client: bq.Client, name: str, table: Table, **values: Any) -> RowIterator:  # noqa: ANN401 - parameters of SQL
+    """Run the query in `sql/{name}.sql` on a table. The type of a value decides that of its parameter."""
+    types = {str: "STRING", int: "INT64"}
+    parameters = [bq.ScalarQueryParameter(key, types.get(type(value), "DATE"), value) for key, value in values.items()]
+    # The one name in it was checked when the Table was made.
+    statement = sql_file(__package__, f"{name}.sql").replace("{table}", f"`{table.reference(client)}`")
+    return client.query_and_wait(statement, job_config=bq.QueryJobConfig(query_parameters=parameters))
+
+
+def have_table(client: bq.Client, wanted: bq.Table) -> bq.Table:
+    """Create the table if it is missing, and add the columns that it lacks; returns it as it is then."""
+    table = client.create_table(wanted, exists_ok=True)
+    there = {field.name for field in table.schema}
+    missing = [_optional(field) for field in wanted.schema if field.name not in there]
+    if missing:
+        table = _with_columns(client, table, missing)
+    return table
+
+
+def _with_columns(client: bq.Client, table: bq.Table, columns: Sequence[bq.SchemaField]) -> bq.Table:
+    table.schema = [*table.schema, *columns]
+    log.info("%s: added columns %s", table.reference, ", ".join(field.name for field in columns))
+    return client.update_table(table, ["schema"])
+
+
+def _optional(field: bq.SchemaField) -> bq.SchemaField:
+    """The column as BigQuery lets one add it: rows that are there have no value of it."""
+    return bq.SchemaField(field.name, field.field_type, description=field.description)

@@ -1,0 +1,131 @@
+"""schema: the tables of trips as they should be: made if missing, given new columns, refused if something else."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
+from psycopg import sql
+
+from include.nyc_taxi import catalog, landing
+from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.targets.postgres import ledger
+from include.nyc_taxi.targets.postgres.server import ask, limit_lock_waits, template, text, transaction, value
+from include.nyc_taxi.targets.postgres.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from include.nyc_taxi.month import Month
+
+log = logging.getLogger(__name__)
+
+_TYPES = {
+    "int16": "smallint",
+    "int32": "integer",
+    "float64": "double precision",
+    "timestamp": "timestamp without time zone",
+    "text": "text",
+}
+
+
+def prepare(connection: psycopg.Connection[Any], table: Table, service: str) -> None:
+    """Create what is missing of the ledger, the schema, the table and its columns.
+
+    Raises:
+        WarehouseRefused: something else has the table's name.
+    """
+    if connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE:
+        raise ValueError("replace_month needs a connection that is not inside a transaction: it commits its own")
+    wanted = {column.name: _TYPES[column.type] for column in catalog.service(service).columns}
+    with transaction(connection):
+        if _lacks(connection, table, wanted) == {} and ledger.is_current(connection):
+            return
+    with transaction(connection):
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi create', 0))")
+        if not ledger.is_current(connection):
+            ledger.create(connection)
+        missing = _lacks(connection, table, wanted)
+        if missing == wanted:
+            _create(connection, table, wanted)
+        else:
+            _add_columns(connection, table, missing)
+        _describe(connection, table, service, missing)
+
+
+def oid_of(connection: psycopg.Connection[Any], table: Table) -> int:
+    """The table's oid.
+
+    Raises:
+        WarehouseBusy: it is gone.
+    """
+    found = _found(connection, table)
+    if found is None:
+        raise WarehouseBusy(f"{table} was dropped by another session just now")
+    return found[0]
+
+
+def partition_of(connection: psycopg.Connection[Any], oid: int, month: Month) -> Table | None:
+    """The partition that holds the month, whatever its name."""
+    found = ask(connection, text("find_partition"), {"oid": oid, "month": month.first_day}).fetchone()
+    return None if found is None else Table(*found)
+
+
+def columns_of(connection: psycopg.Connection[Any], oid: int) -> dict[str, str]:
+    """The types of the table's columns by name, in their order."""
+    return dict(ask(connection, text("table_columns"), {"oid": oid}).fetchall())
+
+
+def definitions(columns: dict[str, str]) -> sql.Composed:
+    """The columns as they stand in CREATE TABLE."""
+    # The types are our own words or the server's, never a caller's.
+    return sql.SQL(", ").join(sql.SQL("{} " + type_).format(sql.Identifier(name)) for name, type_ in columns.items())
+
+
+def _lacks(connection: psycopg.Connection[Any], table: Table, wanted: dict[str, str]) -> dict[str, str]:
+    """The wanted columns that the table does not have; all of them if there is no such table."""
+    found = _found(connection, table)
+    if found is None:
+        return wanted
+    oid, partition_key = found
+    if partition_key != f"LIST ({landing.FILE_MONTH})":
+        raise WarehouseRefused(
+            f"{table} exists and is not a table partitioned by {landing.FILE_MONTH}: "
+            "rename it, or load into another table_name"
+        )
+    there = columns_of(connection, oid)
+    other = {column: there[column] for column, type_ in wanted.items() if there.get(column, type_) != type_}
+    if other:
+        raise WarehouseRefused(f"{table} has columns of other types: {other}; expected {wanted}")
+    return {column: type_ for column, type_ in wanted.items() if column not in there}
+
+
+def _create(connection: psycopg.Connection[Any], table: Table, columns: dict[str, str]) -> None:
+    if not value(connection, "SELECT to_regnamespace(quote_ident(%s))", [table.schema]):
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(table.schema)))
+    create = template("create_trips")
+    index = sql.Identifier(f"{table.name}_brin")
+    connection.execute(create.format(table=table.identifier, columns=definitions(columns), index=index))
+
+
+def _add_columns(connection: psycopg.Connection[Any], table: Table, missing: dict[str, str]) -> None:
+    limit_lock_waits(connection)
+    for name, type_ in missing.items():
+        log.info("%s: adding column %s %s", table, name, type_)
+        definition = definitions({name: type_})
+        connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(table.identifier, definition))
+
+
+def _describe(connection: psycopg.Connection[Any], table: Table, service: str, columns: Collection[str]) -> None:
+    comment = sql.SQL("COMMENT ON COLUMN {} IS {}")
+    for column in catalog.service(service).columns:
+        if column.name in columns:
+            name = sql.Identifier(table.schema, table.name, column.name)
+            connection.execute(comment.format(name, sql.Literal(column.description)))
+
+
+def _found(connection: psycopg.Connection[Any], table: Table) -> tuple[int, str | None] | None:
+    """The table's oid and partition key, if there is such a table."""
+    name = {"schema": table.schema, "name": table.name}
+    return cast("tuple[int, str | None] | None", ask(connection, text("find_table"), name).fetchone())

@@ -1,0 +1,12 @@
+"""table: where the months of a service go in a target."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Table(Protocol):
+    """A table, dataset or folder. Its ``str`` is the name that people write and the ledger keeps."""
+
+    def __str__(self) -> str:
+        """The name that people write."""
