@@ -1,11 +1,11 @@
-"""The lake: a folder or bucket with three zones, where an object appears under its name only when it is whole.
+"""lake: a folder or bucket with three zones, where an object appears under its key only when it is complete.
 
     raw/{source}/{service}/          the bytes as published, each with a manifest
-    data/{service}/                  accepted rows, canonical schema
-    rejects/{service}/               rejected rows, a reason each
+    data/{service}/                  accepted rows, in the canonical schema
+    rejects/{service}/               rejected rows, each with its reason
 
-Any fsspec file system will do; a local folder is written without a copy. What is on its way lies in .staging/ for a day
-at most.
+The lake is a local folder, which is written without a copy, or a bucket of Google Cloud Storage. Files that are not
+committed yet are in .staging/ for a day at most.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from time import time
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from include.nyc_taxi import catalog
 from include.nyc_taxi.errors import LakeUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fsspec import AbstractFileSystem
 
@@ -38,15 +38,16 @@ if TYPE_CHECKING:
 _STAGING = ".staging"
 _STAGED_FOR_SECONDS = 24 * 3600
 _TEMPORARY = "nyc-taxi-lake-"
+_LOCAL_PROTOCOL, _BUCKET_PROTOCOL = "file", "gs"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What lies in raw/ and where it came from.
+    """Describes an object of raw/ and where it came from.
 
-    `bytes` is the size; `fetched_at` is when the bytes came, `checked_at` when the publisher last said that they are
-    still the current ones, both ISO 8601 in UTC. `schema_era` is the era of a trip file's month; by which era it was
-    read in the end, its columns decide, and data/ and the ledger say.
+    `bytes` is its size. It was downloaded at `fetched_at`, and at `checked_at` the publisher last confirmed that it is
+    current; both are ISO 8601 in UTC. `schema_era` is the era of the trip file's month. Reading may find that the
+    columns are those of another era; data/ and the ledger record the era that was used.
     """
 
     source: str
@@ -60,36 +61,49 @@ class Manifest:
     schema_era: str | None = None
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """Describes one state of an object, as a listing shows it: equal stamps mean equal bytes.
+
+    `bytes` is its size. `etag` is the bucket's; in a local folder it is made of the file's inode and time, as two
+    writes may fall into one tick of the clock. `changed_at` is when the object was written, in UTC.
+    """
+
+    bytes: int
+    etag: str
+    changed_at: datetime
+
+
 def raw_key(file: TripFile, source: str) -> str:
-    """Where the bytes of a published file lie in the lake."""
+    """Return the key of a published file's bytes."""
     name = PurePosixPath(catalog.source(source).path_of(file)).name
     return f"raw/{source}/{file.service}/{name}"
 
 
 def source_of(raw_key: str) -> str:
-    """The source that a raw key speaks of."""
+    """Return the source that a raw key names."""
     _zone, source, *_rest = raw_key.split("/")
     return source
 
 
 def data_key(file: TripFile) -> str:
-    """Where the accepted rows of a trip file lie in the lake."""
+    """Return the key of a trip file's accepted rows."""
     return f"data/{file.service}/{file.name}.parquet"
 
 
 def rejects_key(file: TripFile) -> str:
-    """Where the rejected rows of a trip file lie in the lake."""
+    """Return the key of a trip file's rejected rows."""
     return f"rejects/{file.service}/{file.name}.parquet"
 
 
 def staging_keys(file: TripFile, recipe: str) -> dict[str, str]:
-    """Where the rows of one pass wait to be published, by the key under which they will be; rejected ones first."""
+    """Return where the rows of one pass are staged, by the key that they will get; the rejected rows come first."""
     folder = f"{_STAGING}/{file.name}.{recipe}"
     return {rejects_key(file): f"{folder}/rejects.parquet", data_key(file): f"{folder}/data.parquet"}
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a local file, in hex."""
+    """Return the sha256 of a local file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -101,27 +115,44 @@ def _md5_of(path: Path) -> str:
 
 
 class Lake:
-    """A place for objects under keys like ``data/green/green_tripdata_2024-01.parquet``."""
+    """Stores objects under keys such as ``data/green/green_tripdata_2024-01.parquet``."""
 
     def __init__(self, fs: AbstractFileSystem | None, root: str) -> None:
-        """`fs` is any fsspec file system; None stands for this machine's own, without the cost of importing fsspec."""
+        """Open the lake at a path of a local file system or of gcsfs.
+
+        Args:
+            fs: the file system; None is this machine's own, without the cost of importing fsspec.
+            root: the folder, or bucket and prefix, that holds every key.
+
+        Raises:
+            ValueError: the file system is of another protocol.
+        """
         self.root = root.rstrip("/")
         self._fs = fs
-        self._local = Path(self.root) if fs is None or "file" in fs.protocol else None
+        protocols = _protocols(fs)
+        if not {_LOCAL_PROTOCOL, _BUCKET_PROTOCOL} & set(protocols):
+            raise _unsupported(f"{protocols[0]}://{self.root.lstrip('/')}")
+        self._local = Path(self.root) if _LOCAL_PROTOCOL in protocols else None
 
     @classmethod
     def at(cls, url: str | Path) -> Lake:
-        """The lake at a path or an fsspec URL such as ``file:///data/lake`` or ``gs://bucket/prefix``."""
+        """Open the lake at a path or at a URL such as ``file:///data/lake`` or ``gs://bucket/prefix``.
+
+        Raises:
+            ValueError: the URL is of another protocol.
+        """
         protocol, _, path = str(url).rpartition("://")
-        if protocol in ("", "file"):
+        if protocol in ("", _LOCAL_PROTOCOL):
             return cls(None, str(Path(path).absolute()))
+        if protocol != _BUCKET_PROTOCOL:
+            raise _unsupported(str(url))
         from fsspec.core import url_to_fs
 
         return cls(*url_to_fs(str(url)))
 
     @property
     def fs(self) -> AbstractFileSystem:
-        """The file system, for whatever else one wants to do in the lake."""
+        """The fsspec file system that holds the lake."""
         if self._fs is None:
             from fsspec.implementations.local import LocalFileSystem
 
@@ -134,28 +165,42 @@ class Lake:
         return self._local is not None
 
     def path(self, key: str) -> str:
-        """The object's path on the lake's file system."""
+        """Return the object's path on the lake's file system."""
         return f"{self.root}/{key}"
 
     def url(self, key: str) -> str:
-        """The object's address, for people and logs."""
+        """Return the object's URL, for people and logs."""
         return f"file://{self.path(key)}" if self._local else str(self.fs.unstrip_protocol(self.path(key)))
 
     def size(self, key: str) -> int | None:
-        """The object's size in bytes; None if there is no such object."""
+        """Return the object's size in bytes; None if there is no such object."""
         try:
             return (self._local / key).stat().st_size if self._local else int(self.fs.info(self.path(key))["size"])
         except FileNotFoundError:
             return None
 
+    def listed(self, zone: str) -> dict[str, Stamp]:
+        """List the objects of a zone such as ``data``: a stamp for each key."""
+        if self._local is not None:
+            return _listed_folder(self._local, zone)
+        self.fs.invalidate_cache()
+        found = self.fs.find(self.path(zone), detail=True)
+        return {path.removeprefix(f"{self.root}/"): _bucket_stamp(info) for path, info in found.items()}
+
     def open(self, key: str) -> BinaryIO:
-        """The object, opened to read."""
+        """Open the object for reading."""
         return (self._local / key).open("rb") if self._local else cast("BinaryIO", self.fs.open(self.path(key), "rb"))
 
     @contextmanager
     def staged(self, key: str) -> Iterator[Path]:
-        """A local file to write; it becomes the object when the block ends well, in one move, and else vanishes."""
-        with self._full_disk_told(key), self._staging_folder() as folder:
+        """Give a local file to write, and commit it as the object in one move when the block succeeds.
+
+        If the block fails, the file is deleted and the object stays as it was.
+
+        Raises:
+            LakeUnavailable: the disk is full, or the bucket received other bytes than were sent.
+        """
+        with self._full_disk_reported(key), self._staging_folder() as folder:
             path = folder / PurePosixPath(key).name
             yield path
             if self._local is None:
@@ -167,7 +212,7 @@ class Lake:
                 path.replace(target)
 
     def move(self, key: str, to: str) -> None:
-        """Put an object under another key in one move, also over another object."""
+        """Move an object to another key in one step, replacing the object that is there."""
         if self._local is None:
             self.fs.cp_file(self.path(key), self.path(to))
             self.fs.rm_file(self.path(key))
@@ -180,19 +225,19 @@ class Lake:
 
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:
-        """A local file with the object's bytes: the object itself in a local lake, else a copy for this block."""
+        """Give a local file with the object's bytes: the object itself in a local lake, else a copy for this block."""
         if self._local is not None:
             yield self._local / key
             return
         with _temporary_folder() as folder:
             path = folder / PurePosixPath(key).name
-            with self._full_disk_told(key):
+            with self._full_disk_reported(key):
                 self.fs.get_file(self.path(key), str(path))
             self._check_same(path, key)
             yield path
 
     def manifest(self, key: str) -> Manifest | None:
-        """What is known of a raw object; None where there is none, or a manifest that cannot be read."""
+        """Read the manifest of a raw object; None if there is none or it cannot be read."""
         try:
             with self.open(f"{key}.manifest.json") as file:
                 return Manifest(**json.load(file))
@@ -200,12 +245,12 @@ class Lake:
             return None
 
     def write_manifest(self, key: str, manifest: Manifest) -> None:
-        """Say what lies under a raw key. Write it after the object: it is what makes the object count."""
+        """Write the manifest of a raw object. Write it after the object, which counts only with its manifest."""
         with self.staged(f"{key}.manifest.json") as path:
             path.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
 
     def forget_manifest(self, key: str) -> None:
-        """Let a raw object no longer count, as other bytes are about to take its place."""
+        """Delete the manifest of a raw object before its bytes are replaced, so that it no longer counts."""
         with suppress(FileNotFoundError):
             if self._local is None:
                 self.fs.rm_file(self.path(f"{key}.manifest.json"))
@@ -213,33 +258,33 @@ class Lake:
                 (self._local / f"{key}.manifest.json").unlink()
 
     @contextmanager
-    def _full_disk_told(self, key: str) -> Iterator[None]:
+    def _full_disk_reported(self, key: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             where = self._local or tempfile.gettempdir()
-            raise LakeUnavailable(f"{self.url(key)}: no space is left in {where}: {error}") from error
+            raise LakeUnavailable(f"{self.url(key)}: no space is left in {where}; free some: {error}") from error
 
     def _upload(self, path: Path, key: str) -> None:
-        """Send the file to a key of its own, and move it to its name when it is there whole."""
+        """Upload the file to a staging key, and move it to its own key when the upload is complete."""
         staging = f"{self.root}/{_STAGING}"
-        self._forget_uploads(staging)
+        self._delete_old_uploads(staging)
         parts = f"{_STAGING}/{uuid.uuid4().hex}/{path.name}"
         self.fs.put_file(str(path), self.path(parts))
         self._check_same(path, parts)
         self.move(parts, key)
 
     def _check_same(self, path: Path, key: str) -> None:
-        """See that a file and an object are the same by size, and by md5 where the store tells it as GCS does."""
+        """Check that a file and an object have the same size and the same md5."""
         info = self.fs.info(self.path(key))
         there = info["size"], info.get("md5Hash")
         here = path.stat().st_size, _md5_of(path) if there[1] else None
         if there != here:
-            raise LakeUnavailable(f"{self.url(key)}: bytes and md5 are {there} there and {here} here")
+            raise LakeUnavailable(f"{self.url(key)}: size and md5 are {there} in the bucket, expected {here}")
 
-    def _forget_uploads(self, staging: str) -> None:
+    def _delete_old_uploads(self, staging: str) -> None:
         before = datetime.now(UTC) - timedelta(seconds=_STAGED_FOR_SECONDS)
         for path in self.fs.find(staging):
             with suppress(FileNotFoundError):
@@ -253,7 +298,7 @@ class Lake:
                 yield temporary
             return
         staging = self._local / _STAGING
-        _forget_old(staging.glob("*"))
+        _delete_old(staging.glob("*"))
         folder = staging / uuid.uuid4().hex
         folder.mkdir(parents=True)
         try:
@@ -262,16 +307,44 @@ class Lake:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _protocols(fs: AbstractFileSystem | None) -> tuple[str, ...]:
+    if fs is None:
+        return (_LOCAL_PROTOCOL,)
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _unsupported(url: str) -> ValueError:
+    return ValueError(f"lake {url}: expected file:/// or gs://")
+
+
+def _listed_folder(root: Path, zone: str) -> dict[str, Stamp]:
+    stamps = {}
+    for path in (root / zone).rglob("*"):
+        with suppress(FileNotFoundError):  # another run has replaced it meanwhile
+            if path.is_file():
+                state = path.stat()
+                etag, changed_at = (
+                    f"{state.st_ino:x}-{state.st_mtime_ns:x}",
+                    datetime.fromtimestamp(state.st_mtime, UTC),
+                )
+                stamps[path.relative_to(root).as_posix()] = Stamp(state.st_size, etag, changed_at)
+    return stamps
+
+
+def _bucket_stamp(info: Mapping[str, Any]) -> Stamp:
+    return Stamp(int(info["size"]), info["etag"], info["mtime"])
+
+
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """A folder of this machine, for this block."""
-    _forget_old(Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"))
+    """Give a folder of this machine for this block."""
+    _delete_old(Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"))
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
         yield Path(folder)
 
 
-def _forget_old(folders: Iterable[Path]) -> None:
-    """Remove what killed processes have left."""
+def _delete_old(folders: Iterable[Path]) -> None:
+    """Delete the folders that killed processes left behind."""
     for folder in folders:
         try:
             if folder.stat().st_mtime < time() - _STAGED_FOR_SECONDS:
@@ -281,6 +354,6 @@ def _forget_old(folders: Iterable[Path]) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Make the bytes durable before the name shows them."""
+    """Write the bytes to disk before the move makes them visible."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

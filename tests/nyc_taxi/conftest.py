@@ -1,12 +1,12 @@
-"""Lakes for the core's tests: a folder, and file systems that are none."""
+"""Lakes for the core's tests: a folder, and a bucket of the emulated cloud."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import gcsfs
 import pytest
-from fsspec.implementations.dirfs import DirFileSystem
-from fsspec.implementations.local import LocalFileSystem
 
+from devtools.emulators import LocalCloud
 from include.nyc_taxi.lake import Lake
 
 
@@ -15,14 +15,20 @@ def lake(tmp_path: Path) -> Lake:
     return Lake.at(tmp_path / "lake")
 
 
-@pytest.fixture(params=["local", "memory", "dir"])
-def any_lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lake]:
-    if request.param == "local":
-        yield Lake.at(tmp_path / "lake")
-    elif request.param == "dir":
-        yield Lake(DirFileSystem(str(tmp_path), LocalFileSystem(auto_mkdir=True)), "lake")
-    else:
-        lake = Lake.at(f"memory://{tmp_path.name}")
-        lake.fs.mkdirs(lake.root)
-        yield lake
-        lake.fs.rm(lake.root, recursive=True)
+@pytest.fixture(scope="session")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an emulated Google Cloud Storage that has the bucket `trips`."""
+    with LocalCloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        cloud.create_bucket("trips")
+        yield cloud.environment["STORAGE_EMULATOR_HOST"]
+
+
+@pytest.fixture
+def bucket(storage: str, tmp_path: Path) -> Lake:
+    fs = gcsfs.GCSFileSystem(token="anon", endpoint_url=storage, project="local", use_listings_cache=False)
+    return Lake(fs, f"trips/{tmp_path.name}")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def any_lake(request: pytest.FixtureRequest) -> Lake:
+    return request.getfixturevalue("lake" if request.param == "folder" else "bucket")

@@ -1,10 +1,12 @@
 import os
 import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import time
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from include.nyc_taxi import Month, TripFile
 from include.nyc_taxi.errors import LakeUnavailable
@@ -63,7 +65,7 @@ def test_key_of_an_unknown_source_is_refused(source: str):
 
 
 def test_only_a_folder_is_local(any_lake: Lake, request: pytest.FixtureRequest):
-    assert any_lake.is_local == (request.node.callspec.params["any_lake"] == "local")
+    assert any_lake.is_local == (request.node.callspec.params["any_lake"] == "folder")
 
 
 @pytest.mark.parametrize("address", ["{}/lake", "{}/lake/", "file://{}/lake"])
@@ -81,6 +83,42 @@ def test_relative_path_is_below_the_working_folder(tmp_path: Path, monkeypatch: 
     put(Lake.at("my lake"), KEY, b"rows")
 
     assert (tmp_path / "my lake" / KEY).read_bytes() == b"rows"
+
+
+@pytest.mark.parametrize("url", ["s3://trips/lake", "memory://lake", "github://nyc:taxi@main/lake"])
+def test_lake_of_another_protocol_is_refused_by_name(url: str):
+    with pytest.raises(ValueError, match=f"lake {url}: expected file:/// or gs://"):
+        Lake.at(url)
+
+
+def test_file_system_of_another_protocol_is_refused_by_name():
+    with pytest.raises(ValueError, match="lake memory://trips/lake: expected file:/// or gs://"):
+        Lake(MemoryFileSystem(), "/trips/lake")
+
+
+def test_listing_has_a_stamp_for_each_key_of_the_zone(any_lake: Lake):
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    put(any_lake, KEY, b"rows")
+    put(any_lake, rejects_key(FILE), b"rejected")
+
+    listed = any_lake.listed("data")
+
+    assert list(listed) == [KEY]
+    assert listed[KEY].bytes == 4
+    assert before <= listed[KEY].changed_at <= datetime.now(UTC) + timedelta(seconds=1)
+
+
+def test_stamp_changes_with_the_bytes_only(any_lake: Lake):
+    put(any_lake, KEY, b"rows")
+    first = any_lake.listed("data")
+
+    assert any_lake.listed("data") == first
+    put(any_lake, KEY, b"wors")
+    assert any_lake.listed("data") != first
+
+
+def test_zone_without_objects_lists_nothing(any_lake: Lake):
+    assert any_lake.listed("data") == {}
 
 
 def test_object_appears_when_its_block_ends(any_lake: Lake):
@@ -162,11 +200,11 @@ def test_what_a_killed_process_staged_is_removed_after_a_day(lake: Lake):
     assert [path.name for path in staging.iterdir()] == ["today"]
 
 
-def test_what_a_killed_process_had_of_a_bucket_is_removed_after_a_day(own_temporary_folder: Path):
+def test_what_a_killed_process_had_of_a_bucket_is_removed_after_a_day(bucket: Lake, own_temporary_folder: Path):
     leave_parts(own_temporary_folder, "nyc-taxi-lake-")
     leave_parts(own_temporary_folder, "of-others-")
 
-    put(Lake.at("memory://bucket"), KEY, b"rows")
+    put(bucket, KEY, b"rows")
 
     left = sorted(path.name for path in own_temporary_folder.iterdir())
     assert left == ["nyc-taxi-lake-today", "of-others-today", "of-others-yesterday"]
