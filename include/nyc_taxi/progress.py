@@ -41,10 +41,10 @@ class Progress:
         """Units per second since the start."""
         return self.done / max(self.seconds, 1e-9)
 
-    @property
-    def in_words(self) -> str:
-        """What is done, such as `56,039 rows in 0.4 s (140,000 rows/s)`."""
-        return f"{self.done:,} {self.unit} in {self.seconds:.1f} s ({self.rate:,.0f} {self.unit}/s)"
+    def outcome(self, verb: str, where: str) -> str:
+        """The line for the end of the step: `{label}: loaded 56,039 rows into {where} in 0.4 s (140,000 rows/s)`."""
+        rate = f"{self.seconds:.1f} s ({self.rate:,.0f} {self.unit}/s)"
+        return f"{self.label}: {verb} {self.done:,} {self.unit} into {where} in {rate}"
 
     def _line(self) -> str:
         amount = f"{self.done:,}"

@@ -280,7 +280,7 @@ def test_the_same_zones_again_change_nothing_and_say_so(read, load, query, caplo
         assert load(read())[0] == "unchanged"
 
     assert query("SELECT xmin, location_id FROM taxi_zones") == before
-    assert "already holds these 265 zones: nothing done" in caplog.text
+    assert "is up to date with 265 zones" in caplog.text
 
 
 def test_a_new_edition_replaces_names_and_shapes(read, load, query):

@@ -1,7 +1,7 @@
 """base: what a target is. Each one is a folder of this package that implements `Target`, and a row of its registry.
 
-A target's own module imports nothing heavy, because Dag files and forms ask the registry for names: drivers, clients and
-pyarrow are imported inside the methods that use them.
+A target's own module imports nothing heavy, because Dag files and forms ask the registry for names: drivers, clients
+and pyarrow are imported inside the methods that use them.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def test_second_load_of_the_same_rows_does_nothing_and_says_so(lake, landed_mont
         again = BIGQUERY.replace_month(client, file, lake)
 
     assert again.outcome == "unchanged"
-    assert "nyc_taxi.green_trips already holds its 294 rows" in caplog.text
+    assert "nyc_taxi.green_trips is up to date with 294 rows" in caplog.text
     assert len(ledger(client)) == 1
 
 
@@ -371,7 +371,7 @@ def test_dataset_elsewhere_than_the_bucket_is_refused(bucket, client, table):
 
 
 def test_missing_bucket_is_named(bucket, client):
-    with pytest.raises(WarehouseRefused, match="bucket 'no-such-bucket' is not there"):
+    with pytest.raises(WarehouseRefused, match="bucket 'no-such-bucket' does not exist"):
         check(client, Lake(bucket.fs, "no-such-bucket/lake"), Table.parse("nyc_taxi.trips"))
 
 

@@ -13,11 +13,11 @@ from include.nyc_taxi.targets.bigquery.server import ask, errors_told
 from include.nyc_taxi.targets.ledger import FIELDS, TABLE, loads_of
 
 if TYPE_CHECKING:
-    from include.nyc_taxi.targets.bigquery.table import Table
     from collections.abc import Callable, Mapping
 
     from google.cloud.bigquery.table import Row
 
+    from include.nyc_taxi.targets.bigquery.table import Table
     from include.nyc_taxi.targets.ledger import Load
     from include.nyc_taxi.trip_file import TripFile
 

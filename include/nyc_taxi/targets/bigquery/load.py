@@ -107,7 +107,7 @@ class _Load:
             self._check_lake()
             self._check_count(self._count())
             self._write_ledger()
-        log.info("%s: loaded %s into %s", self.file, self.progress.in_words, self.table)
+        log.info(self.progress.outcome("loaded", str(self.table)))
         return self._loaded("replaced")
 
     def append(self, chunk_rows: int) -> Loaded:

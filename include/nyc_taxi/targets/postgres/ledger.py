@@ -71,4 +71,4 @@ def _definition(field: Field) -> sql.Composed:
     constraint = " NOT NULL" if field.is_required else ""
     default = f" DEFAULT {field.default}" if field.default else ""
     # Type, constraint and default are our own words.
-    return sql.SQL("{} " + _TYPES[field.type] + constraint + default).format(sql.Identifier(field.name))
+    return sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(_TYPES[field.type] + constraint + default))

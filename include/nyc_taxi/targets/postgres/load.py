@@ -86,7 +86,9 @@ def replace_month(
     with errors_told(f"{file}: {table}"):
         prepare(connection, table, file.service)
         with transaction(connection):
-            return _Replacement(connection, file, table, landed, run or Run(), patience).run(lake, force=force)
+            return _Replacement(connection, file, table, landed, by=run or Run(), patience=patience).run(
+                lake, force=force
+            )
 
 
 class _Replacement:
@@ -98,6 +100,7 @@ class _Replacement:
         file: TripFile,
         table: Table,
         landed: Landed,
+        *,
         by: Run,
         patience: Patience,
     ) -> None:
@@ -127,7 +130,7 @@ class _Replacement:
         ledger.write(self.connection, self.key | fields.row(self.landed, self.by, self.progress.seconds))
         summaries.replace(self.connection, self.key, self.summary)
         self._swap(oid)
-        log.info("%s: loaded %s into %s", self.file, self.progress.in_words, self.table)
+        log.info(self.progress.outcome("loaded", str(self.table)))
         return self._loaded("replaced")
 
     def _wait_for_our_turn(self) -> None:

@@ -151,7 +151,7 @@ def test_a_month_that_is_landed_anew_while_it_is_loaded_is_told_as_changed(lande
     before = contents()
     meddled = MeddledLake(lake, lambda: landed_month(JANUARY, profile="none"))
 
-    with pytest.raises(LakeChanged, match=f"{JANUARY}.parquet is not the one this load began with"):
+    with pytest.raises(LakeChanged, match=f"{JANUARY}.parquet was replaced by another run since this load began"):
         load(file, lake=meddled, force=True)
 
     assert contents() == before
