@@ -35,7 +35,7 @@ def test_an_unchanged_month_is_left_alone_which_the_log_says_and_the_ledger_does
     assert loaded.outcome == "unchanged"
     assert loaded.rows_loaded == rows_of(lake, file)
     assert contents() == before
-    assert f"already holds its {rows_of(lake, file)} rows" in caplog.text
+    assert f"is up to date with {rows_of(lake, file)} rows" in caplog.text
 
 
 def test_force_loads_an_unchanged_month_again(landed_month, load, query, lake):
