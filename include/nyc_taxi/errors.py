@@ -55,6 +55,10 @@ class NotPublished(PermanentError):
     """The publisher has no such file, or not yet."""
 
 
+class Superseded(TaxiError):
+    """A newer edition, or what a person asked for later, is in place; nothing was changed."""
+
+
 class NotInLake(PermanentError):
     """The lake does not hold what an earlier step puts there."""
 

@@ -5,10 +5,11 @@ A row per load: what was loaded from which published file, what became of its ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from include.nyc_taxi.month import Month
+from include.nyc_taxi.precedence import Claim, Wish, claim_of
 from include.nyc_taxi.trip_file import TripFile
 
 if TYPE_CHECKING:
@@ -53,15 +54,22 @@ FIELDS = (
     Field("run_id", "text", "The run of that DAG.", is_required=False),
     Field("rule_hits", "counts", "Rows that each quality rule matches, rejected or not.", default="'{}'"),
     Field("rows_expected", "integer", "The rows once counted in this published file, if known.", is_required=False),
+    Field("source", "text", "Who published the file.", is_required=False),
+    Field("source_last_modified", "text", "When the publisher last changed the file, as it says.", is_required=False),
+    Field("edition_number", "integer", "The place of this edition in the order of first sight.", is_required=False),
+    Field("unknown_columns", "text", "What was done with columns that the catalogue lacks.", is_required=False),
+    Field("asked_at", "text", "When the run was asked for, ISO 8601 in UTC.", is_required=False),
+    Field("asked_for", "text", "`force` or `edition=...`; null for the current edition.", is_required=False),
 )
 
 
 @dataclass(frozen=True)
 class Run:
-    """Who loads."""
+    """Who loads, and what they asked for; without a wish, the current edition, now."""
 
     dag_id: str | None = None
     run_id: str | None = None
+    wish: Wish = field(default_factory=Wish.of)
 
 
 @dataclass(frozen=True)
@@ -102,14 +110,15 @@ class Load:
     seconds: float | None = None
     dag_id: str | None = None
     run_id: str | None = None
+    source: str | None = None
+    source_last_modified: str | None = None
+    edition_number: int | None = None
+    unknown_columns: str | None = None
+    asked_at: str | None = None
+    asked_for: str | None = None
 
-    @property
-    def source(self) -> str:
-        """The source of the file, which the name of an era begins with."""
-        return self.schema_era.rsplit("-", 2)[0]
 
-
-LOAD_FIELDS = {field.name for field in fields(Load)} - {"file"}
+LOAD_FIELDS = {each.name for each in fields(Load)} - {"file"}
 
 
 def key(file: TripFile, target: str, table: Table) -> dict[str, str]:
@@ -120,8 +129,18 @@ def key(file: TripFile, target: str, table: Table) -> dict[str, str]:
 def row(landed: Landed, run: Run, seconds: float) -> dict[str, Any]:
     """What a row says besides its key."""
     values = {"rows_loaded": landed.rows_accepted, "seconds": seconds, "dag_id": run.dag_id, "run_id": run.run_id}
-    names = {field.name for field in FIELDS}
-    return {name: value for name, value in vars(landed).items() if name in names} | values
+    names = {each.name for each in FIELDS}
+    return {name: value for name, value in vars(landed).items() if name in names} | values | asked(landed, run)
+
+
+def asked(landed: Landed, run: Run) -> dict[str, str | None]:
+    """What was asked for: by the run that landed the rows if that was special, else by the one that loads them."""
+    return {"asked_at": run.wish.asked_at, "asked_for": run.wish.asked_for or landed.asked_for}
+
+
+def claim(landed: Landed, run: Run) -> Claim:
+    """What a run claims that loads landed rows."""
+    return claim_of(vars(landed) | asked(landed, run))
 
 
 def loads_of(rows: Iterable[Mapping[str, Any]]) -> dict[TripFile, Load]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ def schema() -> list[bq.SchemaField]:
         return bq.SchemaField(name, type_, mode, description=description)
 
     return [
-        field("load_id", "INTEGER", "Larger for later loads: microseconds since 1970."),
+        field("load_id", "INTEGER", "Larger for later loads of the same month: the number of the load job."),
         *(field(each.name, _TYPES[each.type], each.description, _mode(each.is_required)) for each in FIELDS),
         field("loaded_at", "TIMESTAMP", "When the load ended."),
     ]
@@ -43,14 +42,14 @@ def of_table(table: Table) -> Table:
 
 
 def last_load(client: bq.Client, table: Table, key: Mapping[str, str]) -> Row | None:
-    """Service, recipe and rows of the last load of a month into a table."""
+    """The row of the last load of a month into a table."""
     rows = ask(client, "last_load", of_table(table), month=key["month"], target_table=key["target_table"])
     return next(iter(rows), None)
 
 
-def write(client: bq.Client, table: Table, entry: Mapping[str, Any]) -> None:
+def write(client: bq.Client, table: Table, load_id: int, entry: Mapping[str, Any]) -> None:
     """Add a row; `entry` has a value for each field."""
-    now = {"load_id": time.time_ns() // 1000, "loaded_at": datetime.now(UTC).isoformat()}
+    now = {"load_id": load_id, "loaded_at": datetime.now(UTC).isoformat()}
     config = bq.LoadJobConfig(schema=schema(), write_disposition="WRITE_APPEND")
     client.load_table_from_json([{**entry, **now}], of_table(table).reference(client), job_config=config).result()
 

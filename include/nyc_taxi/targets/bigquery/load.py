@@ -2,26 +2,30 @@
 
 The job reads the lake's own file: straight from gs://, or uploaded from a local lake. It replaces the partition that
 its decorator names (`green_trips$202401`), costs no query, and may be repeated. The ledger row follows it; if a run
-dies between the two, the next one loads the month again.
+dies between the two, the next one finds the job and adds the row.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import re
+import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
+from google.api_core import exceptions as api
 from google.cloud import bigquery as bq
 from pyarrow import parquet
 
 from include.nyc_taxi import catalog, landing
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
+from include.nyc_taxi.precedence import claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.targets import ledger as fields
 from include.nyc_taxi.targets.bigquery import ledger
+from include.nyc_taxi.targets.bigquery.jobs import Chain, claim_of_labels, label, labels_of
 from include.nyc_taxi.targets.bigquery.location import check
 from include.nyc_taxi.targets.bigquery.server import ask, errors_told, have_table
 from include.nyc_taxi.targets.ledger import Loaded, Run
@@ -33,32 +37,47 @@ if TYPE_CHECKING:
     from google.cloud.bigquery.table import Row
 
     from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.targets.bigquery.jobs import Done
     from include.nyc_taxi.targets.bigquery.table import Table
     from include.nyc_taxi.trip_file import TripFile
 
 log = logging.getLogger(__name__)
 
 _TYPES = {"int16": "INT64", "int32": "INT64", "float64": "FLOAT64", "timestamp": "DATETIME", "text": "STRING"}
+_ATTEMPTS = 10
 _CLUSTERED_BY = ("pickup_location_id", "pickup_datetime")
 
 
 def replace_month(
-    client: bq.Client, file: TripFile, lake: Lake, *, table: Table, run: Run | None = None, force: bool = False
+    client: bq.Client,
+    file: TripFile,
+    lake: Lake,
+    *,
+    table: Table,
+    landed: Landed | None = None,
+    run: Run | None = None,
+    force: bool = False,
 ) -> Loaded:
-    """Make the month's partition hold just the rows that data/ holds, and write that down in the dataset's ledger.
+    """Make the month's partition hold just the rows that the run has landed, and write that down in the ledger.
+
+    `landed` is what the run has landed or found; without it, whatever data/ holds. Newer rows on the same terms that
+    data/ holds meanwhile are loaded in their place.
 
     Creates what is missing: dataset, table, columns, ledger. Does nothing if the ledger says that these rows are loaded
     and the partition still holds as many, unless `force`.
 
     Raises:
         NotInLake: the month is not in data/.
+        Superseded: a newer edition, or what a person asked for later, is in place; nothing has changed.
         WarehouseBusy: BigQuery or the way there failed; a retry may succeed.
         WarehouseRefused: a right is missing, the locations differ, or the name is that of another kind of table or of
             another service's.
         LakeChanged: another run landed the month meanwhile.
         CountMismatch: the partition does not hold the rows of the lake's file.
     """
-    return _Load(client, file, lake, table, run or Run()).replace(force=force)
+    landed = landing.to_load(file, lake, landed)
+    return _Load(client, file, lake, table, run or Run(), landed=landed).replace(force=force)
 
 
 def append_month(
@@ -75,38 +94,66 @@ def append_month(
     Not safe to repeat: a second run doubles the month, and one that dies half way leaves a part of it. It raises what
     `replace_month` does; if BigQuery fails half way, a CountMismatch, so that no retry appends the rows again.
     """
-    return _Load(client, file, lake, table, run or Run()).append(chunk_rows)
+    landed = landing.whole(file, lake)
+    return _Load(client, file, lake, table, run or Run(), landed=landed).append(chunk_rows)
 
 
 class _Load:
     """One month on its way into its partition."""
 
-    def __init__(self, client: bq.Client, file: TripFile, lake: Lake, table: Table, run: Run) -> None:
+    def __init__(
+        self, client: bq.Client, file: TripFile, lake: Lake, table: Table, run: Run, *, landed: Landed
+    ) -> None:
         self.client = client
         self.file = file
         self.lake = lake
         self.table = table
         self.run = run
         self.key = fields.key(file, "bigquery", table)
-        self.landed = landing.whole(file, lake)
+        self.landed = landed
+        self.claim = fields.claim(landed, run)
         self.progress = Progress(file.name, "rows", self.landed.rows_accepted)
 
     def replace(self, *, force: bool) -> Loaded:
         location = check(self.client, self.lake, self.table)
         with errors_told(f"{self.file} into {self.table}"):
             self._prepare(location)
-            last = ledger.last_load(self.client, self.table, self.key)
-            if last is not None and last.service != self.file.service and self._count():
-                raise WarehouseRefused(
-                    f"{self.file}: {self.table} holds this month of {last.service}: load into another table"
-                )
-            if not force and self._is_in_place(last):
-                log.info("%s: %s is up to date with %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
-                return self._loaded("unchanged")
-            self._load_partition()
-            self._check_lake()
-            self._check_count(self._count())
-            self._write_ledger()
+            chain = Chain(self.client, self.table, self.file.month, location)
+            for _ in range(_ATTEMPTS):
+                last = ledger.last_load(self.client, self.table, self.key)
+                number, done = chain.last(last.load_id if last else 0)
+                outcome = self._in_place(last, done, force=force) or self._load_as(chain, number + 1, last, done)
+                if outcome is not None:
+                    return outcome
+        raise WarehouseBusy(f"{self.file}: other runs loaded {self.table} {_ATTEMPTS} times meanwhile")
+
+    def _in_place(self, last: Row | None, done: Done | None, *, force: bool) -> Loaded | None:
+        """What to tell if these rows are there; None if they are to be loaded."""
+        if last is not None and last.service != self.file.service and self._count():
+            raise WarehouseRefused(
+                f"{self.file}: {self.table} holds this month of {last.service}: load into another table"
+            )
+        recipe = done.claim.recipe if done else last.recipe if last else None
+        if force or recipe != self.claim.recipe or self._count() != self.landed.rows_accepted:
+            return None
+        if done is not None:
+            log.info("%s: adding the ledger row that load job number %d lacks", self.file, done.number)
+            self._write_ledger(done.number)
+        log.info("%s: %s is up to date with %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
+        return self._loaded("unchanged")
+
+    def _load_as(self, chain: Chain, number: int, last: Row | None, done: Done | None) -> Loaded | None:
+        """Load the month by the job with this number; None if another run took the number.
+
+        Raises:
+            Superseded: the rows that are there come after these.
+        """
+        there = done.claim if done else claim_of_labels(labels_of(claim_of(last))) if last and self._count() else None
+        claim_of_labels(labels_of(self.claim)).check(there, f"{self.file}: {self.table}")
+        if not self._load_partition(chain.job_id(number), chain.location):
+            return None
+        self._check_count(self._count())
+        self._write_ledger(number)
         log.info(self.progress.outcome("loaded", str(self.table)))
         return self._loaded("replaced")
 
@@ -122,7 +169,8 @@ class _Load:
                     for chunk in _chunks(data, chunk_rows):
                         rows += self._run(self._upload(chunk, self.table.reference(self.client), "WRITE_APPEND"))
                     self._check_count(rows)
-                    self._write_ledger()
+                    last = ledger.last_load(self.client, self.table, self.key)
+                    self._write_ledger(last.load_id + 1 if last else 1)
             except WarehouseBusy as error:
                 raise CountMismatch(
                     f"{error}. At least {rows:,} rows were appended, and a retry would append them again: "
@@ -152,19 +200,36 @@ class _Load:
         table.labels = {"service": self.file.service, "source": "nyc-tlc"}
         return table
 
-    def _load_partition(self) -> None:
+    def _load_partition(self, job_id: str, location: str) -> bool:
+        """Run the job of this id; false if another run has taken the id."""
         partition = self.table.reference(self.client, f"{self.table.name}${str(self.file.month).replace('-', '')}")
-        key = data_key(self.file)
-        if self.lake.is_local:
-            with self.lake.open(key) as data:
-                job = self._upload(data, partition, "WRITE_TRUNCATE")
-        else:
-            job = self.client.load_table_from_uri(
-                self.lake.url(key), partition, job_config=self._job_config("WRITE_TRUNCATE")
-            )
+        key, config = data_key(self.file), self._job_config("WRITE_TRUNCATE")
+        options = {"job_config": config, "job_id": job_id, "location": location}
+        try:
+            if self.lake.is_local:
+                with self._opened(key) as data:
+                    job = self.client.load_table_from_file(data, partition, rewind=True, **options)
+            else:
+                job = self.client.load_table_from_uri(self.lake.url(key), partition, **options)
+        except api.Conflict:
+            # The answer to our own request may have been lost: then the job is ours.
+            job = self.client.get_job(job_id, location=location)
+            if job.labels.get("attempt") != config.labels["attempt"]:
+                log.info("%s: another run is replacing the month in %s", self.file, self.table)
+                return False
         rows = self._run(job)
         self._check_count(rows)
         self.progress.advance(rows)
+        return True
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
+        """The lake's file, if it is still the one that this load began with."""
+        with self.lake.open(key) as data:
+            if landing.described(parquet.ParquetFile(data, pre_buffer=False)) != self.landed:
+                raise LakeChanged(f"{self.file}: {key} was replaced by another run since this load began")
+            data.seek(0)
+            yield data
 
     def _upload(self, data: BinaryIO, to: bq.TableReference, write: str) -> bq.LoadJob:
         return self.client.load_table_from_file(data, to, job_config=self._job_config(write), rewind=True)
@@ -175,9 +240,10 @@ class _Load:
         return int(job.output_rows or 0)
 
     def _job_config(self, write: str) -> bq.LoadJobConfig:
-        labels = {"service": self.file.service, "month": str(self.file.month), "recipe": self.landed.recipe}
+        labels = {"service": self.file.service, "month": str(self.file.month), "attempt": uuid.uuid4().hex}
+        labels |= labels_of(self.claim)
         if self.run.dag_id is not None:
-            labels["dag"] = re.sub(r"[^a-z0-9_-]", "-", self.run.dag_id.lower())[:63]
+            labels["dag"] = label(self.run.dag_id)
         return bq.LoadJobConfig(
             source_format=bq.SourceFormat.PARQUET,
             schema=_schema(self.file.service),
@@ -189,13 +255,6 @@ class _Load:
             labels=labels,
         )
 
-    def _is_in_place(self, last: Row | None) -> bool:
-        """Whether the last load put these rows there, and they are still there."""
-        wanted = (self.file.service, self.landed.recipe, self.landed.rows_accepted)
-        if last is None or (last.service, last.recipe, last.rows_loaded) != wanted:
-            return False
-        return self._count() == self.landed.rows_accepted
-
     def _count(self) -> int:
         (row,) = ask(self.client, "count_month", self.table, month=self.file.month.first_day)
         return int(row[0])
@@ -206,14 +265,9 @@ class _Load:
                 f"{self.file}: {self.table} holds {rows:,} rows, the lake's file has {self.landed.rows_accepted:,}"
             )
 
-    def _check_lake(self) -> None:
-        """Two runs may load a month at once: the one that ends later makes sure that the newer file wins."""
-        if landing.landed(self.lake, self.file) != self.landed:
-            raise LakeChanged(f"{self.file}: another run landed the month while {self.table} took it")
-
-    def _write_ledger(self) -> None:
+    def _write_ledger(self, load_id: int) -> None:
         entry = self.key | fields.row(self.landed, self.run, self.progress.seconds)
-        ledger.write(self.client, self.table, entry)
+        ledger.write(self.client, self.table, load_id, entry)
 
     def _loaded(self, outcome: Literal["replaced", "appended", "unchanged"]) -> Loaded:
         return Loaded(outcome, self.table, self.landed, self.landed.rows_accepted, self.progress.seconds)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _DEFAULT_LOCATION = "US"
+_MILLISECONDS_A_DAY = 24 * 3600 * 1000
 
 
 def check(client: bq.Client, lake: Lake, table: Table) -> str:
@@ -32,7 +33,9 @@ def check(client: bq.Client, lake: Lake, table: Table) -> str:
     with errors_told(f"dataset {name}"):
         wanted = _bucket_location(lake)
         try:
-            found = str(client.get_dataset(dataset).location)
+            present = client.get_dataset(dataset)
+            _refuse_expiration(client, present, table)
+            found = str(present.location)
         except api.NotFound:
             log.info("dataset %s does not exist yet: the load creates it in %s", name, wanted or _DEFAULT_LOCATION)
             return wanted or _DEFAULT_LOCATION
@@ -43,6 +46,30 @@ def check(client: bq.Client, lake: Lake, table: Table) -> str:
             )
         log.info("dataset %s is in %s", name, found)
         return found
+
+
+def _refuse_expiration(client: bq.Client, dataset: bq.Dataset, table: Table) -> None:
+    """Old months would vanish as they are loaded: a partition's age counts from the month that it is for."""
+    try:
+        found = client.get_table(table.reference(client))
+    except api.NotFound:
+        lasting = dataset.default_partition_expiration_ms or dataset.default_table_expiration_ms
+        if lasting:
+            raise WarehouseRefused(
+                f"dataset {dataset.full_dataset_id} lets tables or partitions expire after {_days(lasting)} by default: "
+                "old months would vanish as they are loaded. Expected none: remove the default expiration"
+            ) from None
+        return
+    lasting = found.time_partitioning.expiration_ms if found.time_partitioning else None
+    if lasting or found.expires:
+        when = f"its partitions after {_days(lasting)}" if lasting else f"the table at {found.expires}"
+        raise WarehouseRefused(
+            f"{table} expires, {when}: old months would vanish as they are loaded. Expected none: remove the expiration"
+        )
+
+
+def _days(milliseconds: int) -> str:
+    return f"{milliseconds / _MILLISECONDS_A_DAY:g} days"
 
 
 def _bucket_location(lake: Lake) -> str | None:

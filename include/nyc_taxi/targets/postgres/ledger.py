@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.nyc_taxi.targets.ledger import FIELDS, Load, loads_of
-from include.nyc_taxi.targets.postgres.server import ask, errors_told, template, text, value
+from include.nyc_taxi.targets.postgres.server import errors_told, template, text, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,10 +38,9 @@ def create(connection: psycopg.Connection[Any]) -> None:
     connection.execute(text("create_summaries"))
 
 
-def last_load(connection: psycopg.Connection[Any], key: Mapping[str, str]) -> tuple[str, str, int] | None:
-    """Service, recipe and rows of the last load of a month into a table."""
-    found: tuple[str, str, int] | None = ask(connection, text("last_load"), key).fetchone()
-    return found
+def last_load(connection: psycopg.Connection[Any], key: Mapping[str, str]) -> dict[str, Any] | None:
+    """The row of the last load of a month into a table."""
+    return connection.cursor(row_factory=dict_row).execute(text("last_load"), key).fetchone()
 
 
 def write(connection: psycopg.Connection[Any], entry: Mapping[str, Any]) -> None:

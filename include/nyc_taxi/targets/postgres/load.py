@@ -22,6 +22,7 @@ from pyarrow import parquet
 from include.nyc_taxi import landing
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
+from include.nyc_taxi.precedence import claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.summary import Summary
 from include.nyc_taxi.targets import ledger as fields
@@ -38,6 +39,7 @@ from include.nyc_taxi.targets.postgres.server import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from include.nyc_taxi.lake import Lake
@@ -66,23 +68,28 @@ def replace_month(
     lake: Lake,
     *,
     table: Table,
+    landed: Landed | None = None,
     run: Run | None = None,
     force: bool = False,
     patience: Patience = Patience(),
 ) -> Loaded:
-    """Make the month's partition hold just the rows that data/ holds, and write that down in the ledger.
+    """Make the month's partition hold just the rows that the run has landed, and write that down in the ledger.
+
+    `landed` is what the run has landed or found; without it, whatever data/ holds. Newer rows on the same terms that
+    data/ holds meanwhile are loaded in their place.
 
     Creates what is missing: schema, table, columns, ledger. Does nothing if the ledger says that these rows are loaded
     and the partition still holds as many, unless `force`.
 
     Raises:
         NotInLake: the month is not in data/.
+        Superseded: a newer edition, or what a person asked for later, is in place; nothing has changed.
         WarehouseBusy: a lock was not granted in time or the connection broke; nothing has changed.
         WarehouseRefused: a right is missing, or the name is that of another kind of table or of another service's.
         LakeChanged: another run landed the month meanwhile; nothing has changed.
         CountMismatch: the warehouse did not take every row; nothing has changed.
     """
-    landed = landing.whole(file, lake)
+    landed = landing.to_load(file, lake, landed)
     with errors_told(f"{file}: {table}"):
         prepare(connection, table, file.service)
         with transaction(connection):
@@ -109,6 +116,7 @@ class _Replacement:
         self.table = table
         self.landed = landed
         self.by = by
+        self.claim = fields.claim(landed, by)
         self.patience = patience
         self.key = fields.key(file, "postgres", table)
         self.staging = table.beside(f"new_{uuid.uuid4().hex[:8]}")
@@ -120,11 +128,14 @@ class _Replacement:
         oid = oid_of(self.connection, self.table)
         partition = partition_of(self.connection, oid, self.file.month)
         last = None if partition is None else ledger.last_load(self.connection, self.key)
-        if last is not None and last[0] != self.file.service:
-            raise WarehouseRefused(f"{self.file}: {self.table} holds this month of {last[0]}: load into another table")
+        if last is not None and last["service"] != self.file.service:
+            raise WarehouseRefused(
+                f"{self.file}: {self.table} holds this month of {last['service']}: load into another table"
+            )
         if not force and self._is_in_place(partition, last):
             log.info("%s: %s is up to date with %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
             return self._loaded("unchanged")
+        self.claim.check(last and claim_of(last), f"{self.file}: {self.table}")
         with lake.local(data_key(self.file)) as path:
             self._stage(path, oid)
         ledger.write(self.connection, self.key | fields.row(self.landed, self.by, self.progress.seconds))
@@ -140,9 +151,11 @@ class _Replacement:
             log.info("%s: waiting for another run that loads this month into %s", self.file, self.table)
             self.connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
 
-    def _is_in_place(self, partition: Table | None, last: tuple[str, str, int] | None) -> bool:
+    def _is_in_place(self, partition: Table | None, last: Mapping[str, Any] | None) -> bool:
         """Whether the last load put these rows there, and they are still there."""
-        if partition is None or last != (self.file.service, self.landed.recipe, self.landed.rows_accepted):
+        if partition is None or last is None:
+            return False
+        if (last["recipe"], last["rows_loaded"]) != (self.landed.recipe, self.landed.rows_accepted):
             return False
         count = sql.SQL("SELECT count(*) FROM {}").format(partition.identifier)
         # The rollback releases the lock that counting takes; holding it while we stage could end in a deadlock.

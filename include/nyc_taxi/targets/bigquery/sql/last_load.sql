@@ -1,4 +1,4 @@
-SELECT service, recipe, rows_loaded
+SELECT *
 FROM {table}
 WHERE month = @month
   AND target_table = @target_table

@@ -1,7 +1,7 @@
-SELECT service, recipe, rows_loaded
+SELECT *
 FROM load_ledger
 WHERE month = %(month)s
-  AND target = 'postgres'
+  AND target = %(target)s
   AND target_table = %(target_table)s
 ORDER BY load_id DESC
 LIMIT 1

@@ -1,0 +1,361 @@
+"""editions: every published state of a file, in order, and which of them is current.
+
+An edition is known by its bytes. raw/ keeps the bytes of each under a key of their own, and one small object per file,
+`raw/.../{file}.editions.json`, keeps what is known of all of them. That object is only ever changed by compare and set,
+so the order in it is one that no worker's clock decides.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from include.nyc_taxi.errors import LakeChanged, NotPublished
+from include.nyc_taxi.lake import edition_key, history_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from include.nyc_taxi.lake import Lake
+
+log = logging.getLogger(__name__)
+
+_SHA = re.compile(r"[0-9a-f]{8,64}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_SHOWN_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Order:
+    """An edition's place among those of its file: what data/ and the ledgers keep of it to compare by.
+
+    What the publisher says comes first: the later Last-Modified. Without two of them, or from another URL, whose times
+    are another server's, the one with the higher number follows.
+    """
+
+    url: str
+    last_modified: str | None
+    number: int
+
+    def is_after(self, other: Order) -> bool:
+        """Whether this edition is the newer one."""
+        if self.url == other.url:
+            ours, theirs = _moment(self.last_modified), _moment(other.last_modified)
+            if ours is not None and theirs is not None and ours != theirs:
+                return ours > theirs
+        return self.number > other.number
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One published state of a file.
+
+    `number` counts the states of the file as they were first seen, from 1; a state that comes back has a new number.
+    `first_seen` and `last_seen` are when this lake first and last saw the publisher offer it, ISO 8601 in UTC. `rows`
+    and `changes` are known once it was landed; `changes` compares it with the edition before it. `is_held_back` says
+    that it is not taken as current, because it lost too many rows, until somebody asks for it by name.
+    """
+
+    number: int
+    sha256: str
+    key: str
+    source: str
+    url: str
+    etag: str | None
+    last_modified: str | None
+    bytes: int
+    first_seen: str
+    last_seen: str
+    md5: str | None = None
+    schema_era: str | None = None
+    rows: int | None = None
+    changes: dict[str, Any] | None = None
+    is_held_back: bool = False
+    is_kept: bool = True
+
+    @property
+    def id(self) -> str:
+        """The first 8 digits of its sha256, which name it for people."""
+        return self.sha256[:_SHOWN_DIGITS]
+
+    @property
+    def order(self) -> Order:
+        """Its place among the editions of its file."""
+        return Order(self.url, self.last_modified, self.number)
+
+    def follows(self, other: Edition | None) -> bool:
+        """Whether the publisher has put this edition in the place of the other; of none, it has."""
+        if other is None:
+            return True
+        return self.order.is_after(other.order)
+
+    def __str__(self) -> str:
+        return f"{self.id} (number {self.number}, last modified {self.last_modified or 'at an unknown time'})"
+
+
+@dataclass(frozen=True)
+class History:
+    """The editions of one file of one source, in the order in which they were first seen.
+
+    `checked_at` is when the publisher last confirmed which edition is current, ISO 8601 in UTC.
+    """
+
+    editions: tuple[Edition, ...] = ()
+    checked_at: str | None = None
+
+    @property
+    def newest(self) -> Edition | None:
+        """The edition that follows all others; None if none is known."""
+        return _newest(self.editions)
+
+    @property
+    def current(self) -> Edition | None:
+        """The newest edition that is not held back."""
+        return _newest(edition for edition in self.editions if not edition.is_held_back)
+
+    def before(self, edition: Edition) -> Edition | None:
+        """The edition that this one follows; None if it is the first."""
+        return _newest(other for other in self.editions if other.sha256 != edition.sha256 and edition.follows(other))
+
+    def by_sha256(self, sha256: str) -> Edition | None:
+        """The latest state with these bytes."""
+        return next((edition for edition in reversed(self.editions) if edition.sha256 == sha256), None)
+
+    def named(self, name: str) -> Edition:
+        """The edition of a sha256, of its first 8 digits or more, or the one that was current on a date.
+
+        Raises:
+            ValueError: the name is none of these, or fits several editions.
+            NotPublished: there is no such edition.
+        """
+        if _DATE.fullmatch(name):
+            return self._as_of(date.fromisoformat(name))
+        if not _SHA.fullmatch(name):
+            raise ValueError(f"edition {name!r} is not a sha256, its first 8 digits or more, or a date YYYY-MM-DD")
+        found = {edition.sha256: edition for edition in self.editions if edition.sha256.startswith(name)}
+        if len(found) > 1:
+            raise ValueError(f"edition {name!r} fits several editions: {sorted(found)}; give more digits")
+        if not found:
+            raise NotPublished(f"edition {name!r} is not known; known are {self._names()}")
+        return next(iter(found.values()))
+
+    def _as_of(self, day: date) -> Edition:
+        seen = [edition for edition in self.editions if datetime.fromisoformat(edition.first_seen).date() <= day]
+        found = _newest(edition for edition in seen if not edition.is_held_back)
+        if found is None:
+            raise NotPublished(f"edition of {day}: none was seen by then; known are {self._names()}")
+        return found
+
+    def _names(self) -> list[str]:
+        return [f"{edition.id} of {edition.first_seen[:10]}" for edition in self.editions]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A published state as a download found it, for `add`."""
+
+    sha256: str
+    source: str
+    url: str
+    etag: str | None
+    last_modified: str | None
+    bytes: int
+    at: datetime
+    after: int = 0
+    """The number of the newest edition that was known when the publisher was asked."""
+    schema_era: str | None = None
+    md5: str | None = None
+
+
+def history(lake: Lake, raw_key: str) -> History:
+    """What is known of a file's editions. A lake of an earlier version has one: the bytes under the file's own key."""
+    return _read(lake.read(history_key(raw_key))) or _of_earlier_version(lake, raw_key)
+
+
+def add(lake: Lake, raw_key: str, path: Path, seen: Seen) -> Edition:
+    """Keep a downloaded state of a file, and make it current unless a newer one is; returns it as it is known then.
+
+    `path` is the file with its bytes, given by `lake.scratch`.
+
+    Raises:
+        LakeChanged: another run added an edition since the publisher was asked, and nothing tells which is newer.
+    """
+    key = edition_key(raw_key, seen.sha256)
+    present = history(lake, raw_key).by_sha256(seen.sha256)
+    if present is not None and lake.size(present.key) == seen.bytes:
+        key = present.key
+    else:
+        lake.commit(path, key)
+    stamp = lake.stamp(key)
+    seen = replace(seen, md5=stamp.md5 if stamp else None)
+    after = _update(lake, raw_key, lambda known: _with(known, seen, key))
+    edition = after.by_sha256(seen.sha256)
+    assert edition is not None  # noqa: S101 - it was just put there
+    return edition
+
+
+def confirm(lake: Lake, raw_key: str, edition: Edition, at: datetime) -> History:
+    """Note that the publisher still offers the edition, or that its bytes were seen to be whole."""
+
+    def confirmed(known: History) -> History:
+        held = known.by_sha256(edition.sha256)
+        if held is None:
+            return known
+        seen = replace(held, last_seen=max(held.last_seen, at.isoformat()))
+        is_newest = known.newest is not None and known.newest.sha256 == held.sha256
+        return replace(_replaced(known, held, seen), checked_at=at.isoformat() if is_newest else known.checked_at)
+
+    return _update(lake, raw_key, confirmed)
+
+
+def describe(lake: Lake, raw_key: str, sha256: str, **facts: Any) -> None:  # noqa: ANN401 - fields of Edition
+    """Add to what is known of an edition: `rows`, `changes`, `is_held_back`."""
+
+    def described(known: History) -> History:
+        held = known.by_sha256(sha256)
+        return known if held is None else _replaced(known, held, replace(held, **facts))
+
+    _update(lake, raw_key, described)
+
+
+def prune(lake: Lake, raw_key: str, keep: int, *, dry_run: bool = False) -> list[Edition]:
+    """Delete the bytes of all but the newest `keep` editions of a file; returns those that are freed.
+
+    What is known of an edition stays. The current one is always kept, and those held back are not counted.
+
+    Raises:
+        ValueError: `keep` is less than 1.
+    """
+    if keep < 1:
+        raise ValueError(f"keep={keep} editions: expected 1 or more")
+    known = history(lake, raw_key)
+    kept: dict[str, Edition] = {}
+    for edition in sorted(known.editions, key=lambda each: _rank(known, each), reverse=True):
+        if edition.is_kept and edition.sha256 not in kept:
+            kept[edition.sha256] = edition
+    freed = list(kept.values())[keep:]
+    if known.current is not None:
+        freed = [edition for edition in freed if edition.sha256 != known.current.sha256]
+    if not dry_run:
+        for edition in freed:
+            describe(lake, raw_key, edition.sha256, is_kept=False)
+            lake.delete(edition.key)
+    return freed
+
+
+def _update(lake: Lake, raw_key: str, change: Callable[[History], History]) -> History:
+    def changed(present: bytes | None) -> bytes:
+        return _spelled(change(_read(present) or _of_earlier_version(lake, raw_key)))
+
+    return _read(lake.update(history_key(raw_key), changed)) or History()
+
+
+def _with(known: History, seen: Seen, key: str) -> History:
+    """The history with a state that was seen: a new edition, or another sight of the newest one's bytes."""
+    at, newest = seen.at.isoformat(), known.newest
+    held = known.by_sha256(seen.sha256)
+    if held is not None and newest is not None and held.sha256 == newest.sha256:
+        return replace(_replaced(known, held, _seen_again(held, seen, key)), checked_at=at)
+    edition = Edition(
+        number=max((each.number for each in known.editions), default=0) + 1,
+        sha256=seen.sha256,
+        key=key,
+        source=seen.source,
+        url=seen.url,
+        etag=seen.etag,
+        last_modified=seen.last_modified,
+        bytes=seen.bytes,
+        first_seen=at,
+        last_seen=at,
+        md5=seen.md5,
+        schema_era=seen.schema_era,
+        rows=held.rows if held else None,
+    )
+    if newest is not None and newest.number > seen.after and not _are_dated(edition, newest):
+        raise LakeChanged(f"{key}: another run has brought edition {newest} since this one asked the publisher")
+    return History((*known.editions, edition), at if edition.follows(newest) else known.checked_at)
+
+
+def _seen_again(held: Edition, seen: Seen, key: str) -> Edition:
+    again = replace(held, url=seen.url, etag=seen.etag, last_modified=seen.last_modified)
+    if _are_dated(held, again) and held.follows(replace(again, number=0)):
+        again = held  # the publisher was asked before it published these bytes once more
+    return replace(again, key=key, md5=seen.md5, last_seen=max(held.last_seen, seen.at.isoformat()), is_kept=True)
+
+
+def _are_dated(one: Edition, other: Edition) -> bool:
+    """Whether Last-Modified tells which of the two is newer."""
+    dates = _moment(one.last_modified), _moment(other.last_modified)
+    return one.url == other.url and None not in dates and dates[0] != dates[1]
+
+
+def _replaced(known: History, old: Edition, new: Edition) -> History:
+    return replace(known, editions=tuple(new if edition == old else edition for edition in known.editions))
+
+
+def _newest(editions: Iterable[Edition]) -> Edition | None:
+    newest: Edition | None = None
+    for edition in editions:
+        if edition.follows(newest):
+            newest = edition
+    return newest
+
+
+def _rank(known: History, edition: Edition) -> int:
+    return sum(edition.follows(other) for other in known.editions)
+
+
+def _moment(http_date: str | None) -> datetime | None:
+    """The time of a Last-Modified; None where it is missing or none."""
+    try:
+        return parsedate_to_datetime(http_date) if http_date else None
+    except ValueError:
+        return None
+
+
+def _read(text: bytes | None) -> History | None:
+    """The history that was written; None where there is none, or none that can be read."""
+    try:
+        known = json.loads(text or b"")
+        return History(tuple(Edition(**edition) for edition in known["editions"]), known["checked_at"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _spelled(known: History) -> bytes:
+    current = known.current
+    told = {"current": current and current.sha256, **asdict(known)}
+    return (json.dumps(told, indent=1) + "\n").encode()
+
+
+def _of_earlier_version(lake: Lake, raw_key: str) -> History:
+    """The one edition of a lake that kept the newest bytes under the file's own key, with a manifest beside them."""
+    try:
+        manifest = json.loads(lake.read(f"{raw_key}.manifest.json") or b"")
+        edition = Edition(
+            number=1,
+            sha256=manifest["sha256"],
+            key=raw_key,
+            source=manifest["source"],
+            url=manifest["url"],
+            etag=manifest["etag"],
+            last_modified=manifest["last_modified"],
+            bytes=manifest["bytes"],
+            first_seen=_with_zone(manifest["fetched_at"]),
+            last_seen=_with_zone(manifest["checked_at"]),
+            schema_era=manifest.get("schema_era"),
+        )
+    except (ValueError, TypeError, KeyError):
+        return History()
+    return History((edition,), edition.last_seen) if lake.size(raw_key) == edition.bytes else History()
+
+
+def _with_zone(text: str) -> str:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()

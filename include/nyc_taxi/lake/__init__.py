@@ -1,0 +1,221 @@
+"""lake: a folder or bucket with three zones, where an object appears under its key only when it is complete.
+
+    raw/{source}/{service}/          the bytes as published, every edition of a file
+    data/{service}/                  accepted rows, in the canonical schema
+    rejects/{service}/               rejected rows, each with its reason
+
+The lake is a local folder, which is written without a copy, or a bucket of Google Cloud Storage. Files that are not
+committed yet are in .staging/ for a day at most.
+"""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO
+
+from include.nyc_taxi.errors import LakeChanged, LakeUnavailable
+from include.nyc_taxi.lake.bucket import Bucket
+from include.nyc_taxi.lake.folder import Folder
+from include.nyc_taxi.lake.keys import (
+    DAMAGED,
+    data_key,
+    edition_key,
+    history_key,
+    raw_key,
+    rejects_key,
+    staging_keys,
+)
+from include.nyc_taxi.lake.store import ANYTHING, Stamp, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fsspec import AbstractFileSystem
+
+    from include.nyc_taxi.lake.store import Replacing, Store
+
+__all__ = [
+    "ANYTHING",
+    "Lake",
+    "Stamp",
+    "data_key",
+    "edition_key",
+    "history_key",
+    "raw_key",
+    "rejects_key",
+    "sha256_of",
+    "staging_keys",
+]
+
+_LOCAL_PROTOCOL, _BUCKET_PROTOCOL = "file", "gs"
+_UPDATES = 20
+
+
+class Lake:
+    """Stores objects under keys such as ``data/green/green_tripdata_2024-01.parquet``."""
+
+    def __init__(self, fs: AbstractFileSystem | None, root: str) -> None:
+        """Open the lake at a path of a local file system or of gcsfs.
+
+        Args:
+            fs: the file system; None is this machine's own, without the cost of importing fsspec.
+            root: the folder, or bucket and prefix, that holds every key.
+
+        Raises:
+            ValueError: the file system is of another protocol.
+        """
+        self.root = root.rstrip("/")
+        self._store = _store(fs, self.root)
+
+    @classmethod
+    def at(cls, url: str | Path) -> Lake:
+        """Open the lake at a path or at a URL such as ``file:///data/lake`` or ``gs://bucket/prefix``.
+
+        Raises:
+            ValueError: the URL is of another protocol.
+        """
+        protocol, _, path = str(url).rpartition("://")
+        if protocol in ("", _LOCAL_PROTOCOL):
+            return cls(None, str(Path(path).absolute()))
+        if protocol != _BUCKET_PROTOCOL:
+            raise _unsupported(str(url))
+        from fsspec.core import url_to_fs
+
+        return cls(*url_to_fs(str(url)))
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The fsspec file system that holds the lake."""
+        return self._store.fs
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return isinstance(self._store, Folder)
+
+    def path(self, key: str) -> str:
+        """Return the object's path on the lake's file system."""
+        return f"{self.root}/{key}"
+
+    def url(self, key: str) -> str:
+        """Return the object's URL, for people and logs."""
+        return self._store.url(key)
+
+    def size(self, key: str) -> int | None:
+        """Return the object's size in bytes; None if there is no such object."""
+        stamp = self.stamp(key)
+        return None if stamp is None else stamp.bytes
+
+    def stamp(self, key: str) -> Stamp | None:
+        """Return the object's state, which a later write may name as the one that it replaces; None without one."""
+        return self._store.stamp(key)
+
+    def listed(self, zone: str) -> dict[str, Stamp]:
+        """List the objects of a zone such as ``data``: a stamp for each key."""
+        return self._store.listed(zone)
+
+    def open(self, key: str) -> BinaryIO:
+        """Open the object for reading."""
+        return self._store.open(key)
+
+    def read(self, key: str) -> bytes | None:
+        """Return the bytes of a small object; None if there is no such object."""
+        try:
+            with self.open(key) as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def staged(self, key: str, replacing: Replacing = ANYTHING) -> Iterator[Path]:
+        """Give a local file to write, and commit it as the object in one move when the block succeeds.
+
+        If the block fails, the file is deleted and the object stays as it was. `replacing` makes the write conditional.
+
+        Raises:
+            LakeUnavailable: the disk is full, or the bucket received other bytes than were sent.
+            LakeChanged: the object is not in the state that was to be replaced.
+        """
+        with self.scratch(PurePosixPath(key).name) as path:
+            yield path
+            self.commit(path, key, replacing)
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """Give a local file to write, for `commit` to make an object of within this block."""
+        with self._full_disk_reported(name), self._store.staging_folder() as folder:
+            yield folder / name
+
+    def commit(self, path: Path, key: str, replacing: Replacing = ANYTHING) -> None:
+        """Make a file given by `scratch` the object, in one move."""
+        self._store.commit(path, key, replacing)
+
+    def move(self, key: str, to: str, replacing: Replacing = ANYTHING) -> None:
+        """Move an object to another key in one step, replacing the object that is there.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            LakeChanged: the object at the other key is not in the state that was to be replaced.
+        """
+        self._store.move(key, to, replacing)
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
+        """Change a small object by compare and set, whoever else changes it; returns what it holds then.
+
+        `change` gets the present bytes, or None, and returns the new ones, or None to leave the object as it is. It is
+        called again if another run was faster.
+        """
+        for _ in range(_UPDATES):
+            stamp, present = self.stamp(key), self.read(key)
+            wanted = change(present)
+            if wanted is None or wanted == present:
+                return present
+            try:
+                with self.staged(key, stamp) as path:
+                    path.write_bytes(wanted)
+            except LakeChanged:
+                continue
+            return wanted
+        raise LakeChanged(f"{self.url(key)}: other runs changed it {_UPDATES} times meanwhile")
+
+    @contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        """Give a local file with the object's bytes: the object itself in a local lake, else a copy for this block."""
+        with self._full_disk_reported(key), self._store.local(key) as path:
+            yield path
+
+    def delete(self, key: str) -> None:
+        """Delete the object if there is one."""
+        self._store.delete(key)
+
+    def set_aside(self, key: str) -> str:
+        """Move a damaged object out of its zone; returns its new URL."""
+        to = f"{DAMAGED}/{key}"
+        self.move(key, to)
+        return self.url(to)
+
+    @contextmanager
+    def _full_disk_reported(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            where = self.root if self.is_local else tempfile.gettempdir()
+            raise LakeUnavailable(f"{self.url(key)}: no space is left in {where}; free some: {error}") from error
+
+
+def _store(fs: AbstractFileSystem | None, root: str) -> Store:
+    protocols = (fs.protocol,) if fs is not None and isinstance(fs.protocol, str) else tuple(fs.protocol if fs else ())
+    if fs is None or _LOCAL_PROTOCOL in protocols:
+        return Folder(root)
+    if _BUCKET_PROTOCOL in protocols:
+        return Bucket(fs, root)
+    raise _unsupported(f"{protocols[0]}://{root.lstrip('/')}")
+
+
+def _unsupported(url: str) -> ValueError:
+    return ValueError(f"lake {url}: expected file:/// or gs://")

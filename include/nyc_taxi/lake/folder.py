@@ -1,0 +1,165 @@
+"""folder: the lake in a folder of this machine. A lock that dies with its process makes conditional writes safe."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, BinaryIO
+
+from include.nyc_taxi.errors import LakeChanged, LakeUnavailable
+from include.nyc_taxi.lake.keys import STAGING
+from include.nyc_taxi.lake.store import Anything, Stamp, Store, delete_old, flush
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from fsspec import AbstractFileSystem
+
+    from include.nyc_taxi.lake.store import Replacing
+
+_LOCKS = ".locks"
+_ALIVE = ".alive"
+_LOCK_PATIENCE_SECONDS = 60.0
+
+
+class Folder(Store):
+    """Objects are files. A write without a condition takes no lock."""
+
+    def __init__(self, root: str, lock_patience_seconds: float = _LOCK_PATIENCE_SECONDS) -> None:
+        """Hold objects under `root`, and wait for another process that writes an object for the given time."""
+        self.root = root
+        self.lock_patience_seconds = lock_patience_seconds
+        self._root = Path(root)
+
+    @cached_property
+    def fs(self) -> AbstractFileSystem:  # type: ignore[override] # imported only if somebody asks for it
+        """The fsspec file system of this machine."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        return LocalFileSystem()
+
+    def url(self, key: str) -> str:
+        return f"file://{self.root}/{key}"
+
+    def stamp(self, key: str) -> Stamp | None:
+        try:
+            return _stamp_of((self._root / key).stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def listed(self, zone: str) -> dict[str, Stamp]:
+        stamps = {}
+        for path in (self._root / zone).rglob("*"):
+            with suppress(FileNotFoundError):  # another run has replaced it meanwhile
+                if path.is_file():
+                    stamps[path.relative_to(self._root).as_posix()] = _stamp_of(path.stat())
+        return stamps
+
+    def open(self, key: str) -> BinaryIO:
+        return (self._root / key).open("rb")
+
+    def local(self, key: str) -> AbstractContextManager[Path]:
+        return nullcontext(self._root / key)
+
+    @contextmanager
+    def staging_folder(self) -> Iterator[Path]:
+        staging = self._root / STAGING
+        delete_old(folder for folder in staging.glob("*") if not _is_in_use(folder))
+        folder = staging / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        with (folder / _ALIVE).open("w") as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX)  # so that no clock makes another run delete it
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, path: Path, key: str, replacing: Replacing) -> None:
+        flush(path)
+        with self._replaceable(key, replacing):
+            _replace(path, self._root / key)
+
+    def move(self, key: str, to: str, replacing: Replacing) -> None:
+        source = self._root / key
+        with self._replaceable(to, replacing):
+            _replace(source, self._root / to)
+        with suppress(OSError):
+            source.parent.rmdir()
+
+    def delete(self, key: str) -> None:
+        with suppress(FileNotFoundError):
+            (self._root / key).unlink()
+
+    @contextmanager
+    def _replaceable(self, key: str, replacing: Replacing) -> Iterator[None]:
+        """Hold the object as it is for this block, if it is in the state that is to be replaced."""
+        if isinstance(replacing, Anything):
+            yield
+            return
+        with self._lock(key):
+            if self.stamp(key) != replacing:
+                raise LakeChanged(f"{self.url(key)}: another run replaced it meanwhile")
+            yield
+
+    @contextmanager
+    def _lock(self, key: str) -> Iterator[None]:
+        path = self._root / _LOCKS / key.replace("/", "~")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        started = monotonic()
+        with path.open("a") as file:
+            while not _locked(file.fileno()):
+                if monotonic() - started > self.lock_patience_seconds:
+                    raise LakeUnavailable(
+                        f"{self.url(key)}: another process has been writing it for {self.lock_patience_seconds:.0f} s"
+                    )
+                sleep(0.01)
+            yield
+
+
+def _stamp_of(state: os.stat_result) -> Stamp:
+    etag = f"{state.st_ino:x}-{state.st_mtime_ns:x}"
+    return Stamp(state.st_size, etag, datetime.fromtimestamp(state.st_mtime, UTC), etag)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Move a file in one step, also from another disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            shutil.copyfile(source, beside)
+            flush(beside)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+        source.unlink()
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Whether a process that is alive writes to the staging folder."""
+    try:
+        with (folder / _ALIVE).open() as alive:
+            return not _locked(alive.fileno())
+    except OSError:
+        return False

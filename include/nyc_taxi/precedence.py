@@ -1,0 +1,86 @@
+"""precedence: which of two runs' rows of a month belong in a place that both want to write: data/, a partition.
+
+Runs may be held up anywhere, for any time. So a run never asks whether it is late: it compares what it has with what is
+there, in the same step that replaces it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from include.nyc_taxi.editions import Order
+from include.nyc_taxi.errors import Superseded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SHOWN_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asked a run for.
+
+    `asked_at` is when the run was asked for, ISO 8601 in UTC by the orchestrator's clock. `asked_for` is what goes over
+    anything else: `force`, or `edition=` and the edition that was named; None for the current edition.
+    """
+
+    asked_at: str
+    asked_for: str | None = None
+
+    @classmethod
+    def of(cls, asked_at: str | None = None, *, edition: str | None = None, force: bool = False) -> Wish:
+        """The wish of a run; without a time, of one that is asked for now."""
+        asked_for = f"edition={edition}" if edition else "force" if force else None
+        return cls(asked_at or datetime.now(UTC).isoformat(), asked_for)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a run has to put in place, as far as it decides whether it may.
+
+    `edition` names the edition for people. `terms` are source, quality profile and policy for unknown columns.
+    """
+
+    recipe: str
+    edition: str
+    order: Order
+    terms: tuple[str, ...]
+    wish: Wish
+
+    def check(self, there: Claim | None, what: str) -> None:
+        """Refuse to go over rows that come after these.
+
+        Rows on the same terms are ordered by their editions. What a person asked for (`force`, an edition by name,
+        other terms) goes over anything, in the order in which it was asked.
+
+        Raises:
+            Superseded: `there` comes after this; nothing may be changed.
+        """
+        if there is not None and there.comes_after(self):
+            raise Superseded(f"{what}: {self} is superseded by {there}")
+
+    def comes_after(self, other: Claim) -> bool:
+        """Whether these rows go over the other's, and the other's not over these."""
+        if self.recipe == other.recipe:
+            return False
+        if self.terms != other.terms or self.wish.asked_for or other.wish.asked_for:
+            return self.wish.asked_at > other.wish.asked_at
+        return self.order.is_after(other.order)
+
+    def __str__(self) -> str:
+        asked = f", {self.wish.asked_for}" if self.wish.asked_for else ""
+        return f"edition {self.edition} ({' '.join(self.terms)}{asked}, asked for at {self.wish.asked_at or 'no time'})"
+
+
+def claim_of(row: Mapping[str, Any]) -> Claim:
+    """The claim of rows that were put somewhere, by what a ledger or a file of data/ says of them."""
+    return Claim(
+        recipe=row["recipe"],
+        edition=row["source_sha256"][:_SHOWN_DIGITS],
+        order=Order(row["source_url"], row["source_last_modified"], row["edition_number"] or 0),
+        terms=(row["source"] or "", row["quality_profile"], row["unknown_columns"] or "error"),
+        wish=Wish(row["asked_at"] or "", row["asked_for"]),
+    )
