@@ -32,8 +32,8 @@ lint: install ## check style, types and the GitHub workflows
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
-	@$(RUN) check_jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*
-	@$(RUN) check_jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*
+	@$(RUN) check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*
+	@$(RUN) check_jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*
 	@.venv/bin/zizmor --offline --quiet .github
 
 bench: install ## measure what the README claims [ARGS=...]
