@@ -1,5 +1,5 @@
-# The front door: `make` lists what it opens. Needs Python 3.11, 3.12 or 3.13 with pip, and make; nothing else.
-# Only relative paths, so that the folder may lie anywhere and its name may hold a space.
+# The entry point: `make` lists its targets. Needs Python 3.11, 3.12 or 3.13 with pip and venv, and make (README, Start).
+# All paths are relative, so that the folder may be anywhere and its name may contain a space.
 
 PYTHON ?= python3
 PORT ?= 8080
@@ -28,10 +28,13 @@ ui: install ## Airflow with its web page, until Ctrl-C [PORT=8080]
 test: lint ## lint, then run the tests [ARGS="-k month"]
 	@$(RUN) pytest $(ARGS)
 
-lint: install ## check style and types
+lint: install ## check style, types and the GitHub workflows
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
+	@$(RUN) check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*
+	@$(RUN) check_jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*
+	@.venv/bin/zizmor --offline --quiet .github
 
 bench: install ## measure what the README claims [ARGS=...]
 	@$(RUN) benchmarks $(ARGS)

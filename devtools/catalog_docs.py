@@ -1,6 +1,6 @@
-"""Show what the catalogue knows.
+"""catalog_docs: print the catalogue.
 
-python -m devtools.catalog_docs [LAST_MONTH]     every published file up to a month, and the era that it is read by
+python -m devtools.catalog_docs [LAST_MONTH]     every published file up to a month, with its era
 python -m devtools.catalog_docs --markdown       docs/catalog.md
 """
 
@@ -20,7 +20,7 @@ LAST_KNOWN = "2026-08"
 
 
 def file_lines(last: Month) -> Iterator[str]:
-    """A line per file that any source has published: its path under the source's base URL, and its era."""
+    """Give a line for each file that a source has published: the source, the path under its base URL, and the era."""
     for service in catalog.services().values():
         for source, eras in service.eras.items():
             for month in Month.range(eras[0].since, min(last, service.last.get(source, last))):
@@ -29,12 +29,12 @@ def file_lines(last: Month) -> Iterator[str]:
 
 
 def markdown() -> str:
-    """What is published of each service, month by month and column by column."""
+    """Return docs/catalog.md: the traits, columns and eras of each service."""
     return "\n".join(
         [
             "# The catalogue",
             "",
-            "Made from `include/nyc_taxi/catalog/*.toml` by `make catalog`; a test compares the two.",
+            "Generated from `include/nyc_taxi/catalog/*.toml` by `make catalog`; a test checks that it is up to date.",
             *(line for service in catalog.services().values() for line in _service_lines(service)),
             "",
         ]
@@ -42,16 +42,22 @@ def markdown() -> str:
 
 
 def _service_lines(service: Service) -> Iterator[str]:
-    yield from ["", f"## {service.name}", "", service.description, ""]
-    yield from ["| column | type | meaning | codes |", "|---|---|---|---|"]
+    yield from ["", f"## {service.name}", "", f"{service.description} {_traits(service)}", ""]
+    yield from ["| column | type | description | codes |", "|---|---|---|---|"]
     for column in service.columns:
         yield f"| `{column.name}` | {column.type} | {column.description} | {_codes(column)} |"
     for source, eras in service.eras.items():
         yield from ["", f"### {service.name} from {source}", ""]
-        yield from ["| months | what is published, and what it becomes |", "|---|---|"]
+        yield from ["| months | published columns → canonical columns |", "|---|---|"]
         ends = [str(later.since - 1) for later in eras[1:]] + [str(service.last.get(source, "today"))]
         for era, end in zip(eras, ends, strict=True):
             yield f"| {era.since} to {end} | {_columns(service, era)} |"
+
+
+def _traits(service: Service) -> str:
+    meter = "They have meters" if service.has_meter else "They have no meters"
+    charge = f"the whole amount charged is `{service.charge}`" if service.charge else "no amount is published"
+    return f"{meter}; {charge}."
 
 
 def _columns(service: Service, era: Era) -> str:
@@ -63,7 +69,7 @@ def _columns(service: Service, era: Era) -> str:
     notes = [
         f"{era.padding} empty fields at the end of each row" if era.padding else "",
         "words in place of codes" if era.worded else "",
-        f"text in {era.encoding}" if era.encoding != "utf8" else "",
+        f"encoded as {era.encoding}" if era.encoding != "utf8" else "",
         f"ignored: {', '.join(era.ignored)}" if era.ignored else "",
     ]
     return "; ".join([", ".join(map(becomes, era.columns)), *filter(None, notes)])

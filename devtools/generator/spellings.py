@@ -1,7 +1,7 @@
-"""editions: how the publisher wrote its files in each of its years, as far as the catalogue does not say it.
+"""spellings: how the publisher wrote its files in each year, beyond what the catalogue has.
 
-All of it is rows of data: the types of parquet columns, the lines of CSV files, the words in place of codes, and what
-was not recorded yet.
+The types of Parquet columns and the words in place of codes are rows of data here; what a service has of its own is in
+`services`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from devtools.generator.services import PLAIN, habits
 from include.nyc_taxi import Month, catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from devtools.generator.services import Dialect
     from include.nyc_taxi import TripFile
 
 _Row = TypeVar("_Row")
 Spellings = dict[int, tuple[str, ...]]
 
-# Since when a source's files of taxis end in rows without a meter's record.
+# The first month in which a source's files of taxis end with rows without a record of a meter.
 NULL_BLOCK = {"official": Month(2011, 1), "csv_mirror": Month(2019, 1), "csv_archive": Month(2019, 1)}
 
-# Words in place of the codes that there have been since, in several spellings; "" is a field without a value.
+# The words that files had before codes, each in several spellings, by their first month; "" is a field without a value.
 DDS = 3
 _VENDORS: Spellings = {1: ("CMT",), 2: ("VTS",), DDS: ("DDS",)}
 SPELLED: dict[Month, dict[str, Spellings]] = {
@@ -44,7 +48,7 @@ SPELLED: dict[Month, dict[str, Spellings]] = {
 
 
 class _Retyped(NamedTuple):
-    """From a month on, the publisher's parquet files have these columns in another type."""
+    """A change of types: from a month on, Parquet files of some services have these columns in another type."""
 
     since: Month
     services: str
@@ -61,7 +65,7 @@ _ARROW_TYPES = {
     "large_string": pa.large_string(),
     "timestamp[us]": pa.timestamp("us"),
 }
-# An integer column is double where pandas wrote it, which had no integers with nulls; a column without a value is null.
+# pandas wrote integers with nulls as double, and a column without a value as null.
 _PARQUET_TYPES = {
     "int16": "double",
     "int32": "int64",
@@ -114,67 +118,25 @@ _RETYPED = (
 )
 
 
-class Dialect(NamedTuple):
-    """How the lines of a CSV file are written. They end in CR LF, but for a header with a blank line below."""
-
-    blank_line: bool = False
-    quoted: bool = False
-    long_decimals: bool = False
-    between_names: str = ","
-    after_names: str = ""
-    renamed: tuple[str, str] = ("", "")
-
-
-# The dialects of the publisher's own CSV files; those of the mirror have just the plain one.
-_PLAIN = Dialect()
-_ARCHIVED = {
-    "yellow": {
-        Month(2009, 1): Dialect(blank_line=True, long_decimals=True),
-        Month(2014, 1): Dialect(blank_line=True, long_decimals=True, between_names=", "),
-        Month(2015, 1): _PLAIN,
-        Month(2015, 7): Dialect(renamed=("RateCodeID", "RatecodeID")),
-        Month(2017, 1): Dialect(blank_line=True),
-        Month(2019, 1): _PLAIN,
-    },
-    "green": {
-        Month(2013, 8): Dialect(blank_line=True, after_names=" "),
-        Month(2015, 1): Dialect(after_names=" "),
-        Month(2016, 1): Dialect(blank_line=True, after_names=" "),
-        Month(2016, 7): Dialect(blank_line=True),
-        Month(2019, 1): _PLAIN,
-    },
-    "fhv": {Month(2015, 1): _PLAIN, Month(2017, 7): Dialect(quoted=True), Month(2019, 1): _PLAIN},
-    "fhvhv": {Month(2019, 2): _PLAIN},
-}
-
-# Columns in which the publisher had nothing yet, until before a month.
-EMPTY = {
-    "yellow": {"rate_code_id": Month(2010, 1)},
-    "green": {"trip_type": Month(2014, 1)},
-    "fhv": {"dropoff_datetime": Month(2017, 7), "sr_flag": Month(2017, 7)},
-    "fhvhv": {"wav_match_flag": Month(2019, 4)},
-}
-
-
-def latest(by_month: dict[Month, _Row], month: Month) -> _Row:
-    """What has held since the last of the months that is not later."""
+def latest(by_month: Mapping[Month, _Row], month: Month) -> _Row:
+    """Return the row of the last month that is not later than the given one."""
     return by_month[max(since for since in by_month if since <= month)]
 
 
 def dialect(file: TripFile, source: str) -> Dialect:
-    """How the source wrote the lines of the CSV file."""
-    return latest(_ARCHIVED[file.service], file.month) if source == "csv_archive" else _PLAIN
+    """Return how the source wrote the lines of the CSV file."""
+    return latest(habits(file.service).archived, file.month) if source == "csv_archive" else PLAIN
 
 
 def schema_of(file: TripFile, source: str) -> pa.Schema:
-    """The era's columns under their published names, in their published types."""
+    """Return the era's columns under their published names and in their published types."""
     service = catalog.service(file.service)
     era = service.era(source, file.month)
     fields = []
     for name in (*era.columns, *era.ignored):
         column = service.column_published_as(name, era)
         if column is None and name not in era.ignored:
-            raise ValueError(f"{file}: column {name!r} is in an era of {service.name}, but not in its columns")
+            raise ValueError(f"{file}: column {name!r} of era {era.name} is not in the columns of {service.name}")
         fields.append(_field(name, column, file, source))
     return pa.schema(fields)
 
@@ -203,7 +165,7 @@ def _csv_type(column: catalog.Column, *, worded: bool) -> pa.DataType:
 
 
 def _parquet_type(file: TripFile, column: catalog.Column) -> pa.DataType:
-    """The type that the publisher's tools of that time made of the column."""
+    """Return the type that the publisher's tools gave the column at the time."""
     retyped = [
         change.type
         for change in _RETYPED
@@ -215,5 +177,5 @@ def _parquet_type(file: TripFile, column: catalog.Column) -> pa.DataType:
 
 
 def has_words_for_codes(schema: pa.Schema) -> bool:
-    """Whether the file has vendors, and what they write, by name."""
+    """Return whether the file has words in place of codes, such as the names of vendors."""
     return any(field.metadata[b"canonical"] == b"vendor_id" and pa.types.is_string(field.type) for field in schema)

@@ -1,4 +1,4 @@
-"""source: bring a published file into the lake's raw zone; again when it is no longer fresh and was replaced."""
+"""download: download a published file into raw/ of the lake, and again if the publisher has replaced it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 @dataclass(frozen=True)
 class Fetched:
-    """A raw file in the lake, and how it came to be there."""
+    """Describes a raw file of the lake, and whether it was downloaded, found unchanged, or taken without a request."""
 
     key: str
     manifest: Manifest
@@ -58,22 +58,23 @@ def fetch(
     timeout: float = STALLED_SECONDS,
     pause: float = 1.0,
 ) -> Fetched:
-    """Bring the file into raw/ and say how: it was there and young, it was there and unchanged, or it was downloaded.
+    """Download a trip file into raw/, unless the cached copy is fresh or the publisher confirms it.
 
     Args:
-        file: which month of which service.
-        lake: where raw/ is.
-        source: who publishes it, by the catalogue.
-        base_url: where the source's paths begin, if not at the publisher itself.
-        cache_ttl: how long a raw file is taken as it is, without a request.
-        force: download it whatever lies there.
+        file: the service and month.
+        lake: the lake to download into.
+        source: the source of the catalogue that publishes the file.
+        base_url: the URL that the source's paths are under, if it is not the publisher's.
+        cache_ttl: how long a cached copy is fresh: it is used without a request.
+        force: download the file even if a cached copy is there.
         timeout: seconds without a byte after which the server counts as stalled.
-        pause: seconds before the second attempt of a cut download; it doubles with each further one.
+        pause: seconds before the second attempt of a download; it doubles with each further attempt.
 
     Raises:
         NotPublished: the source does not have the file, or not yet.
         SourceUnavailable: the server failed, stalled, cut the connection or throttles us.
-        DamagedFile: what the server gives is not a whole file of its kind.
+        DamagedFile: the server's file is cut, empty or not of its format.
+        PermanentError: the source never had the month, or the server rejects the request.
     """
     origin = catalog.source(source)
     era = catalog.service(file.service).era(source, file.month)
@@ -104,7 +105,11 @@ def fetch_url(
     timeout: float = STALLED_SECONDS,
     pause: float = 1.0,
 ) -> Fetched:
-    """Bring what lies at the URL into raw/ under the key, as `fetch` does; `known_url` has been there for years."""
+    """Download a URL into raw/ under a key; arguments and errors are those of `fetch`.
+
+    `known_url` is a URL of the source that has been there for years: it tells "not published" from "throttled".
+    `schema_era` is the era of a trip file's month, None for other files.
+    """
     name, asked_at = key.rpartition("/")[2], datetime.now(UTC)
     held = None if force else _held(lake, key, url)
     if held is not None and asked_at - datetime.fromisoformat(held.checked_at) < cache_ttl:
@@ -127,7 +132,12 @@ def fetch_url(
 
 
 def ask(client: httpx.Client, url: str, known_url: str) -> httpx.Headers:
-    """The headers of what lies at the URL, without its bytes; `known_url` has been there for years.
+    """Request the headers of a URL, without its bytes.
+
+    Args:
+        client: from `connect`.
+        url: the URL to ask for.
+        known_url: a URL of the source that has been there for years.
 
     Raises:
         NotPublished: the source does not have the file, or not yet.
@@ -146,14 +156,14 @@ def ask(client: httpx.Client, url: str, known_url: str) -> httpx.Headers:
 
 
 def connect(timeout: float = STALLED_SECONDS) -> httpx.Client:
-    """A client that says who it is, for the caller to close; `timeout` is as `fetch` has it."""
-    # A server that compresses on the fly would give other bytes, and another length, than the published file.
+    """Open a client that names this bundle to the server; the caller closes it. `timeout` is as in `fetch`."""
+    # A server that compresses on the fly would send other bytes, and another length, than the published file.
     headers = {"Accept-Encoding": "identity", "User-Agent": "nyc-taxi-bundle"}
     return httpx.Client(follow_redirects=True, timeout=timeout, headers=headers)
 
 
 def _held(lake: Lake, key: str, url: str) -> Manifest | None:
-    """The manifest of what lies in raw/, if that came from this URL and is whole."""
+    """Return the manifest of the raw file if it is from this URL and complete, else None."""
     manifest = lake.manifest(key)
     if manifest is None or manifest.url != url or lake.size(key) != manifest.bytes:
         return None
@@ -164,14 +174,14 @@ def _held(lake: Lake, key: str, url: str) -> Manifest | None:
 
 
 class _NotModified(Exception):
-    """The server says that what we hold is still the current file."""
+    """The server confirms that the cached copy is current."""
 
     def __init__(self, held: Manifest) -> None:
         self.held = held
 
 
 class _Transfer:
-    """One file on its way from the server to a local path, over as many requests as that takes."""
+    """Downloads one file to a local path, in as many requests as it takes."""
 
     def __init__(
         self, client: httpx.Client, url: str, known_url: str, *, out: BinaryIO, path: Path, held: Manifest | None
@@ -188,7 +198,10 @@ class _Transfer:
         self._restart()
 
     def run(self, pause: float) -> None:
-        """Have the whole file at the path, checked, or raise."""
+        """Download the complete file and check it.
+
+        Raises: as `fetch`.
+        """
         damaged: str | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -199,7 +212,7 @@ class _Transfer:
             except httpx.UnsupportedProtocol as error:
                 raise _no_web_server(self.url, error) from error
             except (httpx.RequestError, SourceUnavailable) as error:
-                # A garbled answer is quoted whole.
+                # httpx quotes a garbled answer at full length.
                 reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
             except DamagedFile as error:
                 if damaged == self.digest.hexdigest():
@@ -209,12 +222,12 @@ class _Transfer:
             else:
                 return
             if attempt < _ATTEMPTS:
-                log.warning("%s: attempt %d stopped at %s bytes: %s", self.url, attempt, f"{self.offset:,}", reason)
+                log.warning("%s: attempt %d ended at %s bytes: %s", self.url, attempt, f"{self.offset:,}", reason)
                 sleep(pause * 2 ** (attempt - 1))
         raise SourceUnavailable(f"{self.url}: gave up after {_ATTEMPTS} attempts: {reason}")
 
     def manifest(self, source: str, asked_at: datetime) -> Manifest:
-        """What came, for the lake to keep beside it."""
+        """Describe what was downloaded."""
         return Manifest(
             source=source,
             url=self.url,
@@ -247,11 +260,11 @@ class _Transfer:
                 self.progress.advance(len(chunk))
         self.out.flush()
         if self.total is not None and self.offset != self.total:
-            raise SourceUnavailable(f"{self.offset:,} of {self.total:,} bytes came")
+            raise SourceUnavailable(f"received {self.offset:,} of {self.total:,} bytes")
 
     @property
     def _validator(self) -> str | None:
-        """What makes a resumed download safe: it proves that both parts are of the same file."""
+        """The ETag or date that proves that both parts of a resumed download are of the same file."""
         if self.etag is not None and not self.etag.startswith("W/"):
             return self.etag
         return self.last_modified
@@ -266,17 +279,17 @@ class _Transfer:
         return {}
 
     def _accept(self, response: httpx.Response) -> None:
-        """Take the answer as the file, as the rest of it, or raise what it means."""
+        """Accept the answer as the file or as the rest of it, or raise the error that it stands for."""
         if response.status_code == HTTPStatus.NOT_MODIFIED and self.held is not None:
             raise _NotModified(self.held)
         if response.status_code == HTTPStatus.PARTIAL_CONTENT and self.offset:
             if self._continues(response):
                 return
             self._restart()
-            raise SourceUnavailable("the file changed while it was downloaded, or the server gave another part")
+            raise SourceUnavailable("the file changed during the download, or the server sent another part")
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and self.offset:
             self._restart()
-            raise SourceUnavailable("the file became shorter while it was downloaded")
+            raise SourceUnavailable("the file became shorter during the download")
         if response.status_code != HTTPStatus.OK:
             raise _refusal(self.client, self.url, self.known_url, response)
         self._restart()
@@ -296,7 +309,7 @@ class _Transfer:
         )
 
     def _check_whole(self) -> None:
-        """See that the bytes are a file of the kind that the name says."""
+        """Check that the bytes are a complete file of the format that its suffix names."""
         if self.offset == 0:
             raise DamagedFile(f"{self.url}: the file is empty")
         try:
@@ -312,43 +325,43 @@ class _Transfer:
             with self.path.open("rb") as file:
                 start = file.read(32)
             raise DamagedFile(
-                f"{self.url}: {self.offset:,} bytes that begin with {start!r} are not a whole "
+                f"{self.url}: {self.offset:,} bytes that begin with {start!r} are not a complete "
                 f"{self.url.rpartition('.')[2]} file: {error}"
             ) from error
 
 
 def _no_web_server(url: str, error: httpx.UnsupportedProtocol) -> PermanentError:
-    return PermanentError(f"{url}: is no URL of a web server: {error}")
+    return PermanentError(f"{url}: is not the URL of a web server, expected http:// or https://: {error}")
 
 
 def _refusal(client: httpx.Client, url: str, known_url: str, response: httpx.Response) -> Exception:
-    """What an answer without the file means."""
+    """Return the error that an answer without the file stands for."""
     status = response.status_code
     answer = f"{url}: HTTP {status}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return SourceThrottled(f"{answer}, retry after {response.headers.get('Retry-After', 'a while')}")
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        return NotPublished(f"{answer}: the source has no such file")
+        return NotPublished(f"{answer}: the source does not have the file")
     if status == HTTPStatus.FORBIDDEN:
         return _forbidden(client, answer, known_url)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         return SourceUnavailable(answer)
-    return PermanentError(f"{answer}, where 200 was expected")
+    return PermanentError(f"{answer}, expected 200")
 
 
 def _forbidden(client: httpx.Client, answer: str, known_url: str) -> Exception:
-    """The official source says 403 for a month that is not there and to a client that asks too much."""
+    """Ask for a known file: the official source answers 403 for an unpublished month and to throttle a client."""
     known = _head(client, known_url).status_code
     if known == HTTPStatus.OK:
         return NotPublished(
-            f"{answer}, and {known_url} is there: this month is not published (yet). "
-            "The publisher is about two months behind."
+            f"{answer}, and {known_url} is there: the month is not published (yet); "
+            "the publisher is about two months behind"
         )
     return SourceThrottled(f"{answer}, and HTTP {known} for {known_url}, which has been there for years")
 
 
 def _head(client: httpx.Client, url: str) -> httpx.Response:
-    """The answer without its body, also of a server that knows no HEAD."""
+    """Request a URL without its body, by GET if the server does not know HEAD."""
     head = client.head(url)
     if head.status_code not in _NO_HEAD:
         return head
@@ -380,7 +393,7 @@ def _check_csv(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(_CHUNK_BYTES)
     if not _CSV_HEADER.match(start):
-        raise ValueError("its first line has no names with commas between them")
+        raise ValueError("its first line is not column names with commas between them")
 
 
 def _check_zip(path: Path) -> None:
@@ -390,4 +403,4 @@ def _check_zip(path: Path) -> None:
     except (BadZipFile, zlib.error) as error:
         raise ValueError(str(error)) from error
     if damaged is not None:
-        raise ValueError(f"{damaged} in it is damaged")
+        raise ValueError(f"its member {damaged} is damaged")

@@ -1,34 +1,34 @@
-"""What can go wrong with a trip file, split by the one question a scheduler asks: is another try worth it?
+"""errors: what can go wrong with a trip file, split by whether a retry may succeed.
 
 TaxiError
-├── TransientError           another try may succeed
-│   ├── SourceUnavailable    the server failed, stalled or cut the connection
-│   │   └── SourceThrottled  the server asks us to slow down
-│   ├── LakeUnavailable      the lake's store cut a transfer short, or a disk is full
-│   ├── LakeChanged          a file of the lake was replaced while it was read
-│   └── WarehouseBusy        a lock was not granted or the connection was lost
-└── PermanentError           the same input gives the same error
-    ├── NotPublished         the publisher has no such file (yet)
-    ├── NotInLake            an earlier step of the month has not put its result into the lake
-    ├── DamagedFile          the bytes are not the whole file they claim to be
-    ├── SchemaMismatch       the file's columns or values are not what the catalogue knows
-    ├── CountMismatch        rows were lost or doubled between two steps
-    └── WarehouseRefused     the warehouse rejects what we ask: permission, an object in the way
+├── TransientError           a retry may succeed
+│   ├── SourceUnavailable    the publisher's server failed, stalled or cut the connection
+│   │   └── SourceThrottled  the publisher's server asks us to slow down
+│   ├── LakeUnavailable      a transfer to or from the lake was incomplete, or a disk is full
+│   ├── LakeChanged          another run replaced a file of the lake while this run used it
+│   └── WarehouseBusy        a lock was not granted in time, or the connection was lost
+└── PermanentError           a retry gives the same error
+    ├── NotPublished         the publisher does not have the file, or not yet
+    ├── NotInLake            an earlier step has not written its result into the lake
+    ├── DamagedFile          the file is cut, empty or not of its format
+    ├── SchemaMismatch       the catalogue does not have the file's columns, types or values
+    ├── CountMismatch        rows were lost or duplicated between two steps
+    └── WarehouseRefused     the warehouse rejects the request: a missing right, another object in the way
 """
 
 from __future__ import annotations
 
 
 class TaxiError(Exception):
-    """Any error that this bundle raises about data or the servers that hold it."""
+    """Every error that this bundle raises about data or about the servers that hold it."""
 
 
 class TransientError(TaxiError):
-    """The cause may be gone at the next try."""
+    """A retry may succeed."""
 
 
 class PermanentError(TaxiError):
-    """The cause lies in the input or the set-up; trying again gives the same error."""
+    """A retry gives the same error, because the input or the set-up causes it."""
 
 
 class SourceUnavailable(TransientError):
@@ -36,15 +36,15 @@ class SourceUnavailable(TransientError):
 
 
 class SourceThrottled(SourceUnavailable):
-    """The publisher's server answers, and asks us to slow down."""
+    """The publisher's server asks us to slow down."""
 
 
 class LakeUnavailable(TransientError):
-    """The lake's store cut a transfer short, or the disk is full: what would be there is not what was sent."""
+    """A transfer to or from the lake was incomplete, or a disk is full."""
 
 
 class LakeChanged(TransientError):
-    """A file of the lake was replaced by another run while this one read it."""
+    """Another run replaced a file of the lake while this run used it."""
 
 
 class WarehouseBusy(TransientError):
@@ -52,7 +52,7 @@ class WarehouseBusy(TransientError):
 
 
 class NotPublished(PermanentError):
-    """The publisher has no such file, or not yet."""
+    """The publisher does not have the file, or not yet."""
 
 
 class Superseded(TaxiError):
@@ -60,20 +60,20 @@ class Superseded(TaxiError):
 
 
 class NotInLake(PermanentError):
-    """The lake does not hold what an earlier step puts there."""
+    """An earlier step has not written its result into the lake."""
 
 
 class DamagedFile(PermanentError):
-    """The bytes are not the whole file that they claim to be."""
+    """The file is cut, empty or not of its format."""
 
 
 class SchemaMismatch(PermanentError):
-    """The columns, types or values of a file are not what the catalogue knows."""
+    """The catalogue does not have the file's columns, types or values."""
 
 
 class CountMismatch(PermanentError):
-    """Rows were lost or doubled between two steps."""
+    """Rows were lost or duplicated between two steps."""
 
 
 class WarehouseRefused(PermanentError):
-    """The warehouse rejects what we ask for: a missing right, an object of another kind in the way."""
+    """The warehouse rejects the request: a right is missing, or an object of another kind is in the way."""

@@ -1,4 +1,4 @@
-"""landing: a raw file becomes accepted rows in data/ and rejected rows in rejects/, in one pass and bounded memory."""
+"""landing: split a raw file into accepted rows (data/) and rejected rows (rejects/), in one pass and bounded memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import islice
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Raise it when the same raw bytes would become other rows, so that what was landed before is landed again.
+# Raise it when the same raw bytes would become other rows, so that every month is landed again.
 _VERSION = 2
 FILE_MONTH = "file_month"
-_FILE_MONTH_SAYS = "The month of the published file, as its first day; files hold some trips of other months."
+_FILE_MONTH_DESCRIPTION = "The first day of the published file's month; a file has some trips of other months."
 _METADATA_KEY = b"nyc_taxi"
 _ROW_GROUP_ROWS = 1 << 16
-# Rejected rows come in drops, each a slice that holds on to its own buffers: let few of them wait.
+# Rejected slices pin their whole batch in memory, so flush them often.
 _REJECTS_GROUP_ROWS = 1 << 14
 _ZSTD_LEVEL = 3
 
 
 @dataclass(frozen=True)
 class Landed:
-    """What lies in data/ for a trip file: where it came from, what it was taken for, and its counts.
+    """Describes what data/ holds of a trip file: its source, its era and its counts of rows.
 
-    `recipe` is a digest of the published file and of everything that made the rows what they are; equal recipes mean
-    equal rows. `rule_hits` are the rows that each quality rule hits, whether the profile rejects by it or not, but for
-    the rules that need a look at the whole file; `rows_expected` those that were once seen in this published file,
-    where that is known.
+    `recipe` is a digest of the published file and of everything else that decides its rows: equal recipes mean equal
+    rows. `rule_hits` counts the rows that each quality rule hits, whether the profile rejects by it or not; rules that
+    need a second pass are counted only if the profile rejects by them. `rows_expected` is the number of rows that this
+    published file once had, None if unknown.
     """
 
     recipe: str
@@ -69,36 +69,38 @@ class Landed:
 
     @property
     def without_passengers_read(self) -> int:
-        """Rows that say that nobody rode."""
+        """How many rows of the file have a passenger_count of 0."""
         return self.rule_hits.get(quality.NO_PASSENGERS, 0)
 
     @property
     def without_passengers_kept(self) -> int:
-        """Those of them that were accepted; no other rule comes before this one."""
+        """How many accepted rows have a passenger_count of 0; this rule comes first, so no other rejects them."""
         return self.without_passengers_read - self.rejected_by_reason.get(quality.NO_PASSENGERS, 0)
 
 
 def data_schema(service: str) -> pa.Schema:
-    """The schema of a service's files in data/: its columns, and the month of the file as a date."""
-    return arrow_schema(service).append(pa.field(FILE_MONTH, pa.date32(), metadata={"description": _FILE_MONTH_SAYS}))
+    """Return the schema of a service's files in data/: its columns, then `file_month` as a date."""
+    return arrow_schema(service).append(
+        pa.field(FILE_MONTH, pa.date32(), metadata={"description": _FILE_MONTH_DESCRIPTION})
+    )
 
 
 def landed(lake: Lake, file: TripFile) -> Landed | None:
-    """What data/ and rejects/ hold for the file; None where they hold nothing, nothing whole, or not of one pass."""
+    """Return what data/ and rejects/ hold of the file; None if they hold nothing, or not the results of one pass."""
     return _of_one_pass(lake, [rejects_key(file), data_key(file)])
 
 
 def whole(file: TripFile, lake: Lake) -> Landed:
-    """What data/ holds for the file, for who wants to load it.
+    """Return what data/ holds of the file, for a target that is about to load it.
 
     Raises:
-        NotInLake: it holds nothing.
-        LakeChanged: it is not of one pass with its rejects, as another run is landing the month.
+        NotInLake: data/ does not hold the file.
+        LakeChanged: data/ and rejects/ are of different passes, because another run is landing the month.
     """
     there = landed(lake, file)
     if there is None and lake.size(data_key(file)) is not None:
         raise LakeChanged(
-            f"{file}: {lake.url(data_key(file))} is not of one pass with its rejects: a run lands it anew"
+            f"{file}: {lake.url(data_key(file))} and its rejects are of different passes; another run is landing it"
         )
     if there is None:
         raise NotInLake(f"{file}: {lake.url(data_key(file))} is not there: land it first")
@@ -111,7 +113,7 @@ def _of_one_pass(lake: Lake, keys: Collection[str]) -> Landed | None:
 
 
 def described(data: parquet.ParquetFile) -> Landed | None:
-    """What an opened file of data/ or rejects/ says of the pass that wrote it."""
+    """Read the description that the pass wrote into an opened file of data/ or rejects/; None if there is none."""
     try:
         return Landed(**json.loads(data.metadata.metadata[_METADATA_KEY]))
     except (KeyError, TypeError, ValueError):
@@ -135,7 +137,18 @@ def land(
     unknown_columns: UnknownColumns = "error",
     force: bool = False,
 ) -> Landed:
-    """Stage the raw file's rows and publish them: `stage` and `publish` in one."""
+    """Stage the raw file's rows and commit them: `stage` and `publish` in one.
+
+    Args:
+        file: the service and month.
+        lake: the lake that has the raw file.
+        source: the source of the raw file.
+        profile: the quality profile, which decides what is rejected.
+        unknown_columns: whether a column that the catalogue does not have is an error or is dropped.
+        force: land the file even if data/ already has these rows.
+
+    Raises: as `stage` and `publish`.
+    """
     staged = stage(file, lake, source=source, profile=profile, unknown_columns=unknown_columns, force=force)
     return publish(file, lake, staged.recipe)
 
@@ -149,12 +162,14 @@ def stage(
     unknown_columns: UnknownColumns = "error",
     force: bool = False,
 ) -> Landed:
-    """Read the raw file once and stage its accepted and its rejected rows; do nothing where just these lie already.
+    """Read the raw file once and stage its accepted and its rejected rows, unless data/ has them already.
+
+    Args: as `land`.
 
     Raises:
         NotInLake: the raw file is not there.
         SchemaMismatch: the file's columns or values are not those of its era.
-        DamagedFile: the raw file is cut, or holds no row.
+        DamagedFile: the raw file is cut or has no rows.
         CountMismatch: the rows written are not the rows read.
         LakeChanged: another run replaced the raw file meanwhile.
     """
@@ -166,44 +181,57 @@ def stage(
         log.info("%s: data/ already holds its %s rows of this source and profile", file, f"{there.rows_accepted:,}")
         return there
     keys = staging_keys(file, recipe)
-    with ExitStack() as stack:
-        raw = stack.enter_context(lake.local(raw_key(file, source)))
+    with lake.local(raw_key(file, source)) as raw:
         if sha256_of(raw) != manifest.sha256:
-            raise LakeChanged(f"{file}: {raw.name} is not what its manifest says: another run is replacing it")
-        data = stack.enter_context(lake.staged(keys[data_key(file)]))
-        rejects = stack.enter_context(lake.staged(keys[rejects_key(file)]))
-        reading = stack.enter_context(read(raw, file, source=source, unknown_columns=unknown_columns))
-        tally = _Tally(Progress(file.name, "rows", reading.rows))
-        schema = arrow_schema(file.service)
+            raise LakeChanged(f"{file}: {raw.name} is not what its manifest describes; another run is replacing it")
         with (
-            _writer(data, data_schema(file.service), _ROW_GROUP_ROWS) as accepted,
-            _writer(rejects, quality.rejects_schema(schema), _REJECTS_GROUP_ROWS) as rejected,
+            lake.staged(keys[data_key(file)]) as data,
+            lake.staged(keys[rejects_key(file)]) as rejects,
+            read(raw, file, source=source, unknown_columns=unknown_columns) as reading,
         ):
-            _sort(reading, profile, tally, accepted, rejected)
-            result = _result(tally, reading, recipe, manifest, profile)
-            accepted.describe(result)
-            rejected.describe(result)
-        _check_counts(reading, result, data, rejects)
-        if _manifest(file, lake, source).sha256 != manifest.sha256:
-            raise LakeChanged(f"{file}: {raw.name} was replaced by another run while this one read it")
-    log.info(
-        "%s: read and accepted %s of %s rows in %.1f s (%s rows/s), rejected %s",
-        file,
-        f"{result.rows_accepted:,}",
-        f"{result.rows_read:,}",
-        tally.progress.seconds,
-        f"{tally.progress.rate:,.0f}",
-        result.rejected_by_reason or "none",
-    )
+            result, progress = _written(reading, data, rejects, manifest=manifest, recipe=recipe, profile=profile)
+            if _manifest(file, lake, source).sha256 != manifest.sha256:
+                raise LakeChanged(f"{file}: another run replaced {raw.name} while this run read it")
+    _log_staged(result, file, progress)
     return result
 
 
+def _written(
+    reading: Reading, data: Path, rejects: Path, *, manifest: Manifest, recipe: str, profile: str
+) -> tuple[Landed, Progress]:
+    """Write every row into one of the two files, and describe the pass in both."""
+    file = reading.file
+    tally = _Tally(Progress(file.name, "rows", reading.rows))
+    with (
+        _writer(data, data_schema(file.service), _ROW_GROUP_ROWS) as accepted,
+        _writer(rejects, quality.rejects_schema(arrow_schema(file.service)), _REJECTS_GROUP_ROWS) as rejected,
+    ):
+        _sort(reading, profile, tally, accepted, rejected)
+        result = _result(tally, reading, recipe, manifest, profile)
+        accepted.describe(result)
+        rejected.describe(result)
+    _check_counts(reading, result, data, rejects)
+    return result, tally.progress
+
+
+def _log_staged(result: Landed, file: TripFile, progress: Progress) -> None:
+    log.info(
+        "%s: accepted %s of %s rows in %.1f s (%s rows/s), rejected %s",
+        file,
+        f"{result.rows_accepted:,}",
+        f"{result.rows_read:,}",
+        progress.seconds,
+        f"{progress.rate:,.0f}",
+        result.rejected_by_reason or "none",
+    )
+
+
 def check(file: TripFile, lake: Lake, recipe: str) -> int:
-    """Read the accepted rows of a recipe to their end, staged or published; returns their size in bytes.
+    """Read the accepted rows of a recipe to their end, staged or committed, and return their size in bytes.
 
     Raises:
-        CountMismatch: they are not as many as their file says.
-        LakeChanged: they are neither staged nor published: another run landed the month meanwhile, or a day has passed.
+        CountMismatch: the file has another number of rows than it states.
+        LakeChanged: they are neither staged nor committed: another run landed the month meanwhile, or a day has passed.
     """
     with lake.local(_staged_or_published(file, lake, recipe)) as path:
         size = path.stat().st_size
@@ -212,18 +240,18 @@ def check(file: TripFile, lake: Lake, recipe: str) -> int:
             promised = described(data)
             rows = sum(batch.num_rows for batch in data.iter_batches(_ROW_GROUP_ROWS, use_threads=False))
     if promised is None or promised.recipe != recipe:
-        raise LakeChanged(f"{file}: what was staged is not there: another run landed the month meanwhile")
+        raise LakeChanged(f"{file}: the staged rows are gone: another run landed the month meanwhile; land it again")
     if rows != promised.rows_accepted:
-        raise CountMismatch(f"{file}: {rows:,} rows can be read, {promised.rows_accepted:,} were accepted")
-    log.info("%s: %s rows in %s bytes can be read", file, f"{rows:,}", f"{size:,}")
+        raise CountMismatch(f"{file}: {rows:,} rows can be read, expected {promised.rows_accepted:,} accepted rows")
+    log.info("%s: checked %s rows in %s bytes", file, f"{rows:,}", f"{size:,}")
     return size
 
 
 def publish(file: TripFile, lake: Lake, recipe: str) -> Landed:
-    """Put the staged rows of a recipe into data/ and rejects/; do nothing where they lie there already.
+    """Commit the staged rows of a recipe to data/ and rejects/, unless they are there already.
 
     Raises:
-        LakeChanged: they are neither staged nor published: another run landed the month meanwhile.
+        LakeChanged: they are neither staged nor committed: another run landed the month meanwhile.
     """
     moved = 0
     for key, staged in staging_keys(file, recipe).items():
@@ -232,26 +260,26 @@ def publish(file: TripFile, lake: Lake, recipe: str) -> Landed:
             moved += 1
     there = landed(lake, file)
     if there is None or there.recipe != recipe:
-        raise LakeChanged(f"{file}: data/ does not hold what was staged: another run landed the month meanwhile")
+        raise LakeChanged(f"{file}: data/ has other rows than were staged: another run landed the month meanwhile")
     if moved:
-        log.info("%s: published in %s", file, lake.url(data_key(file)))
+        log.info("%s: committed to %s", file, lake.url(data_key(file)))
     return there
 
 
 def preview(file: TripFile, lake: Lake, recipe: str, rows: int) -> pa.Table:
-    """The first accepted rows of a recipe, staged or published, in the canonical schema."""
+    """Return the first accepted rows of a recipe, staged or committed, in the schema of data/."""
     with lake.open(_staged_or_published(file, lake, recipe)) as opened, parquet.ParquetFile(opened) as data:
         return pa.Table.from_batches(list(islice(data.iter_batches(rows), 1)), data.schema_arrow)
 
 
 def nulls(file: TripFile, lake: Lake) -> dict[str, int]:
-    """How many rows of data/ have no value, by column, as the file's statistics say."""
+    """Return how many rows of data/ are null, by column, from the file's statistics."""
     with lake.open(data_key(file)) as opened, parquet.ParquetFile(opened) as data:
         return null_counts(data)
 
 
 def null_counts(data: parquet.ParquetFile) -> dict[str, int]:
-    """How many rows of an opened file of data/ have no value, by column."""
+    """Return how many rows of an opened file of data/ are null, by column."""
     nulls: Counter[str] = Counter(dict.fromkeys(data.schema_arrow.names, 0))
     for group in map(data.metadata.row_group, range(data.metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
@@ -263,7 +291,7 @@ def _staged_or_published(file: TripFile, lake: Lake, recipe: str) -> str:
     for key in (staging_keys(file, recipe)[data_key(file)], data_key(file)):
         if lake.size(key) is not None:
             return key
-    raise LakeChanged(f"{file}: what was staged is not there: it waits for a day at most")
+    raise LakeChanged(f"{file}: the staged rows are gone: they are kept for a day; land the file again")
 
 
 def _manifest(file: TripFile, lake: Lake, source: str) -> Manifest:
@@ -277,7 +305,7 @@ def _manifest(file: TripFile, lake: Lake, source: str) -> Manifest:
 
 
 class _Tally:
-    """The counts of one pass over a file, and its progress."""
+    """Counts the rows of one pass over a file."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -287,7 +315,7 @@ class _Tally:
 
 
 def _sort(reading: Reading, profile: str, tally: _Tally, accepted: _Rows, rejected: _Rows) -> None:
-    """Send every row to one of the two files, and count it."""
+    """Write every row into one of the two files, and count it."""
     service, rejecting = reading.file.service, quality.rejecting(profile)
     rules = quality.rules(service) + quality.whole_file_rules(service, profile, reading.look_through)
     month = (reading.file.month.first_day - date(1970, 1, 1)).days.to_bytes(4, "little")
@@ -307,18 +335,18 @@ def _sort(reading: Reading, profile: str, tally: _Tally, accepted: _Rows, reject
         tally.hits[quality.DOES_NOT_FIT] += rows.num_rows
         tally.read += rows.num_rows
     if tally.read == 0:
-        raise DamagedFile(f"{reading.file}: the file has a header and no row")
+        raise DamagedFile(f"{reading.file}: the file has a header and no rows")
 
 
 def _dated(rows: pa.RecordBatch, month: bytes) -> pa.RecordBatch:
-    """The rows with the file's month, which is given as an Arrow date32."""
-    # pa.array would import pandas wherever Airflow has.
+    """Add the file's month, given as the four bytes of a date32, to each row."""
+    # pa.array imports pandas where it is installed, and Airflow installs it.
     months = pa.Array.from_buffers(pa.date32(), rows.num_rows, [None, pa.py_buffer(month * rows.num_rows)])
     return rows.append_column(FILE_MONTH, months)
 
 
 class _Rows:
-    """A parquet file being written, in row groups of one size whatever the size of the batches."""
+    """Writes a Parquet file in row groups of one size, whatever the size of the batches."""
 
     def __init__(self, writer: parquet.ParquetWriter, group_rows: int) -> None:
         self._writer = writer
@@ -349,7 +377,7 @@ def _writer(path: Path, schema: pa.Schema, group_rows: int) -> Iterator[_Rows]:
         schema,
         compression="zstd",
         compression_level=_ZSTD_LEVEL,
-        # Times hardly repeat: a dictionary of them is built in vain.
+        # Times hardly repeat, so a dictionary of them only costs time.
         use_dictionary=[name for name in schema.names if name not in times],
     ) as writer:
         rows = _Rows(writer, group_rows)
@@ -358,11 +386,11 @@ def _writer(path: Path, schema: pa.Schema, group_rows: int) -> Iterator[_Rows]:
 
 
 def _recipe(file: TripFile, manifest: Manifest, source: str, profile: str, unknown_columns: UnknownColumns) -> str:
-    """A digest of all that decides which rows the file becomes, and of what the publisher calls it."""
+    """Return a digest of everything that decides the file's rows, and of its ETag."""
     schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
     rejecting = quality.rejecting(profile)
-    rules = [f"{rule.name}: {rule.says}" for rule in quality.rules(file.service) if rule.name in rejecting]
-    # The ETag too: else a file that is published anew with the same bytes would be outdated in every target for good.
+    rules = [f"{rule.name}: {rule.description}" for rule in quality.rules(file.service) if rule.name in rejecting]
+    # Without the ETag, a file that is republished with the same bytes would stay outdated in every target.
     ingredients = [_VERSION, manifest.sha256, manifest.etag, source, profile, rejecting, rules, unknown_columns, schema]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
 
@@ -372,7 +400,7 @@ def _result(tally: _Tally, reading: Reading, recipe: str, manifest: Manifest, pr
     expected = catalog.expected(reading.file, manifest.source)
     if expected is not None and expected.rows != tally.read:
         log.warning(
-            "%s: %s rows were read, and %s were there on %s: the publisher replaced the file, or it is damaged",
+            "%s: read %s rows, expected the %s of %s: the publisher replaced the file, or it is damaged",
             reading.file,
             f"{tally.read:,}",
             f"{expected.rows:,}",
@@ -397,11 +425,11 @@ def _result(tally: _Tally, reading: Reading, recipe: str, manifest: Manifest, pr
 
 
 def _check_counts(reading: Reading, result: Landed, data: Path, rejects: Path) -> None:
-    """Believe the files that were written, not the loop that wrote them."""
+    """Compare the counts with the files that were written, not with the loop that wrote them."""
     accepted, rejected = (parquet.read_metadata(path).num_rows for path in (data, rejects))
     promised = result.rows_read if reading.rows is None else reading.rows
     if not promised == result.rows_read == accepted + rejected or accepted != result.rows_accepted:
         raise CountMismatch(
-            f"{reading.file}: the file has {promised:,} rows, {result.rows_read:,} were read, "
-            f"{accepted:,} accepted and {rejected:,} rejected: these do not add up"
+            f"{reading.file}: the file has {promised:,} rows, but {result.rows_read:,} were read, "
+            f"{accepted:,} accepted and {rejected:,} rejected"
         )

@@ -1,10 +1,10 @@
-"""Month: the grain of everything here, spelled ``YYYY-MM`` wherever it appears."""
+"""month: Month, the grain of every file, run and partition, always written ``YYYY-MM``."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import MAXYEAR, MINYEAR, date
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,12 +16,15 @@ _SPELLING = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
 
 @dataclass(frozen=True, order=True)
 class Month:
-    """A calendar month.
+    """Names a calendar month; months can be compared, and counted on and back by ``+`` and ``-``.
 
     >>> Month.parse("2024-01") - 2
     Month(year=2023, month=11)
     >>> print(Month(2024, 1))
     2024-01
+
+    Raises:
+        ValueError: the month is not one of 1..12, or the year not one of 1..9999.
     """
 
     year: int
@@ -35,7 +38,11 @@ class Month:
 
     @classmethod
     def parse(cls, text: str) -> Month:
-        """Read ``YYYY-MM``; anything else is a ValueError that shows the value."""
+        """Read ``YYYY-MM``.
+
+        Raises:
+            ValueError: the text is anything else.
+        """
         match = _SPELLING.fullmatch(text)
         if match is None:
             raise ValueError(f"month {text!r} is not YYYY-MM")
@@ -46,20 +53,26 @@ class Month:
 
     @classmethod
     def of(cls, day: date) -> Month:
-        """The month that a date (or a datetime) lies in."""
+        """Return the month of a date or a datetime."""
         return cls(day.year, day.month)
 
     @staticmethod
     def range(first: Month, last: Month) -> Iterator[Month]:
-        """Every month from the first to the last, both included."""
+        """Give every month from the first to the last, both included."""
         while first <= last:
             yield first
             first += 1
 
     @property
     def first_day(self) -> date:
-        """The date that stands for the month in tables (``file_month``)."""
+        """The month's first day, which stands for it in tables as ``file_month``."""
         return date(self.year, self.month, 1)
+
+    @property
+    def first_microsecond(self) -> int:
+        """The start of the month in microseconds since 1970-01-01 00:00, both in New York wall time."""
+        start = datetime.combine(self.first_day, time.min, UTC)
+        return int(start.timestamp()) * 1_000_000
 
     def __add__(self, months: int) -> Month:
         year, month = divmod(self.year * _MONTHS_A_YEAR + self.month - 1 + months, _MONTHS_A_YEAR)

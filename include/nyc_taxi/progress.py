@@ -1,4 +1,4 @@
-"""Progress: a log line now and then while a long step runs, for the person who watches it."""
+"""progress: log how far a long step has come, for the person who watches it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ _LONGEST_SILENCE_SECONDS = 10.0
 
 
 class Progress:
-    """Counts what is done and logs amount, share and rate now and then; `total` may be unknown."""
+    """Counts units and logs amount, share and rate: first after a second, then ever more rarely, every 10 s at least.
+
+    Args:
+        label: what each log line begins with, such as the name of the file.
+        unit: what is counted, in the plural, such as rows.
+        total: how many units there will be, if that is known.
+    """
 
     def __init__(self, label: str, unit: str, total: int | None = None) -> None:
         self.label = label
@@ -20,14 +26,14 @@ class Progress:
         self.total = total
         self.done = 0
         self._silence = _FIRST_LINE_AFTER_SECONDS
-        self._started = self._spoke = monotonic()
+        self._started = self._logged_at = monotonic()
 
     def advance(self, amount: int) -> None:
-        """Add to what is done, and say so when it is time to."""
+        """Add to the count, and log it if the last log line is old enough."""
         self.done += amount
         now = monotonic()
-        if now - self._spoke >= self._silence:
-            self._spoke = now
+        if now - self._logged_at >= self._silence:
+            self._logged_at = now
             self._silence = min(2 * self._silence, _LONGEST_SILENCE_SECONDS)
             log.info("%s: %s", self.label, self._line())
 

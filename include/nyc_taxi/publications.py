@@ -1,6 +1,6 @@
-"""published: what the publisher has on the web, kept in the lake and brought up to date with few requests.
+"""publications: keep a list of the published files in the lake, and update it with few requests.
 
-The lake's object `published/{source}.json` holds it. Where there is none yet, the catalogue says what was once seen.
+The list is the lake's object `published/{source}.json`. Before the first survey it comes from the catalogue.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Publication:
-    """A published file as the publisher last described it.
+    """Describes a published file as the publisher last did.
 
-    `checked_at` is when that was; None where only the catalogue knows the file, whose `last_modified` is then a bare
-    date.
+    `bytes` is its size, and `checked_at` is when the publisher described it. `checked_at` is None if the catalogue
+    alone knows the file; `last_modified` then is a date.
     """
 
     file: TripFile
@@ -49,7 +49,11 @@ class Publication:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is published, by file; how often the publisher was asked, and why that ended early, if it did."""
+    """The result of a survey.
+
+    `published` has every published file, `asked` is the number of requests, and `stopped` is why the survey ended
+    early, None if it did not.
+    """
 
     published: dict[TripFile, Publication]
     asked: int
@@ -57,7 +61,7 @@ class Survey:
 
 
 def known(lake: Lake, source: str = "official") -> dict[TripFile, Publication]:
-    """What is known to be published, without a request: by the last survey, else by the catalogue."""
+    """Return the published files of the last survey, or of the catalogue if there was none, without a request."""
     try:
         with lake.open(_key(source)) as file:
             files = json.load(file)["files"]
@@ -78,52 +82,67 @@ def survey(
     timeout: float = STALLED_SECONDS,
     pause: float = 15.0,
 ) -> Survey:
-    """Ask the publisher what is new or was replaced, one request after the other, and keep the answers in the lake.
+    """Ask the publisher which files are new or replaced, one request at a time, and keep the answers in the lake.
 
-    Asked for are the newest known month of each service and the months that are not known, then the files whose last
-    check is longest ago, of those the newest month first. A publisher who fails or throttles us is given time, and
-    after some attempts left alone: the survey ends with what it has learnt.
+    Checks the newest known month of each service and the unknown months first, then the files that were checked
+    longest ago; of equally old checks, the newest month first. If the publisher fails or throttles us, the survey
+    waits and retries, and then ends with what it has learnt.
 
     Args:
-        lake: where what is known lies.
-        source: who publishes, by the catalogue.
-        base_url: where the source's paths begin, if not at the publisher itself.
-        services: those to ask for; none given, all.
-        since: the first month to ask for.
-        recheck: so many files are asked for besides the newest.
-        now: the time of the survey.
+        lake: the lake that keeps the list.
+        source: the source of the catalogue to ask.
+        base_url: the URL that the source's paths are under, if it is not the publisher's.
+        services: the services to ask for; None is all.
+        since: the first month to ask for; None is the source's first.
+        recheck: how many files to check besides the newest and the unknown.
+        now: the time of the survey; None is the current time.
         timeout: seconds without a byte after which the server counts as stalled.
-        pause: seconds before the second attempt of a request that was refused; it doubles with each further one.
+        pause: seconds before the second attempt of a failed request; it doubles with each further attempt.
     """
     now = now or datetime.now(UTC)
-    origin, published, asked, stopped = catalog.source(source), known(lake, source), 0, None
+    published = known(lake, source)
     files = _newest(published, source, services or catalog.services(), since, Month.of(now))
     files += _oldest_checked(published, files, services or catalog.services(), since)[:recheck]
-    found: Counter[str] = Counter()
     with connect(timeout) as client:
-        for file in files:
-            try:
-                answer = _ask(client, origin.url(file, base_url), origin.known_url(file.service, base_url), pause)
-            except SourceUnavailable as error:
-                stopped = str(error)
-                log.warning("%s: the survey ends after %d of %d requests: %s", source, asked, len(files), error)
-                break
-            asked += 1
-            seen = None if answer is None else _publication(file, answer, now)
-            found[_news(published.get(file), seen)] += 1
-            if seen is None:
-                published.pop(file, None)
-            else:
-                published[file] = seen
+        asked, stopped = _update(published, files, client, source, base_url=base_url, now=now, pause=pause)
     _write(lake, source, published)
-    log.info("%s: %d files are published; asked for %d: %s", source, len(published), asked, dict(found) or "none")
     return Survey(published, asked, stopped)
+
+
+def _update(
+    published: dict[TripFile, Publication],
+    files: Collection[TripFile],
+    client: httpx.Client,
+    source: str,
+    *,
+    base_url: str | None,
+    now: datetime,
+    pause: float,
+) -> tuple[int, str | None]:
+    """Ask for each file and note the answer in `published`; return how many were asked for, and why it ended early."""
+    origin, stopped = catalog.source(source), None
+    found: Counter[str] = Counter()
+    for file in files:
+        try:
+            answer = _ask(client, origin.url(file, base_url), origin.known_url(file.service, base_url), pause)
+        except SourceUnavailable as error:
+            stopped = str(error)
+            log.warning("%s: stopped after %d of %d requests: %s", source, found.total(), len(files), error)
+            break
+        seen = None if answer is None else _publication(file, answer, now)
+        found[_news(published.get(file), seen)] += 1
+        if seen is None:
+            published.pop(file, None)
+        else:
+            published[file] = seen
+    log.info("%s: checked %d files: %s; %d are published", source, found.total(), dict(found) or "none", len(published))
+    return found.total(), stopped
 
 
 def _newest(
     published: Iterable[TripFile], source: str, services: Collection[str], since: Month | None, this_month: Month
 ) -> list[TripFile]:
-    """The newest known file of each service, and every month that is not known up to the last one that has ended."""
+    """Return the newest known file of each service, and every unknown month up to the last one that has ended."""
     files: list[TripFile] = []
     for name in services:
         service = catalog.service(name)
@@ -154,13 +173,13 @@ def _oldest_checked(
 
 
 def _ask(client: httpx.Client, url: str, known_url: str, pause: float) -> httpx.Headers | None:
-    """How the publisher describes what lies at the URL; None where nothing does."""
+    """Return the publisher's headers for a URL, None if the file is not published; retry if the server fails."""
     for attempt in range(1, _ATTEMPTS):
         try:
             return _ask_once(client, url, known_url)
         except SourceUnavailable as error:
             seconds = pause * 2 ** (attempt - 1)
-            log.warning("asking again in %.0f s: %s", seconds, error)
+            log.warning("%s: retrying in %.0f s", error, seconds)
             sleep(seconds)
     return _ask_once(client, url, known_url)
 
@@ -198,7 +217,7 @@ def _identity(publication: Publication) -> tuple[str | int | None, ...]:
 
 
 def _known_to_catalog(source: str) -> dict[TripFile, Publication]:
-    """The files that were once seen, and those of the months that the source's eras span."""
+    """Return the files that the catalogue lists, and those of every month in the source's eras."""
     published = {}
     for name, service in catalog.services().items():
         eras = service.eras.get(source)

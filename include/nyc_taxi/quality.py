@@ -1,11 +1,10 @@
-"""quality: which rows of a trip file are kept, by rules that are rows of a table; a rejected row keeps its reason."""
+"""quality: accept or reject each row of a trip file by a table of rules; a rejected row has a reason."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from include.nyc_taxi.catalog import Column
-    from include.nyc_taxi.month import Month
     from include.nyc_taxi.trip_file import TripFile
 
 _FORMATS = {pa.int16(): "h", pa.float64(): "d", pa.timestamp("us"): "q"}
@@ -29,8 +27,7 @@ LONE_NEGATIVE = "lone_negative_amount"
 _FARTHEST_MILES = 1000.0
 _HIGHEST_DOLLARS = 5000.0
 _LAST_ZONE = 265
-# What a row charges altogether, in each service that says it, and the trip that it charges for.
-_CHARGES = ("total_amount", "base_passenger_fare")
+# The columns that identify a trip: a charge and its reversal agree in them.
 _TRIP = (
     "vendor_id",
     "hvfhs_license_num",
@@ -40,27 +37,31 @@ _TRIP = (
     "dropoff_location_id",
 )
 _MOST_NEGATIVES = 1_000_000
-_MICROSECONDS = 1_000_000
 
 LookThrough = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Says which rows are wrong. `hits` gives true for those; null, where a value is absent, counts as false."""
+    """Finds rows that are wrong in one way.
+
+    `description` is one clause for people. It is part of a month's recipe: another text lands the month again in every
+    profile that rejects by the rule. `columns` are those that `hits` reads. `hits` returns true for each row that is
+    wrong; null, where a value is absent, counts as false.
+    """
 
     name: str
-    says: str
+    description: str
     columns: tuple[str, ...]
     hits: Callable[[pa.RecordBatch, TripFile], pa.BooleanArray]
 
     def applies_to(self, service: str) -> bool:
-        """Whether the service has the columns that the rule looks at."""
+        """Whether the service has the columns that the rule reads."""
         return set(self.columns) <= {column.name for column in catalog.service(service).columns}
 
 
 def _constant(value: float, type_: pa.DataType) -> pa.Scalar:
-    # Not pa.scalar: wherever pandas is installed that imports it, for a second of CPU in every task.
+    # pa.scalar imports pandas where it is installed, which costs every task a second of CPU.
     packed = pa.py_buffer(struct.pack(f"={_FORMATS[type_]}", value))
     return pa.Array.from_buffers(type_, 1, [None, packed])[0]
 
@@ -77,7 +78,7 @@ _FALSE = compute.equal(_NOBODY, _constant(1, pa.int16()))
 
 
 def _outside(column: pa.Array, low: float, high: float) -> pa.BooleanArray:
-    # Not less or greater: what is no number (NaN) is neither.
+    # A NaN is neither less nor greater, so ask what is inside and invert it.
     above = compute.greater_equal(column, _constant(low, column.type))
     return compute.invert(compute.and_(above, compute.less_equal(column, _constant(high, column.type))))
 
@@ -87,12 +88,7 @@ def _no_passengers(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
 
 
 def _pickup_outside_month(trips: pa.RecordBatch, file: TripFile) -> pa.BooleanArray:
-    return _outside(trips["pickup_datetime"], _microseconds(file.month), _microseconds(file.month + 1) - 1)
-
-
-def _microseconds(month: Month) -> int:
-    start = datetime.combine(month.first_day, datetime.min.time(), UTC)
-    return int(start.timestamp()) * _MICROSECONDS
+    return _outside(trips["pickup_datetime"], file.month.first_microsecond, (file.month + 1).first_microsecond - 1)
 
 
 def _dropoff_before_pickup(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
@@ -109,7 +105,7 @@ def _absurd_amount(charge: str) -> Rule:
 
     return Rule(
         "absurd_amount",
-        f"{charge} is beyond {_HIGHEST_DOLLARS:,.0f} dollars, either way, or no number",
+        f"{charge} is under -{_HIGHEST_DOLLARS:,.0f} dollars, over {_HIGHEST_DOLLARS:,.0f} dollars, or not a number",
         (charge,),
         hits,
     )
@@ -119,11 +115,11 @@ def _negative_amount(charge: str) -> Rule:
     def hits(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
         return compute.less(trips[charge], _NO_DOLLARS)
 
-    return Rule("negative_amount", f"{charge} is negative, be it a reversal or alone", (charge,), hits)
+    return Rule("negative_amount", f"{charge} is negative, whether it reverses a charge or not", (charge,), hits)
 
 
 def _unknown_value(column: Column) -> Rule:
-    """The rule that a column holds only what the publisher's dictionary explains."""
+    """Return the rule that the publisher's dictionary explains every value of a column."""
 
     def hits(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
         values = trips[column.name]
@@ -135,7 +131,7 @@ def _unknown_value(column: Column) -> Rule:
 
 @cache
 def _values(coded: Column) -> pa.Array:
-    """The known codes, of the column's type."""
+    """Return the known values in the column's type."""
     builder = pa.lib.StringBuilder()
     builder.append_values([str(value) for value in coded.values])
     return builder.finish().cast(pa.string() if coded.type == "text" else pa.int16())
@@ -146,11 +142,13 @@ def _unknown_zone(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
     return compute.or_kleene(pickup, dropoff)
 
 
+_CHARGES = tuple(dict.fromkeys(service.charge for service in catalog.services().values() if service.charge))
+
 RULES = (
     Rule(NO_PASSENGERS, "passenger_count is 0", ("passenger_count",), _no_passengers),
     Rule(
         "pickup_outside_month",
-        "pickup_datetime lies in another month than the file's",
+        "pickup_datetime is in another month than the file",
         ("pickup_datetime",),
         _pickup_outside_month,
     ),
@@ -162,7 +160,7 @@ RULES = (
     ),
     Rule(
         "absurd_distance",
-        f"trip_distance is negative, over {_FARTHEST_MILES:,.0f} miles, or no number",
+        f"trip_distance is negative, over {_FARTHEST_MILES:,.0f} miles, or not a number",
         ("trip_distance",),
         _absurd_distance,
     ),
@@ -176,7 +174,7 @@ RULES = (
     *map(_negative_amount, _CHARGES),
     *(_unknown_value(column) for column in catalog.columns() if column.values),
 )
-# A negative amount may be half of a reversal, so it is counted only.
+# A negative amount may reverse a charge, so it is counted and not rejected.
 _REJECTING = tuple(dict.fromkeys(rule.name for rule in RULES if rule.name != "negative_amount"))
 
 PROFILES: dict[str, tuple[str, ...]] = {
@@ -187,44 +185,49 @@ PROFILES: dict[str, tuple[str, ...]] = {
 
 
 def rules(service: str) -> tuple[Rule, ...]:
-    """The rules that apply to a service and look at each row alone, in the order in which they claim rows."""
+    """Return the rules of a service that check each row by itself; a row is rejected by the first that hits it."""
     return tuple(rule for rule in RULES if rule.applies_to(service))
 
 
 def whole_file_rules(service: str, profile: str, look_through: LookThrough) -> tuple[Rule, ...]:
-    """The rules of a profile that need a look at the whole file, which takes time: other profiles do not count them.
+    """Return the rules of a profile that need a second pass over the whole file; only profiles that reject by one pay.
 
-    `look_through` gives the rows of the file in the named columns, each time anew.
+    Args:
+        service: the service of the file.
+        profile: the quality profile.
+        look_through: reads the named columns of the whole file, from its start at each call.
+
+    Raises:
+        PermanentError: the file has so many negative amounts that they would take too much memory.
     """
-    names = {column.name for column in catalog.service(service).columns}
-    charge = next((charge for charge in _CHARGES if charge in names), None)
+    charge = catalog.service(service).charge
     if charge is None or LONE_NEGATIVE not in rejecting(profile):
         return ()
     return (_lone_negative(charge, _lone(charge, lambda: look_through((*_TRIP, charge)))),)
 
 
 def _lone_negative(charge: str, lone: pa.StringArray) -> Rule:
-    """The rule that a negative amount reverses a charge of the file."""
+    """Return the rule that a negative amount reverses a charge of the file."""
 
     def hits(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
         negative = compute.fill_null(compute.less(trips[charge], _NO_DOLLARS), _FALSE)
         alone = compute.is_in(_charged(trips.filter(negative), charge), value_set=lone)
         return compute.replace_with_mask(negative, negative, alone)
 
-    says = f"{charge} is negative, and the file has no such charge for the same trip"
-    return Rule(LONE_NEGATIVE, says, (charge,), hits)
+    description = f"{charge} is negative, and the file has no such charge for the same trip"
+    return Rule(LONE_NEGATIVE, description, (charge,), hits)
 
 
 def _lone(charge: str, look_through: Callable[[], Iterable[pa.RecordBatch]]) -> pa.StringArray:
-    """The keys of the negative amounts that no row of the file charges; the memory is that of the negative ones."""
+    """Return the keys of the negative amounts that reverse no charge; memory grows with the number of negative rows."""
     keys, pickups, count = [pa.nulls(0, pa.string())], [pa.nulls(0, pa.timestamp("us"))], 0
     for trips in look_through():
         negative = trips.filter(compute.less(trips[charge], _NO_DOLLARS))
         count += negative.num_rows
         if count > _MOST_NEGATIVES:
             raise PermanentError(
-                f"more than {_MOST_NEGATIVES:,} rows have a negative {charge}: reversals of so many cannot be told; "
-                "a quality profile that does not reject by them can"
+                f"more than {_MOST_NEGATIVES:,} rows have a negative {charge}, too many to match with their charges; "
+                f"use a quality profile without {LONE_NEGATIVE}"
             )
         if negative.num_rows:
             keys.append(_charged(negative, charge))
@@ -239,7 +242,7 @@ def _lone(charge: str, look_through: Callable[[], Iterable[pa.RecordBatch]]) -> 
 
 
 def _charged(trips: pa.RecordBatch, charge: str) -> pa.StringArray:
-    """A key of the trip and of what was charged for it or paid back, which a charge and its reversal share."""
+    """Return a key of the trip and the amount without its sign, which a charge and its reversal share."""
     parts = [trips[name] for name in _TRIP if name in trips.schema.names]
     parts = [part.cast(pa.int64()) if pa.types.is_timestamp(part.type) else part for part in parts]
     texts = [part.cast(pa.string()) for part in (*parts, compute.abs(trips[charge]))]
@@ -247,26 +250,36 @@ def _charged(trips: pa.RecordBatch, charge: str) -> pa.StringArray:
 
 
 def rejecting(profile: str) -> tuple[str, ...]:
-    """The names of the rules that reject rows in a profile; an unknown one is a ValueError that lists the known."""
+    """Return the names of the rules that reject rows in a profile.
+
+    Raises:
+        ValueError: there is no such profile; the message lists them.
+    """
     if profile not in PROFILES:
         raise ValueError(f"quality profile {profile!r} is not one of {sorted(PROFILES)}")
     return PROFILES[profile]
 
 
 def rejects_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema of rejected rows: all their columns, the name of the rule that rejected them, what does not fit."""
+    """Return the schema of rejected rows: their columns, the rule that rejected them, and values that did not fit."""
     return schema.append(pa.field("reason", pa.string(), nullable=False)).append(pa.field("misfit", pa.string()))
 
 
 def hits(trips: pa.RecordBatch, file: TripFile, by: Sequence[Rule]) -> dict[str, pa.BooleanArray]:
-    """Which rows each rule hits; never null."""
+    """Return which rows each rule hits, by the rule's name; never null."""
     return {rule.name: compute.fill_null(rule.hits(trips, file), _FALSE) for rule in by}
 
 
 def split(
     trips: pa.RecordBatch, hit: Mapping[str, pa.BooleanArray], names: Sequence[str]
 ) -> tuple[pa.RecordBatch, dict[str, pa.RecordBatch]]:
-    """The accepted rows, and the rejected ones by the first of the named rules (those that apply) that hits them."""
+    """Split rows into the accepted ones and the rejected ones, by the first of the named rules that hits each.
+
+    Args:
+        trips: the rows.
+        hit: which rows each rule hits, by name.
+        names: the rules that reject, in order; those that `hit` does not have are skipped.
+    """
     rejected: dict[str, pa.RecordBatch] = {}
     left = None
     for name in filter(hit.__contains__, names):
@@ -279,7 +292,7 @@ def split(
 
 
 def with_reason(rejected: pa.RecordBatch, reason: str, values: Sequence[str | None] | None = None) -> pa.RecordBatch:
-    """Rejected rows with the reason beside each, and with the values that do not fit, if that is the reason."""
+    """Add to each rejected row its reason and, if given, the texts of the values that did not fit."""
     builder = pa.lib.StringBuilder()
     builder.append_values(values or [None] * rejected.num_rows)
     columns = [*rejected.columns, pa.repeat(_word(reason), rejected.num_rows), builder.finish()]

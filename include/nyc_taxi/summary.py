@@ -1,15 +1,14 @@
-"""summary: a month's trips by hour of the week and by zone, counted as they stream by, so that pages need no scan."""
+"""summary: count a month's trips by hour of the week and by zone while they are loaded, so that no page scans them."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from datetime import date
+from include.nyc_taxi import catalog
 
+if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -17,33 +16,33 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[Any]
 
-_ZONES = 266  # 265 of them; 0 gathers what has none, or one that is not known
+_ZONES = 266  # 1 to 265; 0 collects trips with an unknown zone or none
 _HOURS_A_DAY, _HOURS_A_WEEK = 24, 168
 _MICROSECONDS_AN_HOUR = 3_600_000_000
 _EPOCH_IN_ITS_WEEK = 3 * _HOURS_A_DAY  # 1970-01-01 was a Thursday
-# A single fare of 400,000 dollars, such as there are, would be all that a zone's mean tells.
+# Some files have a fare of 400,000 dollars, which would hide every other fare in the mean of a zone.
 _HIGHEST_DOLLARS = 5000.0
-_FARES = ("fare_amount", "base_passenger_fare")
 _NO_TIME = np.iinfo(np.int64).min
 
 
 class Summary:
-    """Counts and sums of one month's trips.
+    """Counts and sums the trips of one month.
 
-    `without_meter` are the trips that have no meter's record: their passenger count is null. Fares and tips are in US
-    dollars, of the trips whose fare is known and within 5,000 dollars; only tips paid by card are recorded.
+    Trips `without_meter` have no record of a meter: their passenger count is null. Fares and tips are in US dollars, of
+    trips whose fare is known and at most 5,000 dollars either way; files have tips by card only.
     """
 
     def __init__(self, file: TripFile) -> None:
-        self.has_meter = file.service in ("yellow", "green")
+        service = catalog.service(file.service)
+        self.has_meter, self._fare = service.has_meter, service.fare
         self.trips = self.without_meter = self.outside_month = 0
-        self._first, self._end = (_microseconds(month.first_day) for month in (file.month, file.month + 1))
+        self._first, self._end = file.month.first_microsecond, (file.month + 1).first_microsecond
         self._by_hour = np.zeros(_HOURS_A_WEEK, np.int64)
         self._pickups, self._dropoffs, self._fares = (np.zeros(_ZONES, np.int64) for _ in range(3))
         self._fare_sum, self._tip_sum = np.zeros(_ZONES), np.zeros(_ZONES)
 
     def add(self, trips: pa.RecordBatch) -> None:
-        """Count a batch. A column that it lacks is null in all of its trips."""
+        """Count a batch of the service's rows. A missing column counts as null in every row."""
         columns = {name: trips.column(name) for name in trips.schema.names}
         self.trips += trips.num_rows
         if self.has_meter:
@@ -54,9 +53,8 @@ class Summary:
         pickups = _zones(columns.get("pickup_location_id"), trips.num_rows)
         self._pickups += np.bincount(pickups, minlength=_ZONES)
         self._dropoffs += np.bincount(_zones(columns.get("dropoff_location_id"), trips.num_rows), minlength=_ZONES)
-        fares = next((columns[name] for name in _FARES if name in columns), None)
-        if fares is not None:
-            self._sum_fares(pickups, fares, columns.get("tip_amount"))
+        if self._fare in columns:
+            self._sum_fares(pickups, columns[self._fare], columns.get("tip_amount"))
 
     def _count_hours(self, times: pa.Array) -> None:
         pickup = _numbers(times, np.int64, null=_NO_TIME)
@@ -75,7 +73,7 @@ class Summary:
             self._tip_sum += np.bincount(zones, _numbers(tips, np.float64, null=0)[usable], _ZONES)
 
     def by_month(self) -> dict[str, Any]:
-        """The month as a whole."""
+        """Return the counts and sums of the whole month, by name; `without_meter` is None without meters."""
         return {
             "trips": self.trips,
             "without_meter": self.without_meter if self.has_meter else None,
@@ -86,7 +84,7 @@ class Summary:
         }
 
     def by_hour(self) -> dict[str, list[Any]]:
-        """Columns: weekday from 1, Monday, to 7; hour of the day; trips that began then."""
+        """Return three columns of 168 rows: weekday from 1 (Monday) to 7, hour of the day, trips that began then."""
         hours = np.arange(_HOURS_A_WEEK)
         return {
             "weekday": (hours // _HOURS_A_DAY + 1).tolist(),
@@ -95,7 +93,7 @@ class Summary:
         }
 
     def by_zone(self) -> dict[str, list[Any]]:
-        """Columns, of the zones where a trip began or ended: fares and tips are those of trips that began there."""
+        """Return a row, in columns, for each zone of a pickup or dropoff; fares and tips are of trips from there."""
         touched = np.flatnonzero(self._pickups + self._dropoffs)
         known = touched[touched > 0]
         columns = {
@@ -110,7 +108,7 @@ class Summary:
 
 
 def _zones(location_ids: pa.Array | None, rows: int) -> Numbers:
-    """Location ids as numbers from 0, which stands for none."""
+    """Return location ids as numbers; 0 is no zone or an unknown one."""
     if location_ids is None:
         return np.zeros(rows, np.int64)
     ids = _numbers(location_ids, np.int16, null=0)
@@ -118,8 +116,8 @@ def _zones(location_ids: pa.Array | None, rows: int) -> Numbers:
 
 
 def _numbers(column: pa.Array, type_: type, null: float) -> Numbers:
-    """The column's values, with a number for what is null."""
-    # Not by to_numpy or fill_null: wherever pandas is installed these import it, for a second of CPU in every task.
+    """Return the column's values, with the given number in place of nulls."""
+    # to_numpy and fill_null import pandas where it is installed, which costs every task a second of CPU.
     validity, data = column.buffers()
     start, end = column.offset, column.offset + len(column)
     values: Numbers = np.frombuffer(data, type_)[start:end]
@@ -127,8 +125,3 @@ def _numbers(column: pa.Array, type_: type, null: float) -> Numbers:
         return values
     valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[start:end]
     return np.where(valid, values, null)
-
-
-def _microseconds(day: date) -> int:
-    start = datetime.combine(day, datetime.min.time(), UTC)
-    return int(start.timestamp()) * 1_000_000

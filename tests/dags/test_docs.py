@@ -14,10 +14,10 @@ COLUMNS = 3
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
     for line in NOTES.splitlines()
-    if line.startswith("| ") and not line.startswith("| in the notes")
+    if line.startswith("| ") and not line.startswith("| Prefect |")
 ]
-DAGS = re.compile(r"\bDAGs? ((?:`[\w.]+`(?:, )?)+)")
-OF_DAG = re.compile(r"\b(task|param)s? ((?:`[\w.]+`(?:, )?)+) of DAG `([\w.]+)`")
+DAGS = re.compile(r"\bDags? ((?:`[\w.]+`(?:, )?)+)")
+OF_DAG = re.compile(r"\b(task|param)s? ((?:`[\w.]+`(?:, )?)+) of Dag `([\w.]+)`")
 NAMES = re.compile(r"`([\w.]+)`")
 
 
@@ -33,6 +33,23 @@ def test_the_page_of_the_dags_is_what_they_say(dags):
 def test_the_rows_of_the_notes_are_whole():
     assert len(ROWS) > 50
     assert [row for row in ROWS if len(row) != COLUMNS or not all(row)] == []
+
+
+def test_the_rows_name_dags_tasks_and_params():
+    kinds = {kind for _, here, _ in ROWS for kind, _, _ in OF_DAG.findall(here)}
+
+    assert kinds == {"task", "param"}
+    assert len([here for _, here, _ in ROWS if DAGS.search(here)]) > 20
+
+
+def test_the_readme_lists_every_flow_with_its_tasks(dags):
+    section = (ROOT / "README.md").read_text().partition("## The flows")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+
+    assert {NAMES.findall(dag)[0] for dag, _, _ in rows} == {path.stem for path in (ROOT / "dags").glob("*.py")}
+    for dag, named, _ in rows:
+        known = {part for task_id in dags[dag.strip("`")].task_ids for part in task_id.split(".")} | set(dags)
+        assert [name for name in NAMES.findall(named) if name not in known] == []
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])

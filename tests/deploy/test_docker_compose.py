@@ -100,7 +100,7 @@ def test_networks_of_the_inside_lead_nowhere(name):
 
 
 def test_every_setting_that_the_stack_reads_is_documented():
-    documented = "".join((ROOT / name).read_text() for name in ("README.md", "docs/stack.md", "docs/scaling.md"))
+    documented = "".join((ROOT / name).read_text() for name in ("docs/settings.md", "docs/stack.md", "docs/scaling.md"))
     settings = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yaml").read_text()))
 
     assert "API_PORT" in settings
@@ -108,7 +108,7 @@ def test_every_setting_that_the_stack_reads_is_documented():
 
 
 def test_every_connection_and_variable_that_is_documented_reaches_the_containers():
-    documented = "".join((ROOT / name).read_text() for name in (".env", "README.md", "docs/stack.md"))
+    documented = "".join((ROOT / name).read_text() for name in (".env", "docs/settings.md", "docs/stack.md"))
     settings = set(re.findall(r"AIRFLOW_(?:CONN|VAR)_TAXI_[A-Z_]+", documented))
 
     assert "AIRFLOW_CONN_TAXI_ALERTS" in settings

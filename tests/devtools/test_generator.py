@@ -92,7 +92,7 @@ def editions() -> list[Edition]:
 
 
 def metered(of: list[Edition]) -> list[Edition]:
-    return [edition for edition in of if edition[0].service in ("yellow", "green")]
+    return [edition for edition in of if catalog.service(edition[0].service).has_meter]
 
 
 def named(edition: Edition) -> str:

@@ -1,14 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from devtools.catalog_docs import file_lines, markdown
 from include.nyc_taxi import Month, TripFile, catalog
-from include.nyc_taxi.catalog import Column, Era, Service
+from include.nyc_taxi.catalog import Column, Era, Service, Source
 from include.nyc_taxi.errors import PermanentError
 
 FILE = TripFile("green", Month(2024, 1))
 SERVICES = list(catalog.services().values())
+GREEN = catalog.service("green")
 ERAS = [(service, source, era) for service in SERVICES for source, eras in service.eras.items() for era in eras]
 
 each_service = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
@@ -93,7 +95,7 @@ def test_name_that_stands_for_two_columns_is_an_error():
     )
 
     with pytest.raises(ValueError, match="'gratuity ' stands for tip and tolls"):
-        Service("green", "", columns, {}, {}).column_published_as("tip")
+        replace(GREEN, columns=columns, charge=None, fare=None).column_published_as("tip")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_last_month_of_an_ended_source_is_there():
 
 
 def test_source_that_does_not_publish_a_service_is_an_error_that_lists_those_who_do():
-    with pytest.raises(PermanentError, match="'nobody' does not publish it; sources are"):
+    with pytest.raises(PermanentError, match="'nobody' does not publish it; expected one of"):
         catalog.service("green").era("nobody", Month(2021, 1))
 
 
@@ -171,3 +173,32 @@ def test_another_base_url_serves_the_same_paths(base_url: str):
 
     assert official.url(FILE, base_url) == "http://here:1/tlc/trip-data/green_tripdata_2024-01.parquet"
     assert official.known_url("green", base_url) == "http://here:1/tlc/trip-data/green_tripdata_2019-03.parquet"
+
+
+@pytest.mark.parametrize("source", catalog.sources().values(), ids=lambda source: source.name)
+def test_known_file_of_any_service_is_published_by_the_source(source: Source):
+    file = TripFile.parse_key(source.known_url())
+
+    assert source.known_url() == source.url(file)
+    assert catalog.service(file.service).era(source.name, file.month)
+
+
+@each_service
+def test_traits_are_those_of_the_columns(service: Service):
+    names = {column.name for column in service.columns}
+
+    assert service.has_meter == ("passenger_count" in names)
+    assert service.has_zones == ({"pickup_location_id", "dropoff_location_id"} <= names)
+    assert {service.charge, service.fare} <= {None, *names}
+    assert (service.charge is None) == (service.fare is None)
+
+
+def test_lines_of_two_services_can_be_told_apart_without_colour_too():
+    for trait in ("title", "colour", "dark_colour", "dashes"):
+        assert len({getattr(service, trait) for service in SERVICES}) == len(SERVICES), trait
+
+
+@pytest.mark.parametrize("trait", ["charge", "fare"])
+def test_trait_that_names_no_column_is_refused(trait: str):
+    with pytest.raises(ValueError, match=f"service 'green': {trait} 'tolls' is not one of its columns"):
+        replace(GREEN, **{trait: "tolls"})

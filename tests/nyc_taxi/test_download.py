@@ -334,7 +334,7 @@ def test_403_with_a_known_month_there_is_not_published(publisher: Publisher, lak
     publisher.files = {KNOWN_PATH: Published(OLD)}
     publisher.missing, publisher.head = 403, no_head
 
-    with pytest.raises(NotPublished, match=r"HTTP 403, and .*2019-03.parquet is there: this month is not published"):
+    with pytest.raises(NotPublished, match=r"HTTP 403, and .*2019-03.parquet is there: the month is not published"):
         fetch(publisher, lake)
 
     asked = [(asked.method, asked.path) for asked in publisher.asked]
@@ -358,7 +358,7 @@ def test_file_that_is_not_there_is_not_published(publisher: Publisher, lake: Lak
     publisher.files = {}
     publisher.missing = status
 
-    with pytest.raises(NotPublished, match=f"{PATH}: HTTP {status}: the source has no such file"):
+    with pytest.raises(NotPublished, match=f"{PATH}: HTTP {status}: the source does not have the file"):
         fetch(publisher, lake)
 
     assert len(publisher.asked) == 1
@@ -417,7 +417,7 @@ def test_redirects_in_a_circle_are_unavailable(publisher: Publisher, lake: Lake)
 def test_any_other_answer_is_an_error_that_another_try_does_not_help(publisher: Publisher, lake: Lake, status: int):
     publisher.always = Fault(status=status)
 
-    with pytest.raises(PermanentError, match=f"HTTP {status}, where 200 was expected"):
+    with pytest.raises(PermanentError, match=f"HTTP {status}, expected 200"):
         fetch(publisher, lake)
 
     assert len(publisher.asked) == 1
@@ -458,16 +458,16 @@ class Damage(NamedTuple):
 damaged = pytest.mark.parametrize(
     "damage",
     [
-        Damage("csv_mirror", CSV[:-100], "not a whole gz file"),
-        Damage("csv_mirror", CSV[:-4], "not a whole gz file"),
-        Damage("csv_mirror", CSV[:-8] + b"12345678", "not a whole gz file"),
-        Damage("csv_mirror", CSV[:10] + b"\xff" * 8 + CSV[18:], "not a whole gz file"),
+        Damage("csv_mirror", CSV[:-100], "not a complete gz file"),
+        Damage("csv_mirror", CSV[:-4], "not a complete gz file"),
+        Damage("csv_mirror", CSV[:-8] + b"12345678", "not a complete gz file"),
+        Damage("csv_mirror", CSV[:10] + b"\xff" * 8 + CSV[18:], "not a complete gz file"),
         Damage("csv_mirror", _HTML, "begin with b'<!DOCTYPE html>"),
         Damage("csv_mirror", b"", "the file is empty"),
-        Damage("official", OLD[:-1], "not a whole parquet file"),
-        Damage("official", OLD[: len(OLD) // 2], "not a whole parquet file"),
+        Damage("official", OLD[:-1], "not a complete parquet file"),
+        Damage("official", OLD[: len(OLD) // 2], "not a complete parquet file"),
         Damage("official", _HTML, "begin with b'<!DOCTYPE html>"),
-        Damage("official", _BAD_FOOTER, "not a whole parquet file"),
+        Damage("official", _BAD_FOOTER, "not a complete parquet file"),
         Damage("official", b"", "the file is empty"),
     ],
     ids=[
@@ -513,7 +513,7 @@ def test_page_in_place_of_csv_is_refused_and_does_not_stay(publisher: Publisher,
     path = f"/{catalog.source('csv_archive').path_of(file)}".replace(" ", "%20")
     publisher.files[path] = Published(page)
 
-    with pytest.raises(DamagedFile, match="not a whole csv file: its first line has no names with commas"):
+    with pytest.raises(DamagedFile, match="not a complete csv file: its first line is not column names with commas"):
         download.fetch(file, lake, source="csv_archive", base_url=publisher.url, pause=0)
 
     assert_lake_is_empty(lake)

@@ -205,7 +205,7 @@ def test_real_sample_of_another_service_and_era_is_read(name: str, publisher: st
     [
         (
             "yellow_tripdata_2021-01.excel-resaved.csv",
-            r"column 'tpep_pickup_datetime': '1/1/2021 0:30' in row 1 does not fit .* are too many",
+            r"column 'tpep_pickup_datetime': '1/1/2021 0:30' in row 1 does not fit .* expected at most 1 in 1,000",
         ),
         ("yellow_tripdata_2021-01.truncated.csv", r"row \d[\d,]*: Expected 18 columns, got 2: 1,2021-0"),
     ],

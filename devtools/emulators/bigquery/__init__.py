@@ -1,10 +1,12 @@
-"""A small BigQuery over DuckDB and sqlglot, spoken to by the unmodified Google client.
+"""A small BigQuery over DuckDB and sqlglot, for the unmodified Google client.
 
-errors      what BigQuery answers when it refuses
-fields      a BigQuery field and what it is in DuckDB
-warehouse   datasets, tables, partitions: one DuckDB file
-sql         a BigQuery statement in DuckDB's words
-sources     the files of a load job
-jobs        load, copy and query jobs
-server      the REST interface
+errors              the errors that BigQuery answers with
+fields              a field of BigQuery and its type in DuckDB
+partitions          which rows a partition holds
+warehouse           datasets, tables and rows, in one DuckDB file
+sql                 translates a BigQuery statement for DuckDB
+information_schema  INFORMATION_SCHEMA.PARTITIONS
+sources             reads the files of a load job
+jobs                load and query jobs
+server              the REST interface
 """

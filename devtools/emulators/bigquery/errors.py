@@ -1,4 +1,4 @@
-"""What BigQuery answers when it refuses."""
+"""The errors that BigQuery answers with."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ HTTP_STATUS = {
 
 
 class Refused(Exception):
-    """A request or job that fails, in BigQuery's own terms.
+    """A request or job that fails, with BigQuery's reason and message.
 
     Args:
-        reason: one of `HTTP_STATUS`, by which clients choose their exception.
-        message: for a person.
+        reason: one of `HTTP_STATUS`; clients choose their exception by it.
+        message: for people.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -31,20 +31,25 @@ class Refused(Exception):
 
     @property
     def status(self) -> int:
-        """The HTTP status that goes with the reason."""
+        """The HTTP status for the reason."""
         return HTTP_STATUS[self.reason]
 
     def result(self) -> dict[str, str]:
-        """The error as a job's status holds it."""
+        """Return the error as it stands in a job's status."""
         return {"reason": self.reason, "message": self.message}
 
     def response(self) -> dict[str, Any]:
-        """The error as the body of an HTTP response."""
+        """Return the error as the body of an HTTP response."""
         error = {"message": self.message, "domain": "global", "reason": self.reason}
         return {"error": {"code": self.status, "message": self.message, "errors": [error]}}
 
 
+def not_supported(what: str) -> Refused:
+    """Return the error for a part of BigQuery that this emulator lacks."""
+    return Refused("notImplemented", f"local cloud: {what}")
+
+
 def not_found(what: str, name: str, location: str | None = None) -> Refused:
-    """The answer where a thing is not there, or not in that location."""
+    """Return the error for a thing that does not exist, or not in that location."""
     where = f" was not found in location {location}" if location else ""
     return Refused("notFound", f"Not found: {what} {name}{where}")

@@ -1,11 +1,11 @@
-"""How a table is partitioned by time, and which rows a partition's id names."""
+"""How a table is partitioned by time, and which rows are in a partition."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from devtools.emulators.bigquery.errors import Refused
+from devtools.emulators.bigquery.errors import Refused, not_supported
 from devtools.emulators.bigquery.fields import quoted
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ class Partitioning(NamedTuple):
 
     @classmethod
     def of(cls, resource: dict[str, Any]) -> Self | None:
-        """The partitioning of a table's resource, or of a job that may create the table.
+        """Return the partitioning of a table's resource, or of a job that may create the table.
 
         Raises:
-            Refused: it is of a kind that is not supported, or names a column that cannot be its own.
+            Refused: it is of a kind that is not supported, or its column is missing or holds no times.
         """
         if resource.get("rangePartitioning"):
-            raise Refused("notImplemented", "local cloud: no range partitioning, expected timePartitioning")
+            raise not_supported("no range partitioning, expected timePartitioning")
         spec = resource.get("timePartitioning")
         if not spec:
             return None
@@ -37,17 +37,12 @@ class Partitioning(NamedTuple):
         if unit not in IDS:
             raise Refused("invalid", f"Unknown time partitioning type {unit}, expected one of {', '.join(IDS)}")
         if not column:
-            raise Refused("notImplemented", "local cloud: no partitioning by ingestion time, expected a field")
-        fields: list[Field] = resource.get("schema", {}).get("fields", [])
-        found = next((field for field in fields if field["name"].lower() == column.lower()), None)
-        if fields and (found is None or found["type"] not in {"DATE", "DATETIME", "TIMESTAMP"}):
-            raise Refused(
-                "invalid", f"The field specified for partitioning, {column}, is not a time column of the schema"
-            )
+            raise not_supported("no partitioning by ingestion time, expected a field")
+        _check_column(column, resource.get("schema", {}).get("fields", []))
         return cls(unit, column)
 
     def condition(self, partition_id: str) -> str:
-        """Which rows are in the partition, in DuckDB's words. For a null value it is null, but for `__NULL__`."""
+        """Return the SQL condition for the rows of a partition. For a null value it is null, except in `__NULL__`."""
         column = quoted(self.column)
         if partition_id == NULL_PARTITION:
             return f"{column} IS NULL"
@@ -62,5 +57,11 @@ class Partitioning(NamedTuple):
 
     @property
     def id_sql(self) -> str:
-        """The id of a row's partition, in DuckDB's words."""
+        """The SQL expression for the id of a row's partition."""
         return f"coalesce(strftime({quoted(self.column)}, '{IDS[self.unit]}'), '{NULL_PARTITION}')"
+
+
+def _check_column(column: str, fields: list[Field]) -> None:
+    found = next((field for field in fields if field["name"].lower() == column.lower()), None)
+    if fields and (found is None or found["type"] not in {"DATE", "DATETIME", "TIMESTAMP"}):
+        raise Refused("invalid", f"The field specified for partitioning, {column}, is not a time column of the schema")

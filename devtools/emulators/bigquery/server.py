@@ -1,4 +1,4 @@
-"""The REST interface: what BigQuery's documentation calls v2, as far as the Google client speaks it."""
+"""The REST interface of BigQuery, v2, as far as the Google client of this project needs it."""
 
 from __future__ import annotations
 
@@ -31,68 +31,68 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PAGE_ROWS = 10_000
-PATIENCE_SECONDS = 10.0  # for a job, where the client does not say for how long it waits
+PATIENCE_SECONDS = 10.0  # how long to wait for a job if the client does not say
+QUERY_SETTINGS = {"query", "parameterMode", "queryParameters", "useLegacySql", "destinationTable"}
 
 
 class BigQuery:
-    """The server's application, and what it works on.
+    """The server's application and its data.
 
     Args:
-        folder: where everything is kept.
+        folder: holds everything that persists.
     """
 
     def __init__(self, folder: Path) -> None:
         self.warehouse = Warehouse(folder)
-        self._uploads = folder / "uploads"
-        self._uploads.mkdir(exist_ok=True)
-        for left in self._uploads.iterdir():
+        uploads = folder / "uploads"
+        uploads.mkdir(exist_ok=True)
+        for left in uploads.iterdir():
             left.unlink() if left.is_file() else None
-        self._sessions: dict[str, tuple[str, Resource, Path]] = {}
-        self.jobs = Jobs(self.warehouse, self._uploads)
-        datasets = "/projects/{project}/datasets"
-        tables = datasets + "/{dataset}/tables"
-        jobs = "/projects/{project}/jobs"
-        routes = [
-            _route(datasets, GET=self._list_datasets, POST=self._create_dataset),
-            _route(
-                datasets + "/{dataset}",
-                GET=self._get_dataset,
-                PATCH=self._patch_dataset,
-                PUT=self._patch_dataset,
-                DELETE=self._delete_dataset,
-            ),
-            _route(tables, GET=self._list_tables, POST=self._create_table),
-            _route(
-                tables + "/{table}",
-                GET=self._get_table,
-                PATCH=self._patch_table,
-                PUT=self._patch_table,
-                DELETE=self._delete_table,
-            ),
-            _route(tables + "/{table}/data", GET=self._list_rows),
-            _route(jobs, GET=self._list_jobs, POST=self._insert_job),
-            _route(jobs + "/{job}", GET=self._get_job),
-            _route(jobs + "/{job}/cancel", POST=self._cancel_job),
-            _route("/projects/{project}/queries", POST=self._query),
-            _route("/projects/{project}/queries/{job}", GET=self._query_results),
-        ]
-        upload = Route("/upload/bigquery/v2/projects/{project}/jobs", self._upload, methods=["POST", "PUT"])
-        health = Route("/", lambda _: JSONResponse({"status": "ok"}))
+        self.jobs = Jobs(self.warehouse, uploads)
         self.application = Starlette(
-            routes=[Mount("/bigquery/v2", routes=routes), upload, health],
+            routes=[
+                Mount("/bigquery/v2/projects/{project}", routes=[*self._dataset_routes(), *self._job_routes()]),
+                Route(
+                    "/upload/bigquery/v2/projects/{project}/jobs",
+                    _Uploads(self._start, uploads).answer,
+                    methods=["POST", "PUT"],
+                ),
+                Route("/", lambda _: JSONResponse({"status": "ok"})),
+            ],
             exception_handlers={Refused: _refuse},
         )
 
     def close(self) -> None:
-        """Interrupt the jobs and let go of the files."""
+        """Interrupt the jobs and close the files."""
         self.jobs.close()
         self.warehouse.close()
 
+    def _dataset_routes(self) -> list[Route]:
+        tables = "/datasets/{dataset}/tables"
+        return [
+            _route("/datasets", GET=self._list_datasets, POST=self._create_dataset),
+            _route(
+                "/datasets/{dataset}",
+                GET=self._get_dataset,
+                PATCH=self._patch_dataset,
+                DELETE=self._delete_dataset,
+            ),
+            _route(tables, POST=self._create_table),
+            _route(tables + "/{table}", GET=self._get_table, PATCH=self._patch_table, DELETE=self._delete_table),
+        ]
+
+    def _job_routes(self) -> list[Route]:
+        return [
+            _route("/jobs", GET=self._list_jobs, POST=self._insert_job),
+            _route("/jobs/{job}", GET=self._get_job),
+            _route("/queries", POST=self._query),
+            _route("/queries/{job}", GET=self._query_results),
+        ]
+
     # Datasets
 
-    def _list_datasets(self, request: Request, _: Resource) -> Resource:
-        items = self.warehouse.every(self.warehouse.cursor(), "dataset")
-        return _page(request, "datasets", items)
+    def _list_datasets(self, _request: Request, _: Resource) -> Resource:
+        return {"datasets": self.warehouse.every(self.warehouse.cursor(), "dataset")}
 
     def _create_dataset(self, request: Request, body: Resource) -> Resource:
         return self.warehouse.create_dataset(self.warehouse.cursor(), request.path_params["project"], body)
@@ -113,19 +113,10 @@ class BigQuery:
 
     # Tables
 
-    def _list_tables(self, request: Request, _: Resource) -> Resource:
-        project, name = request.path_params["project"], request.path_params["dataset"]
-        cursor = self.warehouse.cursor()
-        self.warehouse.dataset(cursor, project, name)
-        return _page(request, "tables", self.warehouse.every(cursor, "table", f"{name}."))
-
     def _create_table(self, request: Request, body: Resource) -> Resource:
         cursor, table = self.warehouse.cursor(), TableId.of(body["tableReference"], request.path_params["project"])
         view = (body.get("view") or {}).get("query")
-        query = None
-        if view:
-            statement = sql.parsed(view)
-            query = sql.Translation(statement, self.warehouse, cursor, {}, table.project).sql(statement)
+        query = sql.Translation(sql.parsed(view), self.warehouse, cursor, table.project).sql() if view else None
         self.warehouse.create_table(cursor, table, body, view_sql=query)
         return self.warehouse.table(cursor, table)
 
@@ -141,35 +132,16 @@ class BigQuery:
     def _delete_table(self, request: Request, _: Resource) -> None:
         self.warehouse.delete_table(self.warehouse.cursor(), _table(request))
 
-    def _list_rows(self, request: Request, _: Resource) -> Resource:
-        cursor, table = self.warehouse.cursor(), _table(request)
-        resource = self.warehouse.known_table(cursor, table)
-        fields = resource["schema"]["fields"]
-        selected = request.query_params.get("selectedFields")
-        if selected:
-            names = {name.strip() for name in selected.split(",")}
-            fields = [field for field in fields if field["name"] in names]
-        if resource["type"] == "VIEW":
-            raise Refused("invalid", f"Cannot list a table of type VIEW: {table}")
-        source = table.sql + self.warehouse.where(table, resource)
-        return self._rows(request, source, fields) if fields else {"totalRows": "0"}
-
     # Jobs
 
-    def _list_jobs(self, request: Request, _: Resource) -> Resource:
-        states = request.query_params.getlist("stateFilter")
-        items = [
-            resource | {"state": resource["status"]["state"]}
-            for resource in self.jobs.every()
-            if not states or resource["status"]["state"].lower() in states
-        ]
-        return _page(request, "jobs", items)
+    def _list_jobs(self, _request: Request, _: Resource) -> Resource:
+        return {"jobs": [resource | {"state": resource["status"]["state"]} for resource in self.jobs.every()]}
 
     def _insert_job(self, request: Request, body: Resource) -> Resource:
         return self._start(request.path_params["project"], body)
 
     def _start(self, project: str, body: Resource, upload: Path | None = None) -> Resource:
-        body.setdefault("jobReference", {}).setdefault("jobId", f"job_{secrets.token_urlsafe(20)}")
+        body.setdefault("jobReference", {}).setdefault("jobId", _new_job_id())
         try:
             job = self.jobs.insert(project, body, upload)
         except BaseException:
@@ -182,16 +154,11 @@ class BigQuery:
     def _get_job(self, request: Request, _: Resource) -> Resource:
         return self._job(request).resource
 
-    def _cancel_job(self, request: Request, _: Resource) -> Resource:
-        job = self._job(request)
-        self.jobs.cancel(job)
-        return {"kind": "bigquery#jobCancelResponse", "job": job.resource}
-
     def _query(self, request: Request, body: Resource) -> Resource:
-        settings = {key: value for key, value in body.items() if key in _QUERY_SETTINGS}
+        settings = {key: value for key, value in body.items() if key in QUERY_SETTINGS}
         settings.setdefault("useLegacySql", True)
         configuration = {"query": settings, "labels": body.get("labels", {}), "dryRun": body.get("dryRun", False)}
-        reference = {"jobId": f"job_{secrets.token_urlsafe(20)}"}
+        reference = {"jobId": _new_job_id()}
         if body.get("location"):
             reference["location"] = body["location"]
         job = self.jobs.insert(
@@ -204,55 +171,46 @@ class BigQuery:
         job = self._job(request)
         seconds = int(request.query_params.get("timeoutMs", PATIENCE_SECONDS * 1000)) / 1000
         self.jobs.await_end(job, seconds)
-        return self._results(request, job, None, _timestamps_of(request))
+        limit = request.query_params.get("maxResults")
+        return self._results(request, job, int(limit) if limit else None, _timestamps_of(request))
 
     def _results(self, request: Request, job: Job, limit: int | None, timestamps: str) -> Resource:
         status, about = job.resource["status"], job.resource["statistics"].get("query", {})
-        common = {"kind": "bigquery#getQueryResultsResponse", "jobReference": job.resource["jobReference"]}
+        answer = {"kind": "bigquery#getQueryResultsResponse", "jobReference": job.resource["jobReference"]}
         if status["state"] != "DONE":
-            return common | {"jobComplete": False}
+            return answer | {"jobComplete": False}
         if "errorResult" in status:
             raise Refused(status["errorResult"]["reason"], status["errorResult"]["message"])
-        common |= {"jobComplete": True, "totalBytesProcessed": "0", "cacheHit": False}
-        if "numDmlAffectedRows" in about:
-            common["numDmlAffectedRows"] = about["numDmlAffectedRows"]
-        fields = about.get("schema", {}).get("fields")
-        if fields is None or job.resource["configuration"].get("dryRun"):
-            return common | {"totalRows": "0"} | ({"schema": {"fields": fields}} if fields else {})
+        answer |= {"jobComplete": True, "totalBytesProcessed": "0", "cacheHit": False}
+        if "schema" not in about:
+            return answer | {"totalRows": "0", "numDmlAffectedRows": about["numDmlAffectedRows"]}
         if job.result is None:
-            raise not_found("Table", f"of the results of job {job.id}: they are kept for the last queries only")
+            raise not_found("Table", f"with the results of job {job.id}: only the last queries keep theirs")
         source, fields = job.result
-        return common | {"schema": {"fields": fields}} | self._rows(request, source, fields, limit, timestamps)
+        return answer | {"schema": {"fields": fields}} | self._rows(request, source, fields, limit, timestamps)
 
     def _rows(
-        self,
-        request: Request,
-        source: str,
-        fields: list[Resource],
-        limit: int | None = None,
-        timestamps: str | None = None,
+        self, request: Request, source: str, fields: list[Resource], limit: int | None, timestamps: str
     ) -> Resource:
-        """A page of rows.
+        """Return a page of rows.
 
         Args:
-            request: it may ask for a page.
-            source: DuckDB's name of the rows, perhaps with a WHERE.
-            fields: those that are wanted.
-            limit: how many rows at most.
-            timestamps: as of `row_to_json`.
+            request: may ask for a page.
+            source: the DuckDB name of the rows.
+            fields: their columns.
+            limit: the maximum number of rows.
+            timestamps: as for `row_to_json`.
         """
-        asked = request.query_params
-        start = int(asked.get("pageToken") or asked.get("startIndex") or 0)
-        size = min(int(limit if limit is not None else asked.get("maxResults", PAGE_ROWS)), PAGE_ROWS)
+        start = int(request.query_params.get("pageToken") or request.query_params.get("startIndex") or 0)
+        size = min(PAGE_ROWS if limit is None else limit, PAGE_ROWS)
         cursor = self.warehouse.cursor()
         columns = ", ".join(quoted(field["name"]) for field in fields)
         counted = cursor.execute(f"SELECT count(*) FROM {source}").fetchone()
         total = int(counted[0]) if counted else 0
         rows = cursor.execute(f"SELECT {columns} FROM {source} LIMIT {size} OFFSET {start}").fetchall()
-        form = timestamps or _timestamps_of(request)
         page: Resource = {
             "totalRows": str(total),
-            "rows": [row_to_json(row, fields, timestamps=form) for row in rows],
+            "rows": [row_to_json(row, fields, timestamps=timestamps) for row in rows],
         }
         if start + len(rows) < total:
             page["pageToken"] = str(start + len(rows))
@@ -262,13 +220,25 @@ class BigQuery:
         location = request.query_params.get("location")
         return self.jobs.get(request.path_params["project"], request.path_params["job"], location)
 
-    # Uploads
 
-    async def _upload(self, request: Request) -> Response:
-        project = request.path_params["project"]
+class _Uploads:
+    """Load jobs that bring their file, in one request or in pieces.
+
+    Args:
+        start: starts a job of a project, with its body and file.
+        folder: holds the files.
+    """
+
+    def __init__(self, start: Callable[[str, Resource, Path], Resource], folder: Path) -> None:
+        self._start = start
+        self._folder = folder
+        self._sessions: dict[str, tuple[str, Resource, Path]] = {}
+
+    async def answer(self, request: Request) -> Response:
+        """Take a file, or a piece of one; start the job when the file is whole."""
         if request.method == "PUT":
-            return await self._upload_chunk(request)
-        path = self._uploads / secrets.token_hex(16)
+            return await self._take_piece(request)
+        project, path = request.path_params["project"], self._folder / secrets.token_hex(16)
         if request.query_params["uploadType"] == "resumable":
             self._sessions[path.name] = (project, await request.json(), path)
             path.touch()
@@ -278,10 +248,9 @@ class BigQuery:
         parts: Any = BytesParser().parsebytes(header + await request.body()).get_payload()
         about, content = (part.get_payload(decode=True) for part in parts)
         path.write_bytes(content)
-        body = json.loads(about)
-        return JSONResponse(await run_in_threadpool(self._start, project, body, path))
+        return JSONResponse(await run_in_threadpool(self._start, project, json.loads(about), path))
 
-    async def _upload_chunk(self, request: Request) -> Response:
+    async def _take_piece(self, request: Request) -> Response:
         session = request.query_params["upload_id"]
         if session not in self._sessions:
             raise not_found("Upload", session)
@@ -303,9 +272,6 @@ class BigQuery:
         return JSONResponse(await run_in_threadpool(self._start, project, body, path))
 
 
-_QUERY_SETTINGS = {"query", "defaultDataset", "parameterMode", "queryParameters", "useLegacySql"}
-
-
 def _route(path: str, **answers: Callable[[Request, Resource], Resource | None]) -> Route:
     async def answer(request: Request) -> Response:
         body = await request.body()
@@ -315,7 +281,7 @@ def _route(path: str, **answers: Callable[[Request, Resource], Resource | None])
         except Refused:
             raise
         except Exception as error:
-            # Not as an error of the server's: clients ask again for ten minutes then.
+            # Not as a server error: clients would retry it for ten minutes.
             log.exception("%s %s", request.method, request.url.path)
             raise Refused("invalid", f"local cloud: {type(error).__name__}: {error}") from error
         return Response(status_code=204) if result is None else JSONResponse(result)
@@ -334,15 +300,8 @@ def _table(request: Request) -> TableId:
     return TableId.of({"datasetId": given["dataset"], "tableId": given["table"]}, given["project"])
 
 
-def _page(request: Request, name: str, items: list[Any]) -> Resource:
-    start, size = (
-        int(request.query_params.get("pageToken") or 0),
-        int(request.query_params.get("maxResults", PAGE_ROWS)),
-    )
-    page: Resource = {name: items[start : start + size], "totalItems": len(items)}
-    if start + size < len(items):
-        page["nextPageToken"] = str(start + size)
-    return page
+def _new_job_id() -> str:
+    return f"job_{secrets.token_urlsafe(20)}"
 
 
 def _timestamps_of(request: Request) -> str:
@@ -354,6 +313,4 @@ def _timestamps_of(request: Request) -> str:
 def _timestamps(options: Resource) -> str:
     if options.get("timestampOutputFormat") == "ISO8601_STRING":
         return "iso"
-    if str(options.get("useInt64Timestamp", "")).lower() == "true" or options.get("timestampOutputFormat") == "INT64":
-        return "int64"
-    return "float"
+    return "int64" if str(options.get("useInt64Timestamp", "")).lower() == "true" else "float"

@@ -1,4 +1,4 @@
-"""The files of a load job: found in the GCS stand-in or uploaded, and read by DuckDB as BigQuery would."""
+"""Read the files of a load job with DuckDB, whether they are uploaded or lie in the emulated GCS."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from devtools.emulators.bigquery.errors import Refused, not_found
-from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted, sql_type
+from devtools.emulators.bigquery.errors import Refused, not_found, not_supported
+from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted
 from devtools.emulators.bigquery.warehouse import Rows
 
 if TYPE_CHECKING:
@@ -24,54 +24,51 @@ if TYPE_CHECKING:
 STORAGE_HOST = "STORAGE_EMULATOR_HOST"
 BLOCK_BYTES = 1 << 20
 
-# What a parquet type may become besides itself.
+# The types that a parquet column may be loaded as, besides its own.
 COERCIONS = {
-    ("BYTES", "STRING"),
     ("DATETIME", "TIMESTAMP"),
-    ("INTEGER", "BIGNUMERIC"),
     ("INTEGER", "NUMERIC"),
-    ("NUMERIC", "BIGNUMERIC"),
-    ("STRING", "BYTES"),
     ("STRING", "JSON"),
     ("TIMESTAMP", "DATETIME"),
 }
 
 
 def download(uris: Sequence[str], folder: Path) -> tuple[list[Path], set[str]]:
-    """Copy the objects of gs:// addresses, `*` standing for any text, into a folder.
+    """Copy the objects at gs:// addresses into a folder; `*` in an address stands for any text.
 
     Returns:
         The files, and the locations of their buckets.
 
     Raises:
-        Refused: nothing is there, or no storage is known.
+        Refused: no object is there, or no storage is known.
     """
     host = os.environ.get(STORAGE_HOST)
     if not host:
-        raise Refused("invalid", f"local cloud: {STORAGE_HOST} is not set, expected the address of the GCS stand-in")
+        raise Refused("invalid", f"local cloud: {STORAGE_HOST} is not set, expected the address of the emulated GCS")
     files: list[Path] = []
     locations: set[str] = set()
     with httpx.Client(base_url=f"{host}/storage/v1/b/", timeout=60, trust_env=False) as client:
         for uri in uris:
-            address = urlsplit(uri)
-            if address.scheme != "gs":
-                raise Refused("invalid", f"Source URI {uri} is invalid, expected gs://bucket/object")
-            bucket, pattern = address.netloc, uri.removeprefix(f"gs://{address.netloc}/")
-            found = client.get(bucket)
-            if found.status_code == httpx.codes.NOT_FOUND:
-                raise not_found("URI", uri)
-            locations.add(found.json()["location"].upper())
+            bucket, pattern = _parts(uri)
+            locations.add(_location(client, bucket, uri))
             for name in _names(client, bucket, pattern, uri):
-                path = folder / str(len(files))
-                with client.stream("GET", f"{bucket}/o/{quote(name, safe='')}", params={"alt": "media"}) as response:
-                    if response.status_code == httpx.codes.NOT_FOUND:
-                        raise not_found("URI", uri)
-                    response.raise_for_status()
-                    with path.open("wb") as file:
-                        for block in response.iter_bytes(BLOCK_BYTES):
-                            file.write(block)
-                files.append(path)
+                files.append(folder / str(len(files)))
+                _download(client, f"{bucket}/o/{quote(name, safe='')}", files[-1], uri)
     return files, locations
+
+
+def _parts(uri: str) -> tuple[str, str]:
+    address = urlsplit(uri)
+    if address.scheme != "gs":
+        raise Refused("invalid", f"Source URI {uri} is invalid, expected gs://bucket/object")
+    return address.netloc, uri.removeprefix(f"gs://{address.netloc}/")
+
+
+def _location(client: httpx.Client, bucket: str, uri: str) -> str:
+    found = client.get(bucket)
+    if found.status_code == httpx.codes.NOT_FOUND:
+        raise not_found("URI", uri)
+    return str(found.json()["location"]).upper()
 
 
 def _names(client: httpx.Client, bucket: str, pattern: str, uri: str) -> list[str]:
@@ -88,46 +85,43 @@ def _as_glob(pattern: str) -> str:
     return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
+def _download(client: httpx.Client, path: str, into: Path, uri: str) -> None:
+    with client.stream("GET", path, params={"alt": "media"}) as response:
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise not_found("URI", uri)
+        response.raise_for_status()
+        with into.open("wb") as file:
+            for block in response.iter_bytes(BLOCK_BYTES):
+                file.write(block)
+
+
 def rows_of(
     cursor: DuckDBPyConnection, files: Sequence[Path], settings: dict[str, Any], table_fields: list[Field]
 ) -> Rows:
-    """The rows of files, as a load job with these settings reads them.
+    """Return the rows of files, as a load job with these settings reads them.
 
     Args:
-        cursor: where they are looked at.
+        cursor: reads the files.
         files: of one format.
-        settings: the job's: sourceFormat, schema, and how CSV is written.
-        table_fields: of the table that they go to, if it is there and keeps its schema.
+        settings: of the job: sourceFormat and schema.
+        table_fields: of the destination, if it exists and keeps its schema.
     """
     given = [normalised(field) for field in (settings.get("schema") or {}).get("fields", [])]
-    names = "[" + ", ".join("'" + str(file).replace("'", "''") + "'" for file in files) + "]"
+    names = "[" + ", ".join(_text(str(file)) for file in files) + "]"
     match settings.get("sourceFormat", "CSV"):
         case "PARQUET":
             return _parquet_rows(cursor, names, given, table_fields)
-        case "CSV":
-            reader = _csv_reader(names, settings)
         case "NEWLINE_DELIMITED_JSON":
-            reader = f"read_json({names}, format = 'newline_delimited'"
+            return _json_rows(names, given or table_fields)
         case other:
-            raise Refused("notImplemented", f"local cloud: no source format {other}")
-    fields = given or table_fields
+            raise not_supported(f"source format {other} is not PARQUET or NEWLINE_DELIMITED_JSON")
+
+
+def _json_rows(names: str, fields: list[Field]) -> Rows:
     if not fields:
-        if not settings.get("autodetect"):
-            raise Refused("invalid", "No schema specified on job or table.")
-        sql = f"SELECT * FROM {reader})"
-        return Rows(sql, fields_of(cursor, sql), has_schema=False)
-    # BYTES are base64 in text, and names of these types hold no quote.
-    columns = ", ".join(
-        f"{_text(field['name'])}: '{duckdb_type(field | {'type': 'STRING'} if _is_bytes(field) else field)}'"
-        for field in fields
-    )
-    values = ", ".join(
-        f"from_base64({quoted(field['name'])}) AS {quoted(field['name'])}"
-        if _is_bytes(field)
-        else quoted(field["name"])
-        for field in fields
-    )
-    return Rows(f"SELECT {values} FROM {reader}, columns = {{{columns}}})", fields, has_schema=bool(given))
+        raise Refused("invalid", "No schema specified on job or table.")
+    columns = ", ".join(f"{_text(field['name'])}: '{duckdb_type(field)}'" for field in fields)
+    return Rows(f"SELECT * FROM read_json({names}, format = 'newline_delimited', columns = {{{columns}}})", fields)
 
 
 def _parquet_rows(cursor: DuckDBPyConnection, names: str, given: list[Field], table_fields: list[Field]) -> Rows:
@@ -136,43 +130,21 @@ def _parquet_rows(cursor: DuckDBPyConnection, names: str, given: list[Field], ta
     wanted = {field["name"].lower(): field for field in given or table_fields}
     if given and not in_file.keys() <= wanted.keys():
         extra = ", ".join(field["name"] for key, field in in_file.items() if key not in wanted)
-        raise Refused("invalid", f"local cloud: the parquet file has columns beside those of the schema: {extra}")
+        raise Refused("invalid", f"local cloud: the parquet file has columns that the schema lacks: {extra}")
     fields = given or [wanted.get(key, field) for key, field in in_file.items()]
-    values = []
-    for field in fields:
-        found, name = in_file.get(field["name"].lower()), quoted(field["name"])
-        if found is None:
-            values.append(f"CAST(NULL AS {duckdb_type(field)}) AS {name}")
-            continue
-        if sql_type(found) != sql_type(field) and (found["type"], field["type"]) not in COERCIONS:
-            raise Refused(
-                "invalid",
-                f"Error while reading data, error message: Parquet column '{field['name']}' has type {found['type']} "
-                f"which does not match the target type {field['type']}",
-            )
-        values.append(f"CAST({name} AS {duckdb_type(field)}) AS {name}")
-    return Rows(f"SELECT {', '.join(values)} FROM ({source})", fields, has_schema=bool(given))
+    values = ", ".join(_parquet_value(field, in_file.get(field["name"].lower())) for field in fields)
+    return Rows(f"SELECT {values} FROM ({source})", fields)
 
 
-def _csv_reader(names: str, settings: dict[str, Any]) -> str:
-    skip = int(settings.get("skipLeadingRows") or 0)
-    header = settings.get("autodetect") and not settings.get("schema")
-    options = {
-        "delim": _text(settings.get("fieldDelimiter", ",").replace("tab", "\t").replace("\\t", "\t")),
-        "quote": _text(settings.get("quote", '"')),
-        "escape": _text(settings.get("quote", '"')),
-        "nullstr": _text(settings.get("nullMarker", "")),
-        "header": str(bool(header)).lower(),
-        "skip": str(max(skip - bool(header), 0)),
-        "null_padding": str(bool(settings.get("allowJaggedRows"))).lower(),
-    }
-    if not header:
-        options["auto_detect"] = "false"
-    return f"read_csv({names}, " + ", ".join(f"{name} = {value}" for name, value in options.items())
-
-
-def _is_bytes(field: Field) -> bool:
-    return bool(field["type"] == "BYTES") and field["mode"] != "REPEATED"
+def _parquet_value(field: Field, found: Field | None) -> str:
+    name = quoted(field["name"])
+    if found and found["type"] != field["type"] and (found["type"], field["type"]) not in COERCIONS:
+        raise Refused(
+            "invalid",
+            f"Error while reading data, error message: Parquet column '{field['name']}' has type {found['type']} "
+            f"which does not match the target type {field['type']}",
+        )
+    return f"CAST({name if found else 'NULL'} AS {duckdb_type(field)}) AS {name}"
 
 
 def _text(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Datasets, tables and partitions: one DuckDB file, which holds what was said about them beside the rows."""
+"""Datasets, tables and rows, in one DuckDB file that also holds their descriptions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
-from devtools.emulators.bigquery.errors import Refused, not_found
-from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted, sql_type
+from devtools.emulators.bigquery.errors import Refused, not_found, not_supported
+from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted
 from devtools.emulators.bigquery.partitions import Partitioning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
 Resource = dict[str, Any]
 
-MEMORY_LIMIT = "1GB"  # of DuckDB's buffers; what is larger spills to the folder
-ANYWHERE = "US"  # where a dataset lies that names no location
-EMPTY = "WRITE_EMPTY"
-TRUNCATE = "WRITE_TRUNCATE"
+MEMORY_LIMIT = "1GB"  # of DuckDB's buffers; larger data spills to the folder
+ANYWHERE = "US"  # the location of a dataset that names none
+APPEND, TRUNCATE = "WRITE_APPEND", "WRITE_TRUNCATE"
 
 SETUP = """
 SET GLOBAL autoinstall_known_extensions = false;
@@ -51,13 +50,18 @@ class TableId(NamedTuple):
 
     @classmethod
     def of(cls, reference: Resource, project: str = "") -> TableId:
-        """The table that a tableReference names, as in `{"datasetId": "d", "tableId": "t$202401"}`."""
+        """Read a tableReference such as `{"datasetId": "d", "tableId": "t$202401"}`."""
         table, _, decorator = reference["tableId"].partition("$")
         return cls(reference.get("projectId", project), reference["datasetId"], table, decorator)
 
     @property
+    def key(self) -> str:
+        """The name of its resource."""
+        return f"{self.dataset}.{self.table}"
+
+    @property
     def sql(self) -> str:
-        """The table's name in DuckDB."""
+        """The name of the table in DuckDB."""
         return f"tables.{quoted(self.dataset)}.{quoted(self.table)}"
 
     def __str__(self) -> str:
@@ -65,18 +69,17 @@ class TableId(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows that are to be written."""
+    """Rows to write: a SELECT of DuckDB, and the fields of its columns."""
 
-    sql: str  # a SELECT of DuckDB's that gives them
-    fields: list[Field]  # what they are to be
-    has_schema: bool = True  # whether the fields were asked for, rather than found in the rows
+    sql: str
+    fields: list[Field]
 
 
 class Warehouse:
-    """All that persists. Any number of threads may use it; those that write take turns.
+    """Everything that persists. Any number of threads may use it; writers take turns.
 
     Args:
-        folder: where the DuckDB file and what spills from memory lie.
+        folder: holds the DuckDB file, and data that spills from memory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,16 +94,16 @@ class Warehouse:
         self._is_writing = False
 
     def close(self) -> None:
-        """Write everything to the file and let go of it."""
+        """Write everything to the file and close it."""
         self._connection.close()
 
     def cursor(self) -> DuckDBPyConnection:
-        """A connection of one's own, which sees what is committed."""
+        """Open a connection that sees what is committed."""
         return self._connection.cursor()
 
     @contextmanager
     def writing(self, cursor: DuckDBPyConnection) -> Iterator[None]:
-        """A transaction while nobody else writes; within another of the same thread, a part of it."""
+        """Run the block as a transaction while no other thread writes; a nested block joins the outer one."""
         with self._turn:
             if self._is_writing:
                 yield
@@ -117,22 +120,22 @@ class Warehouse:
             finally:
                 self._is_writing = False
 
-    # What is known of datasets, tables and jobs
+    # Resources: the descriptions of datasets, tables and jobs
 
     def find(self, cursor: DuckDBPyConnection, kind: str, name: str) -> Resource | None:
-        """The resource of this name, if there is one."""
+        """Return the resource of this name, if there is one."""
         query = 'SELECT body FROM tables."local cloud".resources WHERE kind = ? AND name = ?'
         row = cursor.execute(query, [kind, name]).fetchone()
         return json.loads(row[0]) if row else None
 
     def every(self, cursor: DuckDBPyConnection, kind: str, prefix: str = "") -> list[Resource]:
-        """All resources of a kind, by name."""
+        """Return all resources of a kind, by name."""
         query = """SELECT body FROM tables."local cloud".resources
                    WHERE kind = ? AND starts_with(name, ?) ORDER BY name"""
         return [json.loads(row[0]) for row in cursor.execute(query, [kind, prefix]).fetchall()]
 
     def keep(self, cursor: DuckDBPyConnection, kind: str, name: str, body: Resource) -> None:
-        """Set the resource of this name."""
+        """Store the resource of this name."""
         query = 'INSERT OR REPLACE INTO tables."local cloud".resources VALUES (?, ?, ?)'
         cursor.execute(query, [kind, name, json.dumps(body)])
 
@@ -143,7 +146,7 @@ class Warehouse:
     # Datasets
 
     def create_dataset(self, cursor: DuckDBPyConnection, project: str, body: Resource) -> Resource:
-        """Make a dataset of the resource that a client sends."""
+        """Create a dataset from the resource that a client sends."""
         name = body["datasetReference"]["datasetId"]
         with self.writing(cursor):
             if self.find(cursor, "dataset", name):
@@ -153,16 +156,16 @@ class Warehouse:
                 "id": f"{project}:{name}",
                 "datasetReference": {"projectId": project, "datasetId": name},
                 "location": (body.get("location") or ANYWHERE),
-                "creationTime": _now(),
+                "creationTime": now(),
             }
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS tables.{quoted(name)}")
             return self._save(cursor, "dataset", name, resource)
 
     def dataset(self, cursor: DuckDBPyConnection, project: str, name: str, location: str | None = None) -> Resource:
-        """The dataset.
+        """Return the dataset.
 
         Raises:
-            Refused: it is not there, or not in that location.
+            Refused: there is none of this name, or not in that location.
         """
         found = self.find(cursor, "dataset", name)
         if found is None or (location and location.upper() != found["location"].upper()):
@@ -172,21 +175,21 @@ class Warehouse:
     def patch_dataset(
         self, cursor: DuckDBPyConnection, project: str, name: str, changes: Resource, etag: str | None
     ) -> Resource:
-        """Change what is said about a dataset."""
+        """Change the description of a dataset."""
         with self.writing(cursor):
             resource = self.dataset(cursor, project, name)
             _check_etag(resource, etag)
             return self._save(cursor, "dataset", name, _merged(resource, changes))
 
     def delete_dataset(self, cursor: DuckDBPyConnection, project: str, name: str, *, with_tables: bool) -> None:
-        """Delete a dataset; one with tables only where that is asked for."""
+        """Delete a dataset; refuse one that has tables unless `with_tables`."""
         with self.writing(cursor):
             self.dataset(cursor, project, name)
             tables = self.every(cursor, "table", f"{name}.")
             if tables and not with_tables:
                 raise Refused("resourceInUse", f"Dataset {project}:{name} is still in use")
             for table in tables:
-                self.forget(cursor, "table", f"{name}.{table['tableReference']['tableId']}")
+                self._forget_table(cursor, f"{name}.{table['tableReference']['tableId']}")
             cursor.execute(f"DROP SCHEMA IF EXISTS tables.{quoted(name)} CASCADE")
             self.forget(cursor, "dataset", name)
 
@@ -195,135 +198,137 @@ class Warehouse:
     def create_table(
         self, cursor: DuckDBPyConnection, table: TableId, body: Resource, *, view_sql: str | None = None
     ) -> Resource:
-        """Make a table or view of the resource that a client sends.
+        """Create a table or view from the resource that a client sends.
 
         Args:
-            cursor: the caller's.
-            table: what it is to be called.
+            cursor: of the caller.
+            table: its name.
             body: its schema, partitioning and so on.
-            view_sql: a view's query in DuckDB's words.
+            view_sql: the query of a view, translated for DuckDB.
         """
         with self.writing(cursor):
             dataset = self.dataset(cursor, table.project, table.dataset)
-            if self.find(cursor, "table", f"{table.dataset}.{table.table}"):
+            if self.find(cursor, "table", table.key):
                 raise Refused("duplicate", f"Already Exists: Table {table}")
-            schema = {"fields": [normalised(field) for field in body.get("schema", {}).get("fields", [])]}
+            fields = [normalised(field) for field in body.get("schema", {}).get("fields", [])]
             if view_sql is not None:
-                schema["fields"] = fields_of(cursor, view_sql)
+                fields = fields_of(cursor, view_sql)
                 cursor.execute(f"CREATE VIEW {table.sql} AS {view_sql}")
+            else:
+                self._create_columns(cursor, table, fields)
             resource = body | {
                 "kind": "bigquery#table",
                 "id": str(table),
                 "tableReference": {"projectId": table.project, "datasetId": table.dataset, "tableId": table.table},
                 "type": "TABLE" if view_sql is None else "VIEW",
-                "schema": schema,
+                "schema": {"fields": fields},
                 "location": dataset["location"],
-                "creationTime": _now(),
+                "creationTime": now(),
             }
             Partitioning.of(resource)
-            if view_sql is None:
-                self._create_columns(cursor, table, schema["fields"])
-            return self._save(cursor, "table", f"{table.dataset}.{table.table}", resource)
+            return self._save(cursor, "table", table.key, resource)
 
-    def table(self, cursor: DuckDBPyConnection, table: TableId, location: str | None = None) -> Resource:
-        """The table's resource, with the count of its rows.
+    def table(self, cursor: DuckDBPyConnection, table: TableId) -> Resource:
+        """Return the resource of a table, with its row count.
 
         Raises:
-            Refused: the table or its dataset is not there, or not in that location.
+            Refused: the table or its dataset does not exist.
         """
-        resource = self.known_table(cursor, table, location)
+        resource = self.known_table(cursor, table)
         if resource["type"] == "VIEW":
             return resource
         rows = cursor.execute(f"SELECT count(*) FROM {table.sql}").fetchone() if resource["schema"]["fields"] else None
         return resource | {"numRows": str(rows[0] if rows else 0), "numBytes": "0"}
 
-    def known_table(self, cursor: DuckDBPyConnection, table: TableId, location: str | None = None) -> Resource:
-        """What is said about a table, without a look at its rows; errors as of `table`."""
-        dataset = self.dataset(cursor, table.project, table.dataset, location)
-        found = self.find(cursor, "table", f"{table.dataset}.{table.table}")
+    def known_table(self, cursor: DuckDBPyConnection, table: TableId) -> Resource:
+        """Return the resource of a table without counting its rows; raises as `table` does."""
+        dataset = self.dataset(cursor, table.project, table.dataset)
+        found = self.find(cursor, "table", table.key)
         if found is None:
             raise not_found("Table", str(table), dataset["location"])
         return found
 
-    def where(self, table: TableId, resource: Resource) -> str:
-        """The condition that the table's decorator makes, if it has one, with its WHERE."""
-        return f" WHERE {self._partitioning(table, resource).condition(table.decorator)}" if table.decorator else ""
-
     def patch_table(
         self, cursor: DuckDBPyConnection, table: TableId, changes: Resource, etag: str | None = None
     ) -> Resource:
-        """Change what is said about a table: descriptions, labels, new columns, modes that are relaxed."""
+        """Change the description of a table, or add columns to it."""
         with self.writing(cursor):
             resource = self.known_table(cursor, table)
             _check_etag(resource, etag)
             if changes.get("schema"):
                 fields = [normalised(field) for field in changes["schema"]["fields"]]
-                self._evolve(cursor, table, resource, fields, {"ADDITION", "RELAXATION"})
-                names = {field["name"].lower() for field in fields}
-                for field in resource["schema"]["fields"]:
-                    if field["name"].lower() not in names:
-                        raise _mismatch(table, f"Field {field['name']} is missing in new schema")
+                self._add_columns(cursor, table, resource, fields, may_add=True)
+                _check_none_missing(table, resource, fields)
                 changes = changes | {"schema": {"fields": fields}}
-            if "timePartitioning" in changes:
-                before = resource.get("timePartitioning", {})
-                after = changes["timePartitioning"] or {}
-                if (before.get("type"), before.get("field")) != (after.get("type"), after.get("field")):
-                    raise Refused("invalid", "Cannot change partitioning or clustering spec for a partitioned table")
-            return self._save(cursor, "table", f"{table.dataset}.{table.table}", _merged(resource, changes))
+            if "timePartitioning" in changes and _partitioned_by(changes) != _partitioned_by(resource):
+                raise Refused("invalid", "Cannot change partitioning or clustering spec for a partitioned table")
+            return self._save(cursor, "table", table.key, _merged(resource, changes))
 
     def delete_table(self, cursor: DuckDBPyConnection, table: TableId) -> None:
-        """Delete a table, a view, or the rows of one partition."""
+        """Delete a table or a view."""
+        if table.decorator:
+            raise not_supported("no partition can be deleted by its name, only by DELETE ... WHERE")
         with self.writing(cursor):
             resource = self.known_table(cursor, table)
-            if table.decorator:
-                condition = self._partitioning(table, resource).condition(table.decorator)
-                cursor.execute(f"DELETE FROM {table.sql} WHERE {condition}")
-                return
             cursor.execute(f"DROP {resource['type']} IF EXISTS {table.sql}")
-            self.forget(cursor, "table", f"{table.dataset}.{table.table}")
+            self._forget_table(cursor, table.key)
 
     def touch(self, cursor: DuckDBPyConnection, table: TableId) -> None:
-        """Note that the table's rows have changed."""
-        name = f"{table.dataset}.{table.table}"
-        self._save(cursor, "table", name, self.known_table(cursor, table))
+        """Record that a statement has changed rows of the table, of any partition."""
+        resource = self._save(cursor, "table", table.key, self.known_table(cursor, table))
+        partitioning = Partitioning.of(resource)
+        if partitioning:
+            self._touch_partitions(cursor, table, self._partition_ids(cursor, table.sql, partitioning))
+
+    def partition_times(self, cursor: DuckDBPyConnection, table: TableId) -> dict[str, int]:
+        """Return when each partition last changed, in milliseconds since 1970."""
+        return self.find(cursor, "partitions", table.key) or {}
 
     # Rows
 
-    def write(self, cursor: DuckDBPyConnection, table: TableId, rows: Rows, settings: Resource, *, default: str) -> int:
-        """Write rows to a table or to one of its partitions, and say how many.
+    def write(self, cursor: DuckDBPyConnection, table: TableId, rows: Rows, settings: Resource) -> int:
+        """Write rows to a table or to one of its partitions, and return how many.
 
         Args:
-            cursor: the caller's; readers see all of it at once, or nothing where it fails.
-            table: where they go.
-            rows: what is written.
-            settings: of the job: dispositions, schemaUpdateOptions, and what a new table is to be.
-            default: the writeDisposition where the job names none.
+            cursor: of the caller; readers see all rows at once, or none if it fails.
+            table: the destination.
+            rows: what to write.
+            settings: of the job: dispositions, schemaUpdateOptions, and the description of a new table.
         """
-        disposition = settings.get("writeDisposition") or default
-        updates = _schema_updates(table, disposition, settings)
+        disposition = settings.get("writeDisposition") or APPEND
+        may_add = _may_add_columns(table, disposition, settings)
         with self.writing(cursor):
-            self.dataset(cursor, table.project, table.dataset)
-            found = self.find(cursor, "table", f"{table.dataset}.{table.table}")
-            if found is None and settings.get("createDisposition") == "CREATE_NEVER":
-                raise not_found("Table", str(table))
-            partitioning = self._partitioning(table, found or settings) if table.decorator else None
-            if found and disposition == TRUNCATE and not partitioning:
-                cursor.execute(f"DROP TABLE {table.sql}")
-                self._create_columns(cursor, table, rows.fields)
-                found["schema"] = {"fields": rows.fields}
-                Partitioning.of(found)
-            elif found:
-                self._evolve(cursor, table, found, rows.fields, updates, check_modes=rows.has_schema)
-            else:
-                new = {key: settings[key] for key in ("timePartitioning", "clustering") if settings.get(key)}
-                about = settings.get("destinationTableProperties", {})
-                found = self.create_table(cursor, table, about | new | {"schema": {"fields": rows.fields}})
-            if disposition in {EMPTY, TRUNCATE}:
+            found = self._destination(cursor, table, rows, settings, may_add=may_add)
+            partitioning = self._partitioning(table, found) if table.decorator else None
+            if disposition == TRUNCATE:
                 condition = partitioning.condition(table.decorator) if partitioning else "true"
-                self._clear(cursor, table, condition, refuse=disposition == EMPTY)
+                cursor.execute(f"DELETE FROM {table.sql} WHERE {condition}")
             written = self._insert(cursor, table, rows, found["schema"]["fields"], partitioning)
-            self._save(cursor, "table", f"{table.dataset}.{table.table}", found)
+            self._save(cursor, "table", table.key, found)
+            changed = [table.decorator] if partitioning else self._changed_partitions(cursor, found, rows)
+            self._touch_partitions(cursor, table, changed)
             return written
+
+    def _destination(
+        self, cursor: DuckDBPyConnection, table: TableId, rows: Rows, settings: Resource, *, may_add: bool
+    ) -> Resource:
+        """Return the table, created if it may be, and with columns for the rows."""
+        self.dataset(cursor, table.project, table.dataset)
+        found = self.find(cursor, "table", table.key)
+        if found is None and settings.get("createDisposition") == "CREATE_NEVER":
+            raise not_found("Table", str(table))
+        if found is None:
+            new = {key: settings[key] for key in ("timePartitioning", "clustering") if settings.get(key)}
+            about = settings.get("destinationTableProperties", {})
+            return self.create_table(cursor, table, about | new | {"schema": {"fields": rows.fields}})
+        if settings.get("writeDisposition") == TRUNCATE and not table.decorator:
+            cursor.execute(f"DROP TABLE {table.sql}")
+            self._create_columns(cursor, table, rows.fields)
+            found["schema"] = {"fields": rows.fields}
+            Partitioning.of(found)
+            return found
+        self._add_columns(cursor, table, found, rows.fields, may_add=may_add)
+        return found
 
     def _insert(
         self,
@@ -340,60 +345,30 @@ class Warehouse:
         )
         source = f"SELECT {values} FROM ({rows.sql})"
         if partitioning:
-            others = f"NOT coalesce({partitioning.condition(table.decorator)}, false)"
-            if cursor.execute(f"SELECT 1 FROM ({source}) WHERE {others} LIMIT 1").fetchone():
-                destination = f"{table}${table.decorator}"
-                raise Refused(
-                    "invalid",
-                    f"Some rows belong to different partitions rather than destination partition {destination}",
-                )
+            _check_partition(cursor, table, source, partitioning)
         try:
             inserted = cursor.execute(f"INSERT INTO {table.sql} BY NAME {source}").fetchone()
         except duckdb.ConstraintException as error:
             raise Refused("invalid", f"Required field cannot be null: {error}") from error
         return int(inserted[0]) if inserted else 0
 
-    def _clear(self, cursor: DuckDBPyConnection, table: TableId, condition: str, *, refuse: bool) -> None:
-        if refuse:
-            if cursor.execute(f"SELECT 1 FROM {table.sql} WHERE {condition} LIMIT 1").fetchone():
-                raise Refused("duplicate", f"Already Exists: Table {table}")
-            return
-        cursor.execute(f"DELETE FROM {table.sql} WHERE {condition}")
-
-    def _evolve(
-        self,
-        cursor: DuckDBPyConnection,
-        table: TableId,
-        resource: Resource,
-        fields: list[Field],
-        updates: set[str],
-        *,
-        check_modes: bool = True,
+    def _add_columns(
+        self, cursor: DuckDBPyConnection, table: TableId, resource: Resource, fields: list[Field], *, may_add: bool
     ) -> None:
-        """Make the table take rows of these fields, as far as the updates allow."""
+        """Check that rows of these fields fit the table, and add its missing columns if `may_add`."""
         known = {field["name"].lower(): field for field in resource["schema"]["fields"]}
         if not known:
             self._create_columns(cursor, table, fields)
             resource["schema"]["fields"] = fields
             return
         for field in fields:
-            name, before = field["name"], known.get(field["name"].lower())
+            before = known.get(field["name"].lower())
             if before is None:
-                if "ADDITION" not in updates:
-                    raise _mismatch(table, f"Cannot add fields (field: {name})")
-                if field["mode"] == "REQUIRED":
-                    raise _mismatch(table, f"Cannot add required fields to an existing schema. (field: {name})")
-                cursor.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(name)} {duckdb_type(field)}")
+                _check_new_field(table, field, may_add=may_add)
+                cursor.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(field['name'])} {duckdb_type(field)}")
                 resource["schema"]["fields"].append(field)
-            elif sql_type(before) != sql_type(field):
-                raise _mismatch(table, f"Field {name} has changed type from {before['type']} to {field['type']}")
-            elif check_modes and before["mode"] != field["mode"] and field["mode"] == "NULLABLE":
-                if "RELAXATION" not in updates:
-                    raise _mismatch(table, f"Field {name} has changed mode from REQUIRED to NULLABLE")
-                cursor.execute(f"ALTER TABLE {table.sql} ALTER COLUMN {quoted(name)} DROP NOT NULL")
-                before["mode"] = "NULLABLE"
-            elif check_modes and before["mode"] != field["mode"]:
-                raise _mismatch(table, f"Field {name} has changed mode from {before['mode']} to {field['mode']}")
+            else:
+                _check_field(table, before, field)
 
     def _create_columns(self, cursor: DuckDBPyConnection, table: TableId, fields: list[Field]) -> None:
         columns = ", ".join(
@@ -406,30 +381,87 @@ class Warehouse:
     def _partitioning(self, table: TableId, resource: Resource) -> Partitioning:
         found = Partitioning.of(resource)
         if found is None:
-            raise Refused(
-                "invalid", f"Cannot read or write a partition of {table}, ${table.decorator}: it is not partitioned"
-            )
+            raise Refused("invalid", f"Cannot write partition ${table.decorator} of {table}: it is not partitioned")
         return found
 
+    def _changed_partitions(self, cursor: DuckDBPyConnection, resource: Resource, rows: Rows) -> list[str]:
+        partitioning = Partitioning.of(resource)
+        return self._partition_ids(cursor, f"({rows.sql})", partitioning) if partitioning else []
+
+    def _partition_ids(self, cursor: DuckDBPyConnection, source: str, partitioning: Partitioning) -> list[str]:
+        return [row[0] for row in cursor.execute(f"SELECT DISTINCT {partitioning.id_sql} FROM {source}").fetchall()]
+
+    def _touch_partitions(self, cursor: DuckDBPyConnection, table: TableId, ids: Iterable[str]) -> None:
+        times = self.partition_times(cursor, table) | dict.fromkeys(ids, int(now()))
+        self.keep(cursor, "partitions", table.key, times)
+
+    def _forget_table(self, cursor: DuckDBPyConnection, key: str) -> None:
+        for kind in ("table", "partitions"):
+            self.forget(cursor, kind, key)
+
     def _save(self, cursor: DuckDBPyConnection, kind: str, name: str, resource: Resource) -> Resource:
-        changed = resource | {"etag": secrets.token_urlsafe(12), "lastModifiedTime": _now()}
+        changed = resource | {"etag": secrets.token_urlsafe(12), "lastModifiedTime": now()}
         self.keep(cursor, kind, name, changed)
         return changed
 
 
-def _schema_updates(table: TableId, disposition: str, settings: Resource) -> set[str]:
-    options = settings.get("schemaUpdateOptions") or []
-    if options and disposition != "WRITE_APPEND" and not (disposition == TRUNCATE and table.decorator):
+def now() -> str:
+    """Return the time as the REST interface writes it: milliseconds since 1970."""
+    return str(int(time.time() * 1000))
+
+
+def _may_add_columns(table: TableId, disposition: str, settings: Resource) -> bool:
+    if disposition not in {APPEND, TRUNCATE}:
+        raise not_supported(f"writeDisposition {disposition} is not {APPEND} or {TRUNCATE}")
+    options = set(settings.get("schemaUpdateOptions") or [])
+    if options and disposition == TRUNCATE and not table.decorator:
         raise Refused(
             "invalid",
             "Schema update options should only be specified with WRITE_APPEND disposition, "
             "or with WRITE_TRUNCATE disposition on a table partition.",
         )
-    return {option.removeprefix("ALLOW_FIELD_") for option in options}
+    if options - {"ALLOW_FIELD_ADDITION"}:
+        raise not_supported(f"schemaUpdateOptions {sorted(options)} are not ALLOW_FIELD_ADDITION")
+    return bool(options)
+
+
+def _check_partition(cursor: DuckDBPyConnection, table: TableId, source: str, partitioning: Partitioning) -> None:
+    others = f"NOT coalesce({partitioning.condition(table.decorator)}, false)"
+    if cursor.execute(f"SELECT 1 FROM ({source}) WHERE {others} LIMIT 1").fetchone():
+        raise Refused(
+            "invalid",
+            f"Some rows belong to different partitions rather than destination partition {table}${table.decorator}",
+        )
+
+
+def _check_new_field(table: TableId, field: Field, *, may_add: bool) -> None:
+    if not may_add:
+        raise _mismatch(table, f"Cannot add fields (field: {field['name']})")
+    if field["mode"] == "REQUIRED":
+        raise _mismatch(table, f"Cannot add required fields to an existing schema. (field: {field['name']})")
+
+
+def _check_field(table: TableId, before: Field, after: Field) -> None:
+    for what in ("type", "mode"):
+        if before[what] != after[what]:
+            changed = f"Field {after['name']} has changed {what} from {before[what]} to {after[what]}"
+            raise _mismatch(table, changed)
+
+
+def _check_none_missing(table: TableId, resource: Resource, fields: list[Field]) -> None:
+    names = {field["name"].lower() for field in fields}
+    for field in resource["schema"]["fields"]:
+        if field["name"].lower() not in names:
+            raise _mismatch(table, f"Field {field['name']} is missing in new schema")
+
+
+def _partitioned_by(resource: Resource) -> tuple[str | None, str | None]:
+    spec = resource.get("timePartitioning") or {}
+    return spec.get("type"), spec.get("field")
 
 
 def _merged(resource: Resource, changes: Resource) -> Resource:
-    """The resource with the changes; None deletes, and so it does in the labels."""
+    """Return the resource with the changes; a value of None deletes, among labels too."""
     result = resource | changes
     labels = (resource.get("labels") or {}) | (changes.get("labels") or {})
     if "labels" in changes:
@@ -444,7 +476,3 @@ def _check_etag(resource: Resource, etag: str | None) -> None:
 
 def _mismatch(table: TableId, what: str) -> Refused:
     return Refused("invalid", f"Provided Schema does not match Table {table}. {what}")
-
-
-def _now() -> str:
-    return str(int(time.time() * 1000))

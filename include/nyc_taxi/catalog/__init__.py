@@ -1,6 +1,7 @@
-"""What the publisher publishes: sources, services, their columns and the eras of their files, read from rows of data.
+"""catalog: the sources, the services, their columns and the eras of their files, read from rows of data.
 
-The rows are in the ``.toml`` files beside this module. A new column, alias, era, service or source is a new row there.
+The rows are in the ``.toml`` files beside this module. A new column, alias, era, service or source is a new row there,
+and so is a trait of a service: no other module compares a service's name.
 """
 
 from __future__ import annotations
@@ -10,26 +11,39 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from include.nyc_taxi.errors import PermanentError
 from include.nyc_taxi.month import Month
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from importlib.resources.abc import Traversable
 
-    from include.nyc_taxi.trip_file import TripFile
+FOLDER: Traversable = files(__package__)
 
 _Row = TypeVar("_Row")
 
 
+class MonthOfService(Protocol):
+    """Names a published file by its service and its month, as ``TripFile`` does."""
+
+    @property
+    def service(self) -> str:
+        """The name of the service."""
+
+    @property
+    def month(self) -> Month:
+        """The month of the file."""
+
+
 @dataclass(frozen=True)
 class Column:
-    """A canonical column: the same name and meaning in the lake and in every warehouse.
+    """Describes a canonical column, which has the same name and meaning in the lake and in every target.
 
-    `type` is int16, int32, float64, timestamp (naive, microseconds) or text; each place spells it in its own way.
-    `codes` says what words of the files stand for, "" being null; `values` are those that the publisher's dictionary
-    explains, where it lists them.
+    `type` is int16, int32, float64, timestamp (naive, microseconds) or text; each target has its own name for it.
+    `codes` translates words of the files into values; "" is null. `values` are the values that the publisher's
+    dictionary explains, if it lists them.
     """
 
     name: str
@@ -42,21 +56,21 @@ class Column:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names that it has or had, the canonical one first."""
+        """Every name of the column, past and present, the canonical one first."""
         return (self.name, *self.published_as)
 
     def is_published_as(self, name: str) -> bool:
-        """Whether this is the column's name in some file, whatever its case and the spaces around it."""
+        """Whether some file has the column under this name, ignoring case and surrounding spaces."""
         return _folded(name) in map(_folded, self.names)
 
 
 @dataclass(frozen=True)
 class Era:
-    """A span of months whose files share one list of columns; it ends where the next era of its source begins.
+    """Describes a span of months whose files share one list of columns; it ends when its source's next era begins.
 
-    `padding` is how many empty fields the rows of its CSV files have beyond the header; `worded` says that they have
-    words where today's have codes; `encoding` is that of their text; `ignored` columns mean nothing; `renamed` gives
-    the canonical columns behind names that meant something else in this era.
+    Rows of its CSV files have `padding` empty fields after those of the header. `worded` CSV files have words where
+    today's files have codes. `encoding` is the encoding of their text. `ignored` columns have no meaning. `renamed`
+    maps published names that meant something else in this era to their canonical columns.
     """
 
     source: str
@@ -70,13 +84,17 @@ class Era:
 
     @property
     def name(self) -> str:
-        """How manifests and ledgers call it."""
+        """The era's name in manifests and ledgers, such as ``official-2014-01``."""
         return f"{self.source}-{self.since}"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A publisher of trip files: where a file lies under its base URL, and a month known to be there."""
+    """Describes a publisher of trip files.
+
+    A file is at `path` under `base_url`, which the orchestrator's connection named `connection` may replace. `known` is
+    a month, YYYY-MM, that every service of the source has had for years.
+    """
 
     name: str
     connection: str
@@ -85,41 +103,72 @@ class Source:
     path: str
     known: str
 
-    def url(self, file: TripFile, base_url: str | None = None) -> str:
-        """Where this source publishes the file; another base URL serves a mirror or a test."""
-        return f"{(base_url or self.base_url).rstrip('/')}/{self.path_of(file)}"
+    def url(self, file: MonthOfService, base_url: str | None = None) -> str:
+        """Return the file's URL, under another base URL if one is given, such as a mirror's."""
+        return self._under(base_url, self.path_of(file))
 
-    def path_of(self, file: TripFile) -> str:
-        """The file's path under the base URL."""
+    def path_of(self, file: MonthOfService) -> str:
+        """Return the file's path under the base URL."""
         return self.path.format(service=file.service, month=file.month)
 
-    def known_url(self, service: str, base_url: str | None = None) -> str:
-        """A file of the service that has been published for years."""
-        path = self.path.format(service=service, month=self.known)
+    def known_url(self, service: str | None = None, base_url: str | None = None) -> str:
+        """Return the URL of a file that has been published for years: one of the service if a service is given."""
+        service = service or next(name for name, row in services().items() if self.name in row.eras)
+        return self._under(base_url, self.path.format(service=service, month=self.known))
+
+    def _under(self, base_url: str | None, path: str) -> str:
         return f"{(base_url or self.base_url).rstrip('/')}/{path}"
 
 
 @dataclass(frozen=True)
 class Service:
-    """A kind of taxi or car service whose trip records are published month by month."""
+    """Describes a taxi or car service whose trip records are published month by month, and its traits.
+
+    `title` is the name for people. `colour` and `dark_colour` are CSS colours for a light and a dark page, and `dashes`
+    are the lengths of dash and gap, in pixels, of its line in a chart; () is a solid line. Trips of services that
+    `has_meter` have a passenger count, unless no meter recorded them; trips of services that `has_zones` have taxi
+    zones at both ends. `charge` is the column with the whole amount that a passenger was charged, `fare` that with the
+    fare alone; None if the service publishes neither. `eras` are by source, in order of time. `last` is the last month
+    of each source that has ended.
+    """
 
     name: str
+    title: str
     description: str
+    colour: str
+    dark_colour: str
+    dashes: tuple[int, ...]
+    has_meter: bool
+    has_zones: bool
+    charge: str | None
+    fare: str | None
     columns: tuple[Column, ...]
     eras: Mapping[str, tuple[Era, ...]]
     last: Mapping[str, Month]
 
+    def __post_init__(self) -> None:
+        names = {column.name for column in self.columns}
+        for trait in ("charge", "fare"):
+            if getattr(self, trait) not in {None, *names}:
+                raise ValueError(f"service {self.name!r}: {trait} {getattr(self, trait)!r} is not one of its columns")
+
     def column_published_as(self, name: str, era: Era | None = None) -> Column | None:
-        """The canonical column behind a published name, whatever its case and the spaces around it."""
+        """Return the canonical column of a published name, ignoring case and surrounding spaces; None if unknown."""
         if era is not None:
             name = era.renamed.get(_folded(name), name)
         return self._by_published_name.get(_folded(name))
 
     def era(self, source: str, month: Month) -> Era:
-        """The era of the file that this source publishes for the month."""
+        """Return the era of the source's file for the month.
+
+        Raises:
+            PermanentError: the source does not publish the service, or not that month.
+        """
         eras = self.eras.get(source, ())
         if not eras:
-            raise PermanentError(f"{self.name}: source {source!r} does not publish it; sources are {sorted(self.eras)}")
+            raise PermanentError(
+                f"{self.name}: source {source!r} does not publish it; expected one of {sorted(self.eras)}"
+            )
         last = self.last.get(source)
         if month < eras[0].since or (last is not None and month > last):
             span = f"from {eras[0].since} to {last}" if last else f"from {eras[0].since} on"
@@ -147,21 +196,24 @@ def _folded(name: str) -> str:
 
 @dataclass(frozen=True)
 class Expected:
-    """What was once seen of a published file: its rows, its size in bytes and the day of its last change."""
+    """Describes a published file as it was once seen: its rows, its size in bytes, and when it last changed.
+
+    `last_modified` is a date, YYYY-MM-DD.
+    """
 
     rows: int
     bytes: int
     last_modified: str
 
 
-def expected(file: TripFile, source: str) -> Expected | None:
-    """What is known of a published file; None for the many of which nothing is."""
+def expected(file: MonthOfService, source: str) -> Expected | None:
+    """Return what is known of a published file; None for most files, of which nothing is known."""
     return expectations().get((source, file.service, str(file.month)))
 
 
 @cache
 def expectations() -> dict[tuple[str, str, str], Expected]:
-    """What is known of published files, by source, service and month."""
+    """Return what is known of published files, by source, service and month (YYYY-MM)."""
     lines = _data("published_files.csv").splitlines()
     return {
         (row["source"], row["service"], row["month"]): Expected(
@@ -172,54 +224,67 @@ def expectations() -> dict[tuple[str, str, str], Expected]:
 
 
 def service(name: str) -> Service:
-    """The service of that name; an unknown one is a ValueError that lists the known."""
+    """Return the service of that name.
+
+    Raises:
+        ValueError: there is none; the message lists the names.
+    """
     return _row(services(), "service", name)
 
 
 def source(name: str) -> Source:
-    """The source of that name; an unknown one is a ValueError that lists the known."""
+    """Return the source of that name.
+
+    Raises:
+        ValueError: there is none; the message lists the names.
+    """
     return _row(sources(), "source", name)
 
 
 @cache
 def sources() -> dict[str, Source]:
-    """Every source, by name."""
+    """Return every source, by name."""
     return {row["name"]: Source(**row) for row in _rows("sources", "source")}
 
 
 @cache
 def columns() -> tuple[Column, ...]:
-    """Every canonical column, in the order of the tables."""
+    """Return every canonical column, in the order of the tables."""
     return tuple(_column(row) for row in _rows("columns", "column"))
 
 
 @cache
 def services() -> dict[str, Service]:
-    """Every service, by name."""
+    """Return every service, by name."""
     return {row["name"]: _service(row) for row in _rows("services", "service")}
 
 
 def _service(row: dict[str, Any]) -> Service:
     eras: dict[str, list[Era]] = {}
-    for era in row["era"]:
-        since = Month.parse(era["since"])
-        named = Era(
-            source=era["source"],
-            since=since,
-            columns=tuple(era["columns"].split() if isinstance(era["columns"], str) else era["columns"]),
-            padding=era.get("padding", 0),
-            worded=era.get("worded", False),
-            encoding=era.get("encoding", "utf8"),
-            ignored=tuple(era.get("ignored", ())),
-            renamed={_folded(name): column for name, column in era.get("renamed", {}).items()},
-        )
-        eras.setdefault(era["source"], []).append(named)
+    for era in map(_era, row["era"]):
+        eras.setdefault(era.source, []).append(era)
+    traits = {"charge": None, "fare": None} | {key: value for key, value in row.items() if key != "era"}
     return Service(
-        name=row["name"],
-        description=row["description"],
-        columns=tuple(column for column in columns() if row["name"] in column.services),
-        eras={source: tuple(sorted(of_source, key=lambda era: era.since)) for source, of_source in eras.items()},
-        last={source: Month.parse(month) for source, month in row.get("last", {}).items()},
+        **traits
+        | {
+            "dashes": tuple(row["dashes"]),
+            "columns": tuple(column for column in columns() if row["name"] in column.services),
+            "eras": {source: tuple(sorted(some, key=lambda era: era.since)) for source, some in eras.items()},
+            "last": {source: Month.parse(month) for source, month in row.get("last", {}).items()},
+        }
+    )
+
+
+def _era(row: dict[str, Any]) -> Era:
+    names = row["columns"].split() if isinstance(row["columns"], str) else row["columns"]
+    return Era(
+        **row
+        | {
+            "since": Month.parse(row["since"]),
+            "columns": tuple(names),
+            "ignored": tuple(row.get("ignored", ())),
+            "renamed": {_folded(name): column for name, column in row.get("renamed", {}).items()},
+        }
     )
 
 
@@ -236,7 +301,7 @@ def _rows(file: str, table: str) -> list[dict[str, Any]]:
 
 
 def _data(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return FOLDER.joinpath(name).read_text(encoding="utf-8")
 
 
 def _column(row: dict[str, Any]) -> Column:

@@ -1,4 +1,4 @@
-"""additions: the rows of data by which a file that fits no era would be read, for a person to add."""
+"""additions: suggest the catalogue rows for an unknown schema, for a person to add."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from include.nyc_taxi import catalog
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from include.nyc_taxi import Month
     from include.nyc_taxi.catalog import Era, Service
+    from include.nyc_taxi.month import Month
 
 _LINE = 118
 
 
 def rows_to_add(service: Service, era: Era, since: Month, names: Sequence[str], extra: Mapping[str, str]) -> str:
-    """What to add to services.toml and columns.toml, so that files with these column names are an era of their own.
+    """Suggest what to add to services.toml and columns.toml, so that files with these columns are an era of their own.
 
-    `era` is the one that its source has now; `extra` are the names of unknown columns, with their types.
+    Args:
+        service: the service of the files.
+        era: the era that the catalogue has for the month.
+        since: the first month of the new era.
+        names: the column names of the files, in their order.
+        extra: the names that the catalogue does not know, with their types as the catalogue writes them.
     """
     rows = [f"To services.toml, below the eras of {service.name}:", _era_row(era, since, names)]
     for name, type_ in extra.items():

@@ -1,9 +1,9 @@
-"""The cloud that the contract is held against: the one on this machine, or a real one that the environment names.
+"""The cloud that the contract is tested on: the local one, or a real one that the environment names.
 
     TAXI_CONTRACT_PROJECT=my-project TAXI_CONTRACT_BUCKET=my-bucket make test ARGS=tests/devtools/emulators
 
 runs the same tests in a real project, with application default credentials, in datasets and under prefixes of their
-own. TAXI_CONTRACT_LOCATION is where the datasets are made, and where the bucket has to be: EU unless it is set.
+own. TAXI_CONTRACT_LOCATION is the location of the datasets, which must be that of the bucket; the default is EU.
 """
 
 import io
@@ -84,7 +84,7 @@ def bucket(place: Place) -> storage.Bucket:
 
 @pytest.fixture
 def prefix(bucket: storage.Bucket) -> Iterator[str]:
-    """Where a test's objects are; they are deleted after it."""
+    """The prefix of a test's objects, which are deleted after it."""
     prefix = f"contract/{secrets.token_hex(8)}/"
     yield prefix
     for blob in bucket.list_blobs(prefix=prefix):
@@ -102,7 +102,7 @@ def dataset(place: Place, client: bigquery.Client) -> Iterator[str]:
 
 @pytest.fixture
 def query(client: bigquery.Client) -> Callable[..., list[tuple]]:
-    """Runs a query, and gives its rows as tuples."""
+    """Runs a query, and returns its rows as tuples."""
 
     def run(text: str, *parameters: object, **settings: object) -> list[tuple]:
         config = bigquery.QueryJobConfig(query_parameters=list(parameters), **settings)

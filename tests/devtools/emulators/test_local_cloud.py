@@ -1,5 +1,6 @@
-"""The cloud of this machine keeps what it was given, is shared by who uses it, and leaves no server."""
+"""The local cloud keeps its data, is shared by its users, and leaves no server behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import psutil
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
+from google.cloud.bigquery import LoadJobConfig, SchemaField
 
 from devtools.emulators import PROJECT, ROOT, LocalCloud
 
@@ -34,10 +36,22 @@ def environment():
     """Nothing of the contract's own cloud."""
 
 
-def ask(cloud: LocalCloud, text: str) -> list[tuple]:
+def client_of(cloud: LocalCloud) -> bigquery.Client:
     endpoint = {"api_endpoint": cloud.environment["BIGQUERY_EMULATOR_HOST"]}
-    with bigquery.Client(PROJECT, credentials=AnonymousCredentials(), client_options=endpoint) as client:
+    return bigquery.Client(PROJECT, credentials=AnonymousCredentials(), client_options=endpoint)
+
+
+def ask(cloud: LocalCloud, text: str) -> list[tuple]:
+    with client_of(cloud) as client:
         return [tuple(row) for row in client.query(text).result()]
+
+
+def make_table(cloud: LocalCloud) -> None:
+    """Makes the table `d.t`, with the number 1 in its column `a`."""
+    with client_of(cloud) as client:
+        client.create_dataset("d")
+        schema = LoadJobConfig(schema=[SchemaField("a", "INTEGER")])
+        client.load_table_from_json([{"a": 1}], "d.t", job_config=schema).result()
 
 
 def user_of(folder: Path) -> subprocess.Popen:
@@ -57,8 +71,7 @@ def servers_of(folder: Path) -> list[psutil.Process]:
 def test_tables_buckets_and_jobs_outlive_the_server(folder):
     with LocalCloud(folder) as cloud:
         cloud.create_bucket("lake", location="EU")
-        ask(cloud, "CREATE SCHEMA d OPTIONS (location = 'EU')")
-        ask(cloud, "CREATE TABLE d.t AS SELECT 1 AS a")
+        make_table(cloud)
 
     with LocalCloud(folder) as cloud:
         assert ask(cloud, "SELECT a FROM d.t") == [(1,)]
@@ -111,8 +124,7 @@ def test_a_cloud_is_kept_by_what_its_user_becomes(folder):
 
 def test_a_killed_server_is_started_again_with_what_was_committed(folder):
     with LocalCloud(folder) as cloud:
-        ask(cloud, "CREATE SCHEMA d")
-        ask(cloud, "CREATE TABLE d.t AS SELECT 1 AS a")
+        make_table(cloud)
         (server,) = servers_of(folder)
         server.kill()
         server.wait(30)
@@ -135,18 +147,67 @@ def test_a_service_answers_on_the_ports_that_it_is_told_and_ends_by_sigterm(fold
 
 
 def test_a_load_from_a_bucket_elsewhere_is_refused(folder):
-    with LocalCloud(folder) as cloud:
+    with LocalCloud(folder) as cloud, client_of(cloud) as client:
         cloud.create_bucket("lake", location="US")
-        ask(cloud, "CREATE SCHEMA d OPTIONS (location = 'EU')")
-        endpoint = {"api_endpoint": cloud.environment["BIGQUERY_EMULATOR_HOST"]}
-        with bigquery.Client(PROJECT, credentials=AnonymousCredentials(), client_options=endpoint) as client:
-            storage = cloud.environment["STORAGE_EMULATOR_HOST"]
-            httpx.post(
-                f"{storage}/upload/storage/v1/b/lake/o",
-                params={"uploadType": "media", "name": "x"},
-                content=b"1",
-                trust_env=False,
-            ).raise_for_status()
-            job = client.load_table_from_uri("gs://lake/x", "d.t", job_config=bigquery.LoadJobConfig(autodetect=True))
+        dataset = bigquery.Dataset(f"{PROJECT}.d")
+        dataset.location = "EU"
+        client.create_dataset(dataset)
+        storage = cloud.environment["STORAGE_EMULATOR_HOST"]
+        httpx.post(
+            f"{storage}/upload/storage/v1/b/lake/o",
+            params={"uploadType": "media", "name": "x"},
+            content=b"1",
+            trust_env=False,
+        ).raise_for_status()
+        job = client.load_table_from_uri("gs://lake/x", "d.t", job_config=LoadJobConfig(source_format="PARQUET"))
 
-    assert "Cannot read and write in different locations: source: US, destination: EU" in str(job.error_result)
+        assert "Cannot read and write in different locations: source: US, destination: EU" in str(job.error_result)
+
+
+@pytest.fixture(scope="module")
+def cloud_with_a_table(tmp_path_factory):
+    with LocalCloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        make_table(cloud)
+        yield cloud
+
+
+def query_of(text, **settings):
+    return {"query": {"query": text, "useLegacySql": False} | settings}
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"copy": {"sourceTable": {"datasetId": "d", "tableId": "t"}}},
+        {"extract": {"destinationUris": ["gs://lake/x"]}},
+        {"load": {"destinationTable": {"datasetId": "d", "tableId": "t"}, "sourceFormat": "CSV"}},
+        {
+            "load": {
+                "destinationTable": {"datasetId": "d", "tableId": "t"},
+                "sourceFormat": "NEWLINE_DELIMITED_JSON",
+                "writeDisposition": "WRITE_EMPTY",
+            }
+        },
+        query_of("SELECT 1") | {"dryRun": True},
+        query_of("SELECT 1", useLegacySql=True),
+        query_of("SELECT 1", destinationTable={"datasetId": "d", "tableId": "u"}),
+        query_of("CREATE TABLE d.u (a INT64)"),
+        query_of("SELECT 1; SELECT 2"),
+        query_of("SELECT * FROM d.INFORMATION_SCHEMA.TABLES"),
+        query_of(
+            "SELECT ?",
+            queryParameters=[{"parameterType": {"type": "BYTES"}, "parameterValue": {"value": "AA=="}}],
+        ),
+    ],
+)
+def test_a_job_that_is_not_supported_is_refused_by_name(cloud_with_a_table, configuration):
+    address = f"{cloud_with_a_table.environment['BIGQUERY_EMULATOR_HOST']}/upload/bigquery/v2/projects/{PROJECT}/jobs"
+    if "load" in configuration:
+        parts = {"about": ("", json.dumps({"configuration": configuration}), "application/json"), "x": b'{"a": 2}'}
+        answer = httpx.post(address, params={"uploadType": "multipart"}, files=parts, trust_env=False)
+    else:
+        plain = address.replace("/upload", "")
+        answer = httpx.post(plain, json={"configuration": configuration}, trust_env=False)
+
+    assert "local cloud: " in answer.text
+    assert ask(cloud_with_a_table, "SELECT a FROM d.t") == [(1,)]
