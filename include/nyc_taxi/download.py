@@ -6,44 +6,60 @@ import hashlib
 import logging
 import re
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
 from zipfile import BadZipFile, ZipFile
 
 import httpx
 
-from include.nyc_taxi import catalog
-from include.nyc_taxi.errors import DamagedFile, NotPublished, PermanentError, SourceThrottled, SourceUnavailable
-from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
+from include.nyc_taxi import catalog, editions
+from include.nyc_taxi.errors import (
+    DamagedFile,
+    LakeChanged,
+    NotPublished,
+    PermanentError,
+    ShrunkenEdition,
+    SourceThrottled,
+    SourceUnavailable,
+)
+from include.nyc_taxi.lake import Lake, raw_key, sha256_of
 from include.nyc_taxi.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from include.nyc_taxi.editions import Edition, History
     from include.nyc_taxi.trip_file import TripFile
 
 log = logging.getLogger(__name__)
 
 ONE_DAY = timedelta(days=1)
-STALLED_SECONDS = 60.0
+STALLED_SECONDS = 30.0
+_CONNECT_SECONDS = 10.0
 _CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 5
 _NO_HEAD = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _CSV_HEADER = re.compile(rb'(\xef\xbb\xbf)?[\w" ]+,[^\n<{]*\n')
 _LONGEST_REASON = 500
+_SLOWEST_BYTES_A_SECOND = 1_000
+_SPEED_WINDOW_SECONDS = 60.0
+_TOTAL = re.compile(r"/(\d+)$")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """Describes a raw file of the lake, and whether it was downloaded, found unchanged, or taken without a request."""
+    """Describes an edition in raw/, and whether it was downloaded, found unchanged, or taken without a request.
+
+    `key` is that of its bytes.
+    """
 
     key: str
-    manifest: Manifest
+    edition: Edition
     outcome: Literal["downloaded", "unchanged", "cached"]
 
 
@@ -53,20 +69,25 @@ def fetch(
     *,
     source: str = "official",
     base_url: str | None = None,
+    edition: str | None = None,
     cache_ttl: timedelta = ONE_DAY,
     force: bool = False,
     timeout: float = STALLED_SECONDS,
     pause: float = 1.0,
 ) -> Fetched:
-    """Download a trip file into raw/, unless the cached copy is fresh or the publisher confirms it.
+    """Have the current edition of a trip file in raw/; download it unless the cached one is fresh or confirmed.
+
+    What raw/ has of earlier editions stays. If another run brings a newer edition meanwhile, that one is current.
 
     Args:
         file: the service and month.
         lake: the lake to download into.
         source: the source of the catalogue that publishes the file.
         base_url: the URL that the source's paths are under, if it is not the publisher's.
-        cache_ttl: how long a cached copy is fresh: it is used without a request.
-        force: download the file even if a cached copy is there.
+        edition: another edition than the current one: its sha256, the first 8 digits of that or more, or the date as of
+            which it was current. An edition that was held back is accepted by naming it.
+        cache_ttl: how long a cached edition is fresh: it is used without a request.
+        force: download the file even if a cached edition is there.
         timeout: seconds without a byte after which the server counts as stalled.
         pause: seconds before the second attempt of a download; it doubles with each further attempt.
 
@@ -75,9 +96,12 @@ def fetch(
         SourceUnavailable: the server failed, stalled, cut the connection or throttles us.
         DamagedFile: the server's file is cut, empty or not of its format.
         PermanentError: the source never had the month, or the server rejects the request.
+        ShrunkenEdition: the publisher's edition is held back, because it lost too many rows.
+        LakeChanged: another run added an edition meanwhile, and nothing tells which one is newer.
     """
     origin = catalog.source(source)
     era = catalog.service(file.service).era(source, file.month)
+    expected = catalog.expected(file, source)
     return fetch_url(
         origin.url(file, base_url),
         raw_key(file, source),
@@ -85,6 +109,8 @@ def fetch(
         source=source,
         schema_era=era.name,
         known_url=origin.known_url(file.service, base_url),
+        known_bytes=expected.bytes if expected else None,
+        edition=edition,
         cache_ttl=cache_ttl,
         force=force,
         timeout=timeout,
@@ -99,36 +125,101 @@ def fetch_url(
     *,
     source: str,
     known_url: str,
+    known_bytes: int | None = None,
     schema_era: str | None = None,
+    edition: str | None = None,
     cache_ttl: timedelta = ONE_DAY,
     force: bool = False,
     timeout: float = STALLED_SECONDS,
     pause: float = 1.0,
 ) -> Fetched:
-    """Download a URL into raw/ under a key; arguments and errors are those of `fetch`.
+    """Have the current edition of a URL in raw/ under a key; arguments and errors are those of `fetch`.
 
     `known_url` is a URL of the source that has been there for years: it tells "not published" from "throttled".
-    `schema_era` is the era of a trip file's month, None for other files.
+    `known_bytes` is the size that the file once had. `schema_era` is the era of a trip file's month.
     """
     name, asked_at = key.rpartition("/")[2], datetime.now(UTC)
-    held = None if force else _held(lake, key, url)
-    if held is not None and asked_at - datetime.fromisoformat(held.checked_at) < cache_ttl:
-        log.info("%s: raw file is there, checked at %s: no request made", name, held.checked_at)
-        return Fetched(key, held, "cached")
+    known = editions.history(lake, key)
+    if edition and (named := _named(lake, key, known, edition)):
+        log.info("%s: using edition %s, as asked", name, named)
+        return Fetched(named.key, named, "cached")
+    newest = known.newest
+    held = newest if newest and not force and newest.url == url and _is_whole(lake, key, newest) else None
+    if held and not edition and _is_fresh(known, asked_at, cache_ttl):
+        log.info("%s: edition %s is fresh, checked at %s: no request made", name, held.id, known.checked_at)
+        return _current(lake, key, "cached")
     try:
-        with connect(timeout) as client, lake.staged(key) as path, path.open("wb") as out:
-            transfer = _Transfer(client, url, known_url, out=out, path=path, held=held)
-            transfer.run(pause)
-            lake.forget_manifest(key)
+        with connect(timeout) as client, lake.scratch(name) as path:
+            with path.open("wb") as out:
+                transfer = _Transfer(client, url, known_url, out=out, path=path, held=held, known_bytes=known_bytes)
+                transfer.run(pause)
+            after = newest.number if newest else 0
+            seen = transfer.seen(source, schema_era=schema_era, at=asked_at, after=after)
+            added = editions.add(lake, key, path, seen)
     except _NotModified as unchanged:
-        manifest = replace(unchanged.held, checked_at=asked_at.isoformat())
-        lake.write_manifest(key, manifest)
-        log.info("%s: unchanged at %s since %s", name, url, manifest.fetched_at)
-        return Fetched(key, manifest, "unchanged")
-    manifest = replace(transfer.manifest(source, asked_at), schema_era=schema_era)
-    lake.write_manifest(key, manifest)
-    log.info("%s: downloaded %s, %s bytes, sha256 %s", name, url, f"{manifest.bytes:,}", manifest.sha256)
-    return Fetched(key, manifest, "downloaded")
+        editions.confirm(lake, key, unchanged.held, asked_at)
+        log.info("%s: edition %s is unchanged at %s", name, unchanged.held.id, url)
+        return _current(lake, key, "unchanged", edition)
+    log.info("%s: downloaded edition %s, %s bytes, from %s", name, added.id, f"{added.bytes:,}", url)
+    return _current(lake, key, "downloaded", edition)
+
+
+def _named(lake: Lake, key: str, known: History, name: str) -> Edition | None:
+    """Return the edition of that name; None if its bytes are not in raw/, or if it is not known yet."""
+    try:
+        edition = known.named(name)
+    except NotPublished:
+        return None
+    if not _is_whole(lake, key, edition):
+        return None
+    if edition.is_held_back:
+        editions.describe(lake, key, edition.sha256, is_held_back=False)
+    return edition
+
+
+def _current(
+    lake: Lake, key: str, outcome: Literal["downloaded", "unchanged", "cached"], edition: str | None = None
+) -> Fetched:
+    """Return the edition that is current now, or the named one.
+
+    Raises:
+        ShrunkenEdition: the newest one is held back.
+        NotPublished: the named one is neither in raw/ nor what the publisher offers.
+    """
+    name, known = key.rpartition("/")[2], editions.history(lake, key)
+    if edition:
+        named = _named(lake, key, known, edition)
+        if named is None:
+            kept = known.named(edition)  # says so if it is not known
+            raise NotPublished(f"{name}: the bytes of edition {kept} are no longer kept, and the publisher has others")
+        return Fetched(named.key, named, outcome)
+    newest, current = known.newest, known.current
+    if newest is not None and newest.is_held_back:
+        raise ShrunkenEdition(f"{name}: {editions.shrunken(known, newest)}")
+    if newest is None or current is None:
+        raise LakeChanged(f"{name}: another run removed what is known of its editions")
+    return Fetched(current.key, current, outcome)
+
+
+def _is_fresh(known: History, now: datetime, cache_ttl: timedelta) -> bool:
+    """Whether the publisher was asked a short time ago. A check in the future is one by another clock: ask again."""
+    if known.checked_at is None:
+        return False
+    return timedelta(0) <= now - datetime.fromisoformat(known.checked_at) < cache_ttl
+
+
+def _is_whole(lake: Lake, key: str, edition: Edition) -> bool:
+    """Whether raw/ has the edition's bytes. Bytes that are not those of the edition are set aside."""
+    stamp = lake.stamp(edition.key)
+    if stamp is None:
+        return False
+    is_same = stamp.bytes == edition.bytes and (edition.md5 is None or stamp.md5 in (None, edition.md5))
+    if is_same and lake.is_local:
+        with lake.local(edition.key) as path:
+            is_same = sha256_of(path) == edition.sha256
+    if not is_same:
+        editions.set_aside(lake, key, edition)
+    return is_same
 
 
 def ask(client: httpx.Client, url: str, known_url: str) -> httpx.Headers:
@@ -159,32 +250,49 @@ def connect(timeout: float = STALLED_SECONDS) -> httpx.Client:
     """Open a client that names this bundle to the server; the caller closes it. `timeout` is as in `fetch`."""
     # A server that compresses on the fly would send other bytes, and another length, than the published file.
     headers = {"Accept-Encoding": "identity", "User-Agent": "nyc-taxi-bundle"}
-    return httpx.Client(follow_redirects=True, timeout=timeout, headers=headers)
-
-
-def _held(lake: Lake, key: str, url: str) -> Manifest | None:
-    """Return the manifest of the raw file if it is from this URL and complete, else None."""
-    manifest = lake.manifest(key)
-    if manifest is None or manifest.url != url or lake.size(key) != manifest.bytes:
-        return None
-    if lake.is_local:
-        with lake.local(key) as path:
-            return manifest if sha256_of(path) == manifest.sha256 else None
-    return manifest
+    limits = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+    return httpx.Client(follow_redirects=True, timeout=limits, headers=headers)
 
 
 class _NotModified(Exception):
     """The server confirms that the cached copy is current."""
 
-    def __init__(self, held: Manifest) -> None:
+    def __init__(self, held: Edition) -> None:
         self.held = held
+
+
+class _Speed:
+    """Ends a download that would take for ever, although some bytes come now and then."""
+
+    def __init__(self) -> None:
+        self._since, self._bytes = monotonic(), 0
+
+    def check(self, size: int) -> None:
+        self._bytes += size
+        seconds = monotonic() - self._since
+        if seconds < _SPEED_WINDOW_SECONDS:
+            return
+        if self._bytes < _SLOWEST_BYTES_A_SECOND * seconds:
+            raise SourceUnavailable(
+                f"received {self._bytes:,} bytes in {seconds:.0f} s, "
+                f"expected at least {_SLOWEST_BYTES_A_SECOND:,} bytes/s"
+            )
+        self._since, self._bytes = monotonic(), 0
 
 
 class _Transfer:
     """Downloads one file to a local path, in as many requests as it takes."""
 
     def __init__(
-        self, client: httpx.Client, url: str, known_url: str, *, out: BinaryIO, path: Path, held: Manifest | None
+        self,
+        client: httpx.Client,
+        url: str,
+        known_url: str,
+        *,
+        out: BinaryIO,
+        path: Path,
+        held: Edition | None,
+        known_bytes: int | None,
     ) -> None:
         self.client = client
         self.url = url
@@ -192,6 +300,7 @@ class _Transfer:
         self.out = out
         self.path = path
         self.held = held
+        self.known_bytes = known_bytes
         self.etag: str | None = None
         self.last_modified: str | None = None
         self.progress: Progress | None = None
@@ -226,17 +335,18 @@ class _Transfer:
                 sleep(pause * 2 ** (attempt - 1))
         raise SourceUnavailable(f"{self.url}: gave up after {_ATTEMPTS} attempts: {reason}")
 
-    def manifest(self, source: str, asked_at: datetime) -> Manifest:
+    def seen(self, source: str, *, schema_era: str | None, at: datetime, after: int) -> editions.Seen:
         """Describe what was downloaded."""
-        return Manifest(
+        return editions.Seen(
+            sha256=self.digest.hexdigest(),
             source=source,
             url=self.url,
             etag=self.etag,
             last_modified=self.last_modified,
             bytes=self.offset,
-            sha256=self.digest.hexdigest(),
-            fetched_at=asked_at.isoformat(),
-            checked_at=asked_at.isoformat(),
+            at=at,
+            after=after,
+            schema_era=schema_era,
         )
 
     def _restart(self) -> None:
@@ -253,14 +363,32 @@ class _Transfer:
             self._accept(response)
             if self.progress is None:
                 self.progress = Progress(self.url.rpartition("/")[2], "bytes", self.total)
+            speed = _Speed()
             for chunk in response.iter_raw():
                 self.out.write(chunk)
                 self.digest.update(chunk)
                 self.offset += len(chunk)
                 self.progress.advance(len(chunk))
+                speed.check(len(chunk))
         self.out.flush()
+        if self.total is None and self.url.endswith(".csv"):
+            self.total = self._proven_total()
         if self.total is not None and self.offset != self.total:
             raise SourceUnavailable(f"received {self.offset:,} of {self.total:,} bytes")
+
+    def _proven_total(self) -> int:
+        """Return the length of a file that came without one, and whose format does not show where it ends."""
+        length = _head(self.client, self.url).headers.get("Content-Length", "")
+        if length.isdecimal():
+            return int(length)
+        with self.client.stream("GET", self.url, headers={"Range": f"bytes={self.offset}-"}) as rest:
+            total = _TOTAL.search(rest.headers.get("Content-Range", ""))
+        if total is not None:
+            return int(total[1])
+        if self.known_bytes == self.offset:
+            return self.offset
+        self._restart()
+        raise SourceUnavailable("the answer has no Content-Length, and nothing shows that the file is complete")
 
     @property
     def _validator(self) -> str | None:
@@ -269,14 +397,16 @@ class _Transfer:
             return self.etag
         return self.last_modified
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self) -> dict[bytes, bytes]:
+        """Return the headers of the next request, as bytes: an ETag may hold any."""
+        headers: dict[str, str] = {}
         if self.offset and self._validator is not None:
-            return {"Range": f"bytes={self.offset}-", "If-Range": self._validator}
-        if self.held is not None and self.held.etag is not None:
-            return {"If-None-Match": self.held.etag}
-        if self.held is not None and self.held.last_modified is not None:
-            return {"If-Modified-Since": self.held.last_modified}
-        return {}
+            headers = {"Range": f"bytes={self.offset}-", "If-Range": self._validator}
+        elif self.held is not None and self.held.etag is not None:
+            headers = {"If-None-Match": self.held.etag}
+        elif self.held is not None and self.held.last_modified is not None:
+            headers = {"If-Modified-Since": self.held.last_modified}
+        return {name.encode(): value.encode("latin-1") for name, value in headers.items()}
 
     def _accept(self, response: httpx.Response) -> None:
         """Accept the answer as the file or as the rest of it, or raise the error that it stands for."""
@@ -293,7 +423,7 @@ class _Transfer:
         if response.status_code != HTTPStatus.OK:
             raise _refusal(self.client, self.url, self.known_url, response)
         self._restart()
-        self.etag = response.headers.get("ETag")
+        self.etag = _etag(response)
         self.last_modified = response.headers.get("Last-Modified")
         length = response.headers.get("Content-Length", "")
         self.total = int(length) if length.isdecimal() else None
@@ -304,7 +434,7 @@ class _Transfer:
             part is not None
             and int(part[1]) == self.offset
             and (self.total is None or part[2] in ("*", str(self.total)))
-            and response.headers.get("ETag", self.etag) == self.etag
+            and (_etag(response) or self.etag) == self.etag
             and response.headers.get("Last-Modified", self.last_modified) == self.last_modified
         )
 
@@ -328,6 +458,12 @@ class _Transfer:
                 f"{self.url}: {self.offset:,} bytes that begin with {start!r} are not a complete "
                 f"{self.url.rpartition('.')[2]} file: {error}"
             ) from error
+
+
+def _etag(response: httpx.Response) -> str | None:
+    """Return the ETag, each of its bytes as the character of that number, as httpx guesses an encoding."""
+    found = [value for name, value in response.headers.raw if name.lower() == b"etag"]
+    return found[0].decode("latin-1") if found else None
 
 
 def _no_web_server(url: str, error: httpx.UnsupportedProtocol) -> PermanentError:

@@ -75,6 +75,7 @@ class Edition:
     md5: str | None = None
     schema_era: str | None = None
     rows: int | None = None
+    rejected: dict[str, int] | None = None
     changes: dict[str, Any] | None = None
     is_held_back: bool = False
     is_kept: bool = True
@@ -224,6 +225,24 @@ def describe(lake: Lake, raw_key: str, sha256: str, **facts: Any) -> None:  # no
     _update(lake, raw_key, described)
 
 
+def set_aside(lake: Lake, raw_key: str, edition: Edition) -> None:
+    """Take damaged bytes of an edition out of raw/, so that the next run downloads them again."""
+    describe(lake, raw_key, edition.sha256, is_kept=False)
+    try:
+        where = lake.set_aside(edition.key)
+    except FileNotFoundError:
+        return
+    log.warning("%s: edition %s is damaged, moved to %s: the next run downloads it", edition.key, edition.id, where)
+
+
+def shrunken(known: History, edition: Edition) -> str:
+    """Say what is wrong with an edition that is held back, and how to accept it."""
+    before = known.before(edition)
+    rows, old = edition.rows or 0, before.rows if before else None
+    share = f", {1 - rows / old:.0%} fewer than the {old:,} of edition {before.id}" if before and old else ""
+    return f"edition {edition.id} has {rows:,} rows{share}: not loaded. To accept it, run with edition={edition.id}"
+
+
 def prune(lake: Lake, raw_key: str, keep: int, *, dry_run: bool = False) -> list[Edition]:
     """Delete the bytes of all but the newest `keep` editions of a file; returns those that are freed.
 
@@ -276,6 +295,7 @@ def _with(known: History, seen: Seen, key: str) -> History:
         md5=seen.md5,
         schema_era=seen.schema_era,
         rows=held.rows if held else None,
+        rejected=held.rejected if held else None,
     )
     if newest is not None and newest.number > seen.after and not _are_dated(edition, newest):
         raise LakeChanged(f"{key}: another run has brought edition {newest} since this one asked the publisher")

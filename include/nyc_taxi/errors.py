@@ -7,9 +7,11 @@ TaxiError
 │   ├── LakeUnavailable      a transfer to or from the lake was incomplete, or a disk is full
 │   ├── LakeChanged          another run replaced a file of the lake while this run used it
 │   └── WarehouseBusy        a lock was not granted in time, or the connection was lost
+├── Superseded               a newer edition, or what a person asked for later, is in place; nothing was changed
 └── PermanentError           a retry gives the same error
     ├── NotPublished         the publisher does not have the file, or not yet
     ├── NotInLake            an earlier step has not written its result into the lake
+    ├── ShrunkenEdition      a republished file lost too many rows to replace the earlier edition by itself
     ├── DamagedFile          the file is cut, empty or not of its format
     ├── SchemaMismatch       the catalogue does not have the file's columns, types or values
     ├── CountMismatch        rows were lost or duplicated between two steps
@@ -65,6 +67,10 @@ class NotInLake(PermanentError):
 
 class DamagedFile(PermanentError):
     """The file is cut, empty or not of its format."""
+
+
+class ShrunkenEdition(PermanentError):
+    """A republished file lost too many rows to replace the earlier edition by itself."""
 
 
 class SchemaMismatch(PermanentError):

@@ -10,14 +10,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from include.nyc_taxi import catalog, quality
+from include.nyc_taxi import catalog, editions, quality, republication
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, NotInLake
 from include.nyc_taxi.lake import data_key, raw_key, rejects_key, sha256_of, staging_keys
+from include.nyc_taxi.precedence import Claim, Wish, claim_of, pin_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.reading import arrow_schema, read
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from include.nyc_taxi.lake import Lake, Manifest
+    from include.nyc_taxi.editions import Edition
+    from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.reading import Reading, UnknownColumns
     from include.nyc_taxi.trip_file import TripFile
 
@@ -40,6 +42,7 @@ _ROW_GROUP_ROWS = 1 << 16
 # Rejected slices pin their whole batch in memory, so flush them often.
 _REJECTS_GROUP_ROWS = 1 << 14
 _ZSTD_LEVEL = 3
+_COMMITS = 20
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Landed:
     `recipe` is a digest of the published file and of everything else that decides its rows: equal recipes mean equal
     rows. `rule_hits` counts the rows that each quality rule hits, whether the profile rejects by it or not; rules that
     need a second pass are counted only if the profile rejects by them. `rows_expected` is the number of rows that this
-    published file once had, None if unknown.
+    published file once had, None if unknown. The fields from `unknown_columns` on, which files of an earlier version
+    lack, decide what these rows come before and after.
     """
 
     recipe: str
@@ -66,6 +70,21 @@ class Landed:
     rejected_by_reason: dict[str, int]
     rule_hits: dict[str, int]
     rows_expected: int | None
+    unknown_columns: str = "error"
+    source_last_modified: str | None = None
+    edition_number: int = 0
+    asked_at: str = ""
+    asked_for: str | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """What these rows come before and after."""
+        return claim_of(vars(self))
+
+    @property
+    def pin(self) -> str | None:
+        """The edition that somebody asked for by name, as `edition=...`; None for the current one."""
+        return pin_of(self.asked_for)
 
     @property
     def without_passengers_read(self) -> int:
@@ -107,8 +126,30 @@ def whole(file: TripFile, lake: Lake) -> Landed:
     return there
 
 
+def to_load(file: TripFile, lake: Lake, found: Landed | None = None) -> Landed:
+    """Return what data/ holds of the file, for a run that has landed or found `found` before.
+
+    A newer edition on the same terms that another run has landed meanwhile is taken in its place.
+
+    Raises:
+        NotInLake: data/ does not hold the file.
+        Superseded: data/ holds what a person asked for later.
+        LakeChanged: data/ holds something else, because another run is landing the month.
+    """
+    there = whole(file, lake)
+    if found is None or (there.recipe, there.pin) == (found.recipe, found.pin):
+        return there
+    mine, other = found.claim, there.claim
+    is_plain = mine.terms == other.terms and not (mine.wish.asked_for or other.wish.asked_for)
+    if is_plain and other.comes_after(mine):
+        log.info("%s: %s is superseded: going on with %s", file, mine, other)
+        return there
+    mine.check(other, f"{file}: data/")
+    raise LakeChanged(f"{file}: data/ has other rows than this run landed: another run landed the month meanwhile")
+
+
 def _of_one_pass(lake: Lake, keys: Collection[str]) -> Landed | None:
-    descriptions = [_description(lake, key) for key in keys]
+    descriptions = [_described(lake, key) for key in keys]
     return descriptions[0] if len(set(map(repr, descriptions))) == 1 else None
 
 
@@ -120,7 +161,7 @@ def described(data: parquet.ParquetFile) -> Landed | None:
         return None
 
 
-def _description(lake: Lake, key: str) -> Landed | None:
+def _described(lake: Lake, key: str) -> Landed | None:
     try:
         with lake.open(key) as file, parquet.ParquetFile(file) as data:
             return described(data)
@@ -133,23 +174,36 @@ def land(
     lake: Lake,
     *,
     source: str = "official",
+    edition: str | None = None,
     profile: str = "notes",
     unknown_columns: UnknownColumns = "error",
     force: bool = False,
+    wish: Wish | None = None,
 ) -> Landed:
-    """Stage the raw file's rows and commit them: `stage` and `publish` in one.
+    """Stage an edition's rows and commit them: `stage` and `publish` in one.
 
     Args:
         file: the service and month.
-        lake: the lake that has the raw file.
-        source: the source of the raw file.
+        lake: the lake that has the edition.
+        source: the source of the edition.
+        edition: the sha256 of the edition that the run has fetched; None is the current one.
         profile: the quality profile, which decides what is rejected.
         unknown_columns: whether a column that the catalogue does not have is an error or is dropped.
         force: land the file even if data/ already has these rows.
+        wish: what the run was asked for, and when; None is nothing special, now.
 
     Raises: as `stage` and `publish`.
     """
-    staged = stage(file, lake, source=source, profile=profile, unknown_columns=unknown_columns, force=force)
+    staged = stage(
+        file,
+        lake,
+        source=source,
+        edition=edition,
+        profile=profile,
+        unknown_columns=unknown_columns,
+        force=force,
+        wish=wish,
+    )
     return publish(file, lake, staged.recipe)
 
 
@@ -158,47 +212,133 @@ def stage(
     lake: Lake,
     *,
     source: str = "official",
+    edition: str | None = None,
     profile: str = "notes",
     unknown_columns: UnknownColumns = "error",
     force: bool = False,
+    wish: Wish | None = None,
 ) -> Landed:
-    """Read the raw file once and stage its accepted and its rejected rows, unless data/ has them already.
+    """Read an edition once and stage its accepted and its rejected rows, unless data/ has them already.
+
+    If another run has brought a newer edition meanwhile, that one is staged. An edition that follows another one is
+    compared with it, and the result is kept with what is known of the editions.
 
     Args: as `land`.
 
     Raises:
-        NotInLake: the raw file is not there.
+        NotInLake: the edition is not there.
+        Superseded: data/ has rows that come after these.
+        ShrunkenEdition: the edition has less than nine tenths of the rows of the one before it.
         SchemaMismatch: the file's columns or values are not those of its era.
-        DamagedFile: the raw file is cut or has no rows.
+        DamagedFile: the file is cut or has no rows. It was set aside.
         CountMismatch: the rows written are not the rows read.
-        LakeChanged: another run replaced the raw file meanwhile.
     """
     quality.rejecting(profile)
-    manifest = _manifest(file, lake, source)
-    recipe = _recipe(file, manifest, source, profile, unknown_columns)
-    there = None if force else landed(lake, file)
-    if there is not None and there.recipe == recipe:
-        log.info("%s: data/ already holds its %s rows of this source and profile", file, f"{there.rows_accepted:,}")
-        return there
-    keys = staging_keys(file, recipe)
-    with lake.local(raw_key(file, source)) as raw:
-        if sha256_of(raw) != manifest.sha256:
-            raise LakeChanged(f"{file}: {raw.name} is not what its manifest describes; another run is replacing it")
-        with (
-            lake.staged(keys[data_key(file)]) as data,
-            lake.staged(keys[rejects_key(file)]) as rejects,
-            read(raw, file, source=source, unknown_columns=unknown_columns) as reading,
-        ):
-            result, progress = _written(reading, data, rejects, manifest=manifest, recipe=recipe, profile=profile)
-            if _manifest(file, lake, source).sha256 != manifest.sha256:
-                raise LakeChanged(f"{file}: another run replaced {raw.name} while this run read it")
+    wish = wish or Wish.of(force=force)
+    taken = _edition(file, lake, source, edition, wish)
+    terms = _Terms(file, taken, profile, unknown_columns, wish)
+    there = _described(lake, data_key(file))
+    if there is not None:
+        if not force and terms.are_those_of(there) and landed(lake, file) == there:
+            log.info("%s: data/ is up to date with %s rows", file, f"{there.rows_accepted:,}")
+            return there
+        terms.claim.check(there.claim, f"{file}: data/")
+    keys = staging_keys(file, terms.recipe)
+    with (
+        _damage_set_aside(lake, raw_key(file, source), taken),
+        lake.local(taken.key) as raw,
+        lake.staged(keys[data_key(file)]) as data,
+        lake.staged(keys[rejects_key(file)]) as rejects,
+    ):
+        if sha256_of(raw) != taken.sha256:
+            raise DamagedFile(f"{file}: {raw.name} is not edition {taken.id}")
+        with read(raw, file, source=source, unknown_columns=unknown_columns) as reading:
+            result, progress = _written(reading, data, rejects, terms)
+        republication.note_rows(
+            lake,
+            file,
+            taken,
+            rows=result.rows_read,
+            rejected=result.rejected_by_reason,
+            is_named=pin_of(wish.asked_for) is not None,
+            earlier={there.source_sha256: there.rows_read} if there else {},
+        )
+        republication.compare_with_previous(lake, file, taken, raw)
     _log_staged(result, file, progress)
     return result
 
 
-def _written(
-    reading: Reading, data: Path, rejects: Path, *, manifest: Manifest, recipe: str, profile: str
-) -> tuple[Landed, Progress]:
+@dataclass(frozen=True)
+class _Terms:
+    """Everything that decides which rows an edition becomes, and what these come before and after."""
+
+    file: TripFile
+    edition: Edition
+    profile: str
+    unknown_columns: UnknownColumns
+    wish: Wish
+
+    @property
+    def recipe(self) -> str:
+        return _recipe(self.file, self.edition, self.profile, self.unknown_columns)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields of `Landed` that are known before a row is read."""
+        return {
+            "recipe": self.recipe,
+            "source": self.edition.source,
+            "source_url": self.edition.url,
+            "source_etag": self.edition.etag,
+            "source_sha256": self.edition.sha256,
+            "source_bytes": self.edition.bytes,
+            "source_last_modified": self.edition.last_modified,
+            "edition_number": self.edition.number,
+            "quality_profile": self.profile,
+            "unknown_columns": self.unknown_columns,
+            "asked_at": self.wish.asked_at,
+            "asked_for": self.wish.asked_for,
+        }
+
+    @property
+    def claim(self) -> Claim:
+        return claim_of(self.facts)
+
+    def are_those_of(self, there: Landed) -> bool:
+        """Whether data/ has just these rows; a file of an earlier version is known by its edition and profile."""
+        if there.edition_number == 0:
+            known = (there.source, there.source_sha256, there.source_etag, there.quality_profile)
+            return known == (self.edition.source, self.edition.sha256, self.edition.etag, self.profile)
+        return (there.recipe, there.pin) == (self.recipe, pin_of(self.wish.asked_for))
+
+
+def _edition(file: TripFile, lake: Lake, source: str, sha256: str | None, wish: Wish) -> Edition:
+    """Return the edition to land: that of the run, or the current one if it is newer and nobody named one."""
+    key = raw_key(file, source)
+    known = editions.history(lake, key)
+    current = known.current
+    taken = known.by_sha256(sha256) if sha256 else current
+    if taken is None:
+        raise NotInLake(f"{file}: edition {sha256 or 'any'} of {lake.url(key)} is not there: fetch it first")
+    if current is not None and current.follows(taken) and pin_of(wish.asked_for) is None:
+        log.info("%s: edition %s is superseded: going on with %s", file, taken, current)
+        return current
+    return taken
+
+
+@contextmanager
+def _damage_set_aside(lake: Lake, key: str, edition: Edition) -> Iterator[None]:
+    """Take a file that cannot be read out of raw/, so that the next run downloads it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotInLake(f"{lake.url(edition.key)}: the bytes of edition {edition.id} are not kept: fetch it") from error
+    except DamagedFile as error:
+        editions.set_aside(lake, key, edition)
+        raise DamagedFile(f"{error}. It was set aside: the next run downloads it again") from error
+
+
+def _written(reading: Reading, data: Path, rejects: Path, terms: _Terms) -> tuple[Landed, Progress]:
     """Write every row into one of the two files, and describe the pass in both."""
     file = reading.file
     tally = _Tally(Progress(file.name, "rows", reading.rows))
@@ -206,8 +346,8 @@ def _written(
         _writer(data, data_schema(file.service), _ROW_GROUP_ROWS) as accepted,
         _writer(rejects, quality.rejects_schema(arrow_schema(file.service)), _REJECTS_GROUP_ROWS) as rejected,
     ):
-        _sort(reading, profile, tally, accepted, rejected)
-        result = _result(tally, reading, recipe, manifest, profile)
+        _sort(reading, terms.profile, tally, accepted, rejected)
+        result = _result(tally, reading, terms)
         accepted.describe(result)
         rejected.describe(result)
     _check_counts(reading, result, data, rejects)
@@ -251,19 +391,53 @@ def publish(file: TripFile, lake: Lake, recipe: str) -> Landed:
     """Commit the staged rows of a recipe to data/ and rejects/, unless they are there already.
 
     Raises:
+        Superseded: data/ has rows that come after these.
         LakeChanged: they are neither staged nor committed: another run landed the month meanwhile.
     """
-    moved = 0
-    for key, staged in staging_keys(file, recipe).items():
-        with suppress(FileNotFoundError):
-            lake.move(staged, key)
-            moved += 1
+    data, rejects = data_key(file), rejects_key(file)
+    staged = staging_keys(file, recipe)
+    mine = _described(lake, staged[data])
+    if mine is not None:
+        # Both are brought near before either is moved, so that no full disk parts them.
+        near = {key: lake.near(staged[key], key) for key in (data, rejects)}
+        _commit_data(file, lake, mine, near[data])
+        _commit_rejects(file, lake, mine, near[rejects])
+        log.info("%s: committed to %s", file, lake.url(data))
+    elif lake.size(staged[rejects]) is not None:
+        # A run was killed between its two moves.
+        there = _described(lake, data)
+        if there is not None and there.recipe == recipe:
+            _commit_rejects(file, lake, there, staged[rejects])
     there = landed(lake, file)
     if there is None or there.recipe != recipe:
+        if mine is not None and there is not None:
+            mine.claim.check(there.claim, f"{file}: data/")
         raise LakeChanged(f"{file}: data/ has other rows than were staged: another run landed the month meanwhile")
-    if moved:
-        log.info("%s: committed to %s", file, lake.url(data_key(file)))
     return there
+
+
+def _commit_data(file: TripFile, lake: Lake, mine: Landed, staged: str) -> None:
+    """Put the accepted rows in place, if what is there comes before them: by this the month has changed."""
+    for _ in range(_COMMITS):
+        stamp = lake.stamp(data_key(file))
+        there = _described(lake, data_key(file))
+        if there is not None:
+            mine.claim.check(there.claim, f"{file}: data/")
+        with suppress(LakeChanged):
+            lake.move(staged, data_key(file), stamp)
+            return
+    raise LakeChanged(f"{file}: other runs committed it {_COMMITS} times meanwhile")
+
+
+def _commit_rejects(file: TripFile, lake: Lake, mine: Landed, staged: str) -> None:
+    """Put the rejected rows in place, as long as the accepted ones are those of the same pass."""
+    for _ in range(_COMMITS):
+        stamp = lake.stamp(rejects_key(file))
+        if _described(lake, data_key(file)) != mine:
+            return  # a run that came after has put its own there, and sees to its own rejects
+        with suppress(LakeChanged):
+            lake.move(staged, rejects_key(file), stamp)
+            return
 
 
 def preview(file: TripFile, lake: Lake, recipe: str, rows: int) -> pa.Table:
@@ -292,16 +466,6 @@ def _staged_or_published(file: TripFile, lake: Lake, recipe: str) -> str:
         if lake.size(key) is not None:
             return key
     raise LakeChanged(f"{file}: the staged rows are gone: they are kept for a day; land the file again")
-
-
-def _manifest(file: TripFile, lake: Lake, source: str) -> Manifest:
-    key = raw_key(file, source)
-    manifest = lake.manifest(key)
-    if manifest is not None:
-        return manifest
-    if lake.size(key) is not None:
-        raise LakeChanged(f"{file}: {lake.url(key)} has no manifest: another run is replacing it, or was killed")
-    raise NotInLake(f"{file}: {lake.url(key)} is not there: fetch it first")
 
 
 class _Tally:
@@ -377,6 +541,7 @@ def _writer(path: Path, schema: pa.Schema, group_rows: int) -> Iterator[_Rows]:
         schema,
         compression="zstd",
         compression_level=_ZSTD_LEVEL,
+        write_page_checksum=True,
         # Times hardly repeat, so a dictionary of them only costs time.
         use_dictionary=[name for name in schema.names if name not in times],
     ) as writer:
@@ -385,19 +550,20 @@ def _writer(path: Path, schema: pa.Schema, group_rows: int) -> Iterator[_Rows]:
         rows.flush()
 
 
-def _recipe(file: TripFile, manifest: Manifest, source: str, profile: str, unknown_columns: UnknownColumns) -> str:
+def _recipe(file: TripFile, edition: Edition, profile: str, unknown_columns: UnknownColumns) -> str:
     """Return a digest of everything that decides the file's rows, and of its ETag."""
     schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
     rejecting = quality.rejecting(profile)
-    rules = [f"{rule.name}: {rule.description}" for rule in quality.rules(file.service) if rule.name in rejecting]
+    rules = [rule.name for rule in quality.rules(file.service) if rule.name in rejecting]
     # Without the ETag, a file that is republished with the same bytes would stay outdated in every target.
-    ingredients = [_VERSION, manifest.sha256, manifest.etag, source, profile, rejecting, rules, unknown_columns, schema]
+    of_edition = [edition.sha256, edition.etag, edition.source]
+    ingredients = [_VERSION, *of_edition, profile, rejecting, rules, unknown_columns, schema]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:16]
 
 
-def _result(tally: _Tally, reading: Reading, recipe: str, manifest: Manifest, profile: str) -> Landed:
+def _result(tally: _Tally, reading: Reading, terms: _Terms) -> Landed:
     rejected = tally.rejected.total()
-    expected = catalog.expected(reading.file, manifest.source)
+    expected = catalog.expected(reading.file, terms.edition.source)
     if expected is not None and expected.rows != tally.read:
         log.warning(
             "%s: read %s rows, expected the %s of %s: the publisher replaced the file, or it is damaged",
@@ -407,14 +573,8 @@ def _result(tally: _Tally, reading: Reading, recipe: str, manifest: Manifest, pr
             expected.last_modified,
         )
     return Landed(
-        recipe=recipe,
-        source=manifest.source,
-        source_url=manifest.url,
-        source_etag=manifest.etag,
-        source_sha256=manifest.sha256,
-        source_bytes=manifest.bytes,
+        **terms.facts,
         schema_era=reading.era.name,
-        quality_profile=profile,
         rows_read=tally.read,
         rows_accepted=tally.read - rejected,
         rows_rejected=rejected,

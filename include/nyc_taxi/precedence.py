@@ -75,6 +75,11 @@ class Claim:
         return f"edition {self.edition} ({' '.join(self.terms)}{asked}, asked for at {self.wish.asked_at or 'no time'})"
 
 
+def pin_of(asked_for: str | None) -> str | None:
+    """The edition that was asked for by name, as `edition=...`; None for the current one."""
+    return asked_for if asked_for and asked_for.startswith("edition=") else None
+
+
 def claim_of(row: Mapping[str, Any]) -> Claim:
     """The claim of rows that were put somewhere, by what a ledger or a file of data/ says of them."""
     return Claim(

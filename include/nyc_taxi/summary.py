@@ -57,20 +57,20 @@ class Summary:
             self._sum_fares(pickups, columns[self._fare], columns.get("tip_amount"))
 
     def _count_hours(self, times: pa.Array) -> None:
-        pickup = _numbers(times, np.int64, null=_NO_TIME)
+        pickup = numbers(times, np.int64, null=_NO_TIME)
         pickup = pickup[pickup != _NO_TIME]
         self.outside_month += int(np.count_nonzero((pickup < self._first) | (pickup >= self._end)))
         hours = pickup // _MICROSECONDS_AN_HOUR
         self._by_hour += np.bincount((hours + _EPOCH_IN_ITS_WEEK) % _HOURS_A_WEEK, minlength=_HOURS_A_WEEK)
 
     def _sum_fares(self, pickups: Numbers, fares: pa.Array, tips: pa.Array | None) -> None:
-        fare = _numbers(fares, np.float64, null=np.nan)
+        fare = numbers(fares, np.float64, null=np.nan)
         usable = np.abs(fare) <= _HIGHEST_DOLLARS  # false where it is null
         zones = pickups[usable]
         self._fares += np.bincount(zones, minlength=_ZONES)
         self._fare_sum += np.bincount(zones, fare[usable], _ZONES)
         if tips is not None:
-            self._tip_sum += np.bincount(zones, _numbers(tips, np.float64, null=0)[usable], _ZONES)
+            self._tip_sum += np.bincount(zones, numbers(tips, np.float64, null=0)[usable], _ZONES)
 
     def by_month(self) -> dict[str, Any]:
         """Return the counts and sums of the whole month, by name; `without_meter` is None without meters."""
@@ -111,11 +111,11 @@ def _zones(location_ids: pa.Array | None, rows: int) -> Numbers:
     """Return location ids as numbers; 0 is no zone or an unknown one."""
     if location_ids is None:
         return np.zeros(rows, np.int64)
-    ids = _numbers(location_ids, np.int16, null=0)
+    ids = numbers(location_ids, np.int16, null=0)
     return np.where((ids > 0) & (ids < _ZONES), ids, 0)
 
 
-def _numbers(column: pa.Array, type_: type, null: float) -> Numbers:
+def numbers(column: pa.Array, type_: type, null: float) -> Numbers:
     """Return the column's values, with the given number in place of nulls."""
     # to_numpy and fill_null import pandas where it is installed, which costs every task a second of CPU.
     validity, data = column.buffers()

@@ -162,6 +162,10 @@ class Lake:
         """
         self._store.move(key, to, replacing)
 
+    def near(self, key: str, to: str) -> str:
+        """Bring an object to where a move to another key cannot fail half way; returns its key there."""
+        return self._store.near(key, to)
+
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Change a small object by compare and set, whoever else changes it; returns what it holds then.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import shutil
 import uuid
 from contextlib import contextmanager, nullcontext, suppress
@@ -19,6 +18,7 @@ from include.nyc_taxi.lake.keys import STAGING
 from include.nyc_taxi.lake.store import Anything, Stamp, Store, delete_old, flush
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
@@ -41,7 +41,7 @@ class Folder(Store):
         self._root = Path(root)
 
     @cached_property
-    def fs(self) -> AbstractFileSystem:  # type: ignore[override] # imported only if somebody asks for it
+    def fs(self) -> AbstractFileSystem:
         """The fsspec file system of this machine."""
         from fsspec.implementations.local import LocalFileSystem
 
@@ -94,6 +94,15 @@ class Folder(Store):
             _replace(source, self._root / to)
         with suppress(OSError):
             source.parent.rmdir()
+
+    def near(self, key: str, to: str) -> str:
+        source, folder = self._root / key, (self._root / to).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if source.stat().st_dev == folder.stat().st_dev:
+            return key
+        beside = folder / f".{uuid.uuid4().hex}"
+        _replace(source, beside)
+        return beside.relative_to(self._root).as_posix()
 
     def delete(self, key: str) -> None:
         with suppress(FileNotFoundError):

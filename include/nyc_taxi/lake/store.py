@@ -100,6 +100,10 @@ class Store(ABC):
             LakeChanged: the object at the other key is not in the state that was to be replaced.
         """
 
+    def near(self, key: str, to: str) -> str:  # noqa: ARG002 - in most stores everything is near
+        """Bring an object to where a move to another key cannot fail half way; returns its key there."""
+        return key
+
     @abstractmethod
     def delete(self, key: str) -> None:
         """Delete the object if there is one."""

@@ -28,7 +28,7 @@ from include.nyc_taxi.reading.opening import opened
 from include.nyc_taxi.reading.schema import arrow_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from include.nyc_taxi.catalog import Era
@@ -44,6 +44,7 @@ class Reading:
     Attributes:
         file: the trip file.
         era: the era that it is read as.
+        names: the columns that the publisher gave it.
         rows: the number of its rows if the format states it (Parquet), else None.
         batches: the rows that fit, once, in the service's schema.
         misfits: the rows that `batches` has left out so far.
@@ -52,6 +53,7 @@ class Reading:
 
     file: TripFile
     era: Era
+    names: Sequence[str]
     rows: int | None
     batches: Iterator[pa.RecordBatch]
     misfits: Misfits
@@ -88,4 +90,4 @@ def read(
 
         misfits = Misfits(path.name)
         batches = canonical(published.batches(columns, era), columns, schema, misfits)
-        yield Reading(file, era, published.rows, batches, misfits, look_through)
+        yield Reading(file, era, published.names, published.rows, batches, misfits, look_through)

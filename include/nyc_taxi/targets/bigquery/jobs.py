@@ -12,7 +12,7 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from google.api_core import exceptions as api
 
@@ -70,10 +70,9 @@ class Chain:
 
     def _job(self, number: int) -> bq.LoadJob | None:
         try:
-            job: bq.LoadJob = self.client.get_job(self.job_id(number), location=self.location)
+            return cast("bq.LoadJob", self.client.get_job(self.job_id(number), location=self.location))
         except api.NotFound:
             return None
-        return job
 
 
 def labels_of(claim: Claim) -> dict[str, str]:

@@ -11,7 +11,7 @@ import io
 import logging
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pyarrow as pa
 from google.api_core import exceptions as api
@@ -148,7 +148,13 @@ class _Load:
         Raises:
             Superseded: the rows that are there come after these.
         """
-        there = done.claim if done else claim_of_labels(labels_of(claim_of(last))) if last and self._count() else None
+        there = (
+            done.claim
+            if done
+            else claim_of_labels(labels_of(claim_of(dict(last.items()))))
+            if last and self._count()
+            else None
+        )
         claim_of_labels(labels_of(self.claim)).check(there, f"{self.file}: {self.table}")
         if not self._load_partition(chain.job_id(number), chain.location):
             return None
@@ -204,7 +210,7 @@ class _Load:
         """Run the job of this id; false if another run has taken the id."""
         partition = self.table.reference(self.client, f"{self.table.name}${str(self.file.month).replace('-', '')}")
         key, config = data_key(self.file), self._job_config("WRITE_TRUNCATE")
-        options = {"job_config": config, "job_id": job_id, "location": location}
+        options: dict[str, Any] = {"job_config": config, "job_id": job_id, "location": location}
         try:
             if self.lake.is_local:
                 with self._opened(key) as data:
@@ -213,7 +219,7 @@ class _Load:
                 job = self.client.load_table_from_uri(self.lake.url(key), partition, **options)
         except api.Conflict:
             # The answer to our own request may have been lost: then the job is ours.
-            job = self.client.get_job(job_id, location=location)
+            job = cast("bq.LoadJob", self.client.get_job(job_id, location=location))
             if job.labels.get("attempt") != config.labels["attempt"]:
                 log.info("%s: another run is replacing the month in %s", self.file, self.table)
                 return False

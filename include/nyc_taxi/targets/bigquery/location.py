@@ -56,8 +56,8 @@ def _refuse_expiration(client: bq.Client, dataset: bq.Dataset, table: Table) -> 
         lasting = dataset.default_partition_expiration_ms or dataset.default_table_expiration_ms
         if lasting:
             raise WarehouseRefused(
-                f"dataset {dataset.full_dataset_id} lets tables or partitions expire after {_days(lasting)} by default: "
-                "old months would vanish as they are loaded. Expected none: remove the default expiration"
+                f"dataset {dataset.full_dataset_id} has a default expiration of {_days(lasting)}: old months would "
+                "vanish as they are loaded. Expected none: remove the default expiration"
             ) from None
         return
     lasting = found.time_partitioning.expiration_ms if found.time_partitioning else None

@@ -135,7 +135,7 @@ class _Replacement:
         if not force and self._is_in_place(partition, last):
             log.info("%s: %s is up to date with %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
             return self._loaded("unchanged")
-        self.claim.check(last and claim_of(last), f"{self.file}: {self.table}")
+        self.claim.check(claim_of(last) if last else None, f"{self.file}: {self.table}")
         with lake.local(data_key(self.file)) as path:
             self._stage(path, oid)
         ledger.write(self.connection, self.key | fields.row(self.landed, self.by, self.progress.seconds))
