@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psycopg
 import pyarrow as pa
@@ -15,8 +15,8 @@ from pyarrow import parquet
 
 from devtools.generator import write_month
 from devtools.servers.postgres import EmbeddedPostgres
-from include.nyc_taxi import TripFile, catalog, landing
-from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
+from include.nyc_taxi import TripFile, catalog, editions, landing
+from include.nyc_taxi.lake import Lake, raw_key, sha256_of
 
 # The servers of the tests are on this machine, where no proxy of the caller's environment can reach.
 os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
@@ -59,24 +59,25 @@ def lake(tmp_path: Path) -> Lake:
 
 @pytest.fixture
 def put_raw(lake: Lake) -> Callable[..., None]:
-    """Puts a file into raw/ with its manifest, as fetching it does; `write` is given the path to write it to."""
+    """Puts a file into raw/ as its current edition, as fetching it does; `write` is given the path to write it to."""
 
     def put(file: TripFile, write: Callable[[Path], object], *, source: str = "official") -> None:
-        key, now = raw_key(file, source), datetime.now(UTC).isoformat()
-        with lake.staged(key) as path:
+        key = raw_key(file, source)
+        with lake.scratch(PurePosixPath(key).name) as path:
             write(path)
-            size, digest = path.stat().st_size, sha256_of(path)
-        manifest = Manifest(
-            source=source,
-            url=catalog.source(source).url(file),
-            etag=f'"{digest[:8]}"',
-            last_modified=None,
-            bytes=size,
-            sha256=digest,
-            fetched_at=now,
-            checked_at=now,
-        )
-        lake.write_manifest(key, manifest)
+            digest = sha256_of(path)
+            seen = editions.Seen(
+                sha256=digest,
+                source=source,
+                url=catalog.source(source).url(file),
+                etag=f'"{digest[:8]}"',
+                last_modified=None,
+                bytes=path.stat().st_size,
+                at=datetime.now(UTC),
+                after=sum(1 for _ in editions.history(lake, key).editions),
+            )
+            editions.add(lake, key, path, seen)
+            editions.describe(lake, key, digest, is_held_back=False)  # tests make months shrink as they like
 
     return put
 

@@ -58,8 +58,8 @@ class Edition:
 
     `number` counts the states of the file as they were first seen, from 1; a state that comes back has a new number.
     `first_seen` and `last_seen` are when this lake first and last saw the publisher offer it, ISO 8601 in UTC. `rows`
-    and `changes` are known once it was landed; `changes` compares it with the edition before it. `is_held_back` says
-    that it is not taken as current, because it lost too many rows, until somebody asks for it by name.
+    and `changes` are known once it was landed; `changes` compares it with the edition before it. `is_held_back` is
+    true if it lost too many rows to be taken as current, and false once somebody has asked for it by name.
     """
 
     number: int
@@ -77,7 +77,7 @@ class Edition:
     rows: int | None = None
     rejected: dict[str, int] | None = None
     changes: dict[str, Any] | None = None
-    is_held_back: bool = False
+    is_held_back: bool | None = None
     is_kept: bool = True
 
     @property

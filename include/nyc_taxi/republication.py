@@ -53,9 +53,11 @@ def note_rows(
     known = editions.history(lake, key)
     before = known.before(edition)
     old = (before.rows or earlier.get(before.sha256)) if before else None
-    shrank = old is not None and rows < _SMALLEST_SHARE * old and not is_named
+    is_accepted = is_named or edition.is_held_back is False
+    shrank = old is not None and rows < _SMALLEST_SHARE * old and not is_accepted
     if edition.rows != rows or edition.rejected != rejected or shrank:
-        editions.describe(lake, key, edition.sha256, rows=rows, rejected=dict(rejected), is_held_back=shrank)
+        facts = {"is_held_back": True} if shrank else {}
+        editions.describe(lake, key, edition.sha256, rows=rows, rejected=dict(rejected), **facts)
     if before is not None and before.rows is None and old is not None:
         editions.describe(lake, key, before.sha256, rows=old)
     if shrank:

@@ -192,7 +192,7 @@ def test_outcome_is_logged(lake: Lake, caplog: pytest.LogCaptureFixture):
     assert landed.startswith("green_tripdata_2021-01: accepted 3 of 5 rows in ")
     assert committed == f"green_tripdata_2021-01: committed to {lake.url(DATA)}"
     assert "rejected {'no_passengers': 2}" in landed
-    assert repeated == "green_tripdata_2021-01: data/ already holds its 3 rows of this source and profile"
+    assert repeated == "green_tripdata_2021-01: data/ is up to date with 3 rows"
 
 
 # Again

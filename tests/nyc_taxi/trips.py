@@ -5,15 +5,16 @@ import gzip
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from include.nyc_taxi import Month, TripFile
-from include.nyc_taxi.lake import Lake, Manifest, raw_key
+from include.nyc_taxi import Month, TripFile, editions
+from include.nyc_taxi.editions import Edition
+from include.nyc_taxi.lake import Lake, raw_key
 
 Row = dict[str, Any]
 
@@ -90,16 +91,26 @@ def _type(name: str, rows: Sequence[Row], types: Mapping[str, pa.DataType]) -> p
     return pa.array([TRIP.get(name, rows[0][name])]).type
 
 
-def put_raw(lake: Lake, content: bytes, file: TripFile = FILE, source: str = "csv_mirror") -> Manifest:
-    """Have the bytes in raw/ with their manifest, as a fetch leaves them."""
+def put_raw(
+    lake: Lake, content: bytes, file: TripFile = FILE, source: str = "csv_mirror", *, etag: str = '"v1"'
+) -> Edition:
+    """Have the bytes in raw/ as the current edition, as a fetch leaves them."""
     key = raw_key(file, source)
-    with lake.staged(key) as path:
+    with lake.scratch(PurePosixPath(key).name) as path:
         path.write_bytes(content)
-    now = "2021-03-01T00:00:00+00:00"
-    digest = hashlib.sha256(content).hexdigest()
-    manifest = Manifest(source, f"http://publisher/{key}", '"v1"', None, len(content), digest, now, now)
-    lake.write_manifest(key, manifest)
-    return manifest
+        seen = editions.Seen(
+            sha256=hashlib.sha256(content).hexdigest(),
+            source=source,
+            url=f"http://publisher/{key}",
+            etag=etag,
+            last_modified=None,
+            bytes=len(content),
+            at=datetime(2021, 3, 1, tzinfo=UTC),
+            after=len(editions.history(lake, key).editions),
+        )
+        edition = editions.add(lake, key, path, seen)
+    editions.describe(lake, key, edition.sha256, is_held_back=False)  # tests make months shrink as they like
+    return edition
 
 
 def files_in(lake: Lake) -> list[str]:
