@@ -230,7 +230,7 @@ def _lone(charge: str, look_through: Callable[[], Iterable[pa.RecordBatch]], mos
         count += negative.num_rows
         if count > most:
             raise PermanentError(
-                f"more than {most:,} rows have a negative {charge}, too many to match with their charges; "
+                f"more than {most:,} rows have a negative {charge}, more than can be matched with their charges; "
                 f"use a quality profile without {LONE_NEGATIVE}"
             )
         if negative.num_rows:

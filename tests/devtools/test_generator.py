@@ -77,7 +77,7 @@ ARCHIVED = [
 
 
 def editions() -> list[Edition]:
-    """The first month of every era of every source, and the months in which only types or lines changed."""
+    """Return the first month of every era of every source, and the months in which only types or lines changed."""
     firsts = [
         (TripFile(service.name, era.since), source)
         for service in catalog.services().values()
@@ -141,7 +141,7 @@ def test_every_value_of_the_file_is_found_by_reading_it(edition: Edition, tmp_pa
 @pytest.mark.parametrize("service", sorted(catalog.services()))
 def test_every_column_has_values_in_some_edition(service: str, tmp_path: Path):
     """Otherwise the comparison above would compare nothing with nothing."""
-    filled = {"ehail_fee"}  # was never charged
+    filled = {"ehail_fee"}  # it was never charged
     for file, source in editions():
         if file.service == service:
             write_month(file, tmp_path / "file", source=source, rows=50)

@@ -1,4 +1,4 @@
-"""A lake in a bucket: what is sent is seen whole or not at all, and is what was sent."""
+"""A lake in a bucket: an object is visible only when it is complete, with the bytes that were sent."""
 
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,7 @@ def test_upload_that_arrives_as_other_bytes_leaves_the_old_object(bucket: Lake, 
     assert content(bucket) == b"old rows"
 
 
-def test_download_that_arrives_as_other_bytes_is_no_file(bucket: Lake, monkeypatch: pytest.MonkeyPatch):
+def test_download_that_arrives_as_other_bytes_is_refused(bucket: Lake, monkeypatch: pytest.MonkeyPatch):
     put(bucket, b"rows")
     monkeypatch.setattr(bucket.fs, "get_file", lambda _, local: Path(local).write_bytes(b"odds"))
 

@@ -96,7 +96,7 @@ RIGHT = [
 
 @pytest.mark.parametrize("service", ["green", "yellow"])
 @pytest.mark.parametrize(("reason", "values"), WRONG)
-def test_strict_rejects_what_is_wrong_and_says_why(reason: str, values: dict[str, object], service: str):
+def test_strict_rejects_what_is_wrong_with_the_reason(reason: str, values: dict[str, object], service: str):
     assert reasons(values, {}, file=TripFile(service, FILE.month)) == {reason: 1}
 
 

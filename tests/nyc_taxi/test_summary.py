@@ -1,4 +1,4 @@
-"""The summary of a month: what the loaded table itself answers, in whatever batches it came."""
+"""The summary of a month agrees with the loaded table, whatever the batches it was counted from."""
 
 from datetime import datetime
 from itertools import pairwise

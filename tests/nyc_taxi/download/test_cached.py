@@ -83,7 +83,7 @@ def test_replaced_file_is_downloaded_again(publisher: Publisher, any_lake: Lake,
     assert fetched.manifest.etag == after.etag
 
 
-def test_update_that_is_cut_goes_on_where_it_stopped(publisher: Publisher, lake: Lake):
+def test_update_that_is_cut_is_resumed_where_it_stopped(publisher: Publisher, lake: Lake):
     fetch(publisher, lake)
     publisher.files[PATH] = Published(NEW, '"v2"')
     publisher.faults = [Fault(cut_at=CUT)]
@@ -132,7 +132,7 @@ def _flip_a_byte(raw_file: Path) -> None:
     ],
     ids=["byte flipped", "cut", "newer than its manifest", "raw lost", "manifest lost", "manifest unreadable"],
 )
-def test_raw_file_that_is_not_what_its_manifest_says_is_fetched_again(publisher: Publisher, lake: Lake, harm):
+def test_raw_file_that_is_not_what_its_manifest_describes_is_downloaded_again(publisher: Publisher, lake: Lake, harm):
     fetch(publisher, lake)
     harm(Path(lake.path(KEY)))
 

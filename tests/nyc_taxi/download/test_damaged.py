@@ -1,4 +1,4 @@
-"""A file that is damaged on its way is downloaded again; a file that is published damaged is refused."""
+"""A file that arrives damaged is downloaded again; a file that is published damaged is refused."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ _BAD_FOOTER = b"PAR1" + b"\x99" * 50 + (50).to_bytes(4, "little") + b"PAR1"
 
 
 class Damage(NamedTuple):
-    """What a source serves, and a word of what is said of it."""
+    """What a source serves, and a part of the error."""
 
     name: str
     content: bytes

@@ -1,4 +1,4 @@
-"""A file comes as it is published, complete, with a manifest and with nothing left in staging."""
+"""A file arrives as it was published, complete and with a manifest, and nothing is left in staging."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -70,7 +70,7 @@ def test_length_need_not_be_known(publisher: Publisher, lake: Lake, framing: str
     assert raw(lake) == OLD
 
 
-def test_redirect_is_followed_and_the_manifest_has_the_address_asked_for(publisher: Publisher, lake: Lake):
+def test_redirect_is_followed_and_the_manifest_has_the_requested_url(publisher: Publisher, lake: Lake):
     publisher.files["/elsewhere"] = Published(NEW)
     publisher.faults = [Fault(status=302, headers={"Location": "/elsewhere"})]
 

@@ -1,4 +1,4 @@
-"""A download that is cut or stalls goes on where it stopped, or is given up."""
+"""A download that is cut or stalls is resumed, or given up after some attempts."""
 
 import hashlib
 
@@ -14,7 +14,9 @@ from tests.nyc_taxi.misbehaving import Fault, Publisher
 
 @pytest.mark.parametrize("stalls", [False, True], ids=["cut", "stalled"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_interrupted_download_goes_on_where_it_stopped(publisher: Publisher, lake: Lake, framing: str, *, stalls: bool):
+def test_interrupted_download_is_resumed_where_it_stopped(
+    publisher: Publisher, lake: Lake, framing: str, *, stalls: bool
+):
     publisher.framing = framing
     publisher.faults = [Fault(cut_at=CUT, stalls=stalls)]
 

@@ -51,7 +51,7 @@ def test_file_that_is_not_there_is_not_published(publisher: Publisher, lake: Lak
 
 
 @pytest.mark.parametrize(("headers", "wait"), [({"Retry-After": "120"}, "120"), ({}, "a while")])
-def test_throttling_is_no_reason_to_ask_again_at_once(
+def test_throttled_client_does_not_ask_again_at_once(
     publisher: Publisher, lake: Lake, headers: dict[str, str], wait: str
 ):
     publisher.always = Fault(status=429, headers=headers)

@@ -76,7 +76,7 @@ def test_file_replaced_during_the_download_comes_new_and_whole(
     assert fetched.manifest.bytes == len(after.content)
 
 
-def test_part_that_is_smaller_than_asked_for_is_followed_by_the_next(publisher: Publisher, lake: Lake):
+def test_part_that_is_smaller_than_requested_is_followed_by_the_next(publisher: Publisher, lake: Lake):
     publisher.faults = [Fault(cut_at=CUT), Fault(part=1_000)]
 
     fetch(publisher, lake)
@@ -100,7 +100,7 @@ def test_file_that_became_shorter_during_the_download_comes_whole(publisher: Pub
 @pytest.mark.parametrize(
     "content_range", [f"bytes 0-{len(OLD) - 1}/{len(OLD)}", f"bytes {CUT}-{len(OLD)}/{len(OLD) + 1}", "words 1-2/3", ""]
 )
-def test_another_part_than_asked_for_is_not_appended(publisher: Publisher, lake: Lake, content_range: str):
+def test_another_part_than_requested_is_not_appended(publisher: Publisher, lake: Lake, content_range: str):
     publisher.faults = [Fault(cut_at=CUT), Fault(headers={"Content-Range": content_range})]
 
     fetch(publisher, lake)

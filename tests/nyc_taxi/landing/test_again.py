@@ -1,4 +1,4 @@
-"""A month lands again if its bytes, source, profile or rules changed, or if its files are damaged, and else not."""
+"""A month lands again if its bytes, source, profile or rules changed or its files are damaged, and otherwise not."""
 
 import os
 from dataclasses import replace
@@ -14,7 +14,7 @@ from tests.nyc_taxi.landing.landed import DATA, MONTH, REJECTS, assert_lies_ther
 from tests.nyc_taxi.trips import FILE, TRIP, csv_gz, put_raw, write_parquet
 
 
-def test_what_lies_there_already_is_left_alone(lake: Lake):
+def test_month_that_is_up_to_date_is_not_written_again(lake: Lake):
     put_raw(lake, MONTH)
     first = land(lake)
     before = [identity(lake, key) for key in (DATA, REJECTS)]
@@ -25,7 +25,7 @@ def test_what_lies_there_already_is_left_alone(lake: Lake):
     assert [identity(lake, key) for key in (DATA, REJECTS)] == before
 
 
-def test_force_lands_again_what_lies_there(lake: Lake):
+def test_force_lands_again_what_is_up_to_date(lake: Lake):
     put_raw(lake, MONTH)
     first = land(lake)
     before = [identity(lake, key) for key in (DATA, REJECTS)]
@@ -36,7 +36,7 @@ def test_force_lands_again_what_lies_there(lake: Lake):
     assert not set(before) & {identity(lake, key) for key in (DATA, REJECTS)}
 
 
-def test_raw_file_found_unchanged_is_no_news(lake: Lake):
+def test_raw_file_that_was_found_unchanged_does_not_land_again(lake: Lake):
     manifest = put_raw(lake, MONTH)
     land(lake)
     before = identity(lake, DATA)
@@ -47,7 +47,7 @@ def test_raw_file_found_unchanged_is_no_news(lake: Lake):
     assert identity(lake, DATA) == before
 
 
-def test_raw_file_published_anew_with_the_same_bytes_is_landed_with_its_new_etag(lake: Lake):
+def test_raw_file_republished_with_the_same_bytes_lands_with_its_new_etag(lake: Lake):
     manifest = put_raw(lake, MONTH)
     first = land(lake)
 
@@ -71,7 +71,9 @@ def test_other_raw_bytes_replace_the_month(any_lake: Lake):
     assert second.rows_read == 2
 
 
-def test_a_count_that_differs_from_the_known_one_is_said(lake: Lake, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_count_that_differs_from_the_known_one_is_logged(
+    lake: Lake, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     put_raw(lake, write_parquet(tmp_path / "published", [TRIP]).read_bytes(), source="official")
 
     result = land(lake, source="official")
@@ -145,7 +147,7 @@ def empty_data(lake: Lake) -> None:
 
 
 def take_rejects_of_another_pass(lake: Lake) -> None:
-    """As two runs with different profiles leave it when one dies, or overtakes the other, between its two moves."""
+    """Leave what two runs with different profiles leave if one dies or overtakes the other between its two moves."""
     land(lake, profile="none")
     rejects = content(lake, REJECTS)
     land(lake)

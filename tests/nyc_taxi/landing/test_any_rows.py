@@ -15,7 +15,7 @@ from tests.nyc_taxi.trips import TRIP, Row, csv_gz, put_raw, trip, write_parquet
 IDS = st.none() | st.integers(-(2**15), 2**15 - 1)
 AMOUNTS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 TIMES = st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2999, 12, 31)).map(lambda time: time.replace(fold=0))
-# In CSV, a value with a line end and a comma is taken for swallowed rows.
+# A CSV value with a line end and a comma is refused as swallowed rows.
 WORDS = st.none() | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])).filter(
     lambda word: not {"\n", ","} <= set(word)
 )
@@ -67,7 +67,7 @@ def test_whatever_the_rows_each_lands_once_and_with_its_values(rows: list[Row], 
 
 
 def _read_as(row: Row) -> Row:
-    """The drawn values under their canonical names, and the flag as what the catalogue says that it stands for."""
+    """Return the drawn values under their canonical names, with the flag's value from the catalogue."""
     flag = row["store_and_fwd_flag"]
     if flag is not None:
         flag = FLAGS.get(flag.strip().lower(), flag) or None
@@ -77,6 +77,6 @@ def _read_as(row: Row) -> Row:
 
 
 def _sorted(rows: object) -> list[str]:
-    """Rows by the columns that were drawn, in an order of their own."""
+    """Return the drawn columns of the rows, sorted."""
     drawn = sorted(_read_as(TRIP))
     return sorted(repr([row[name] for name in drawn]) for row in rows)

@@ -1,4 +1,4 @@
-"""A landing that is killed, watched or doubled never shows half a month."""
+"""A landing that is killed, or runs beside a reader or another landing, never shows half a month."""
 
 import json
 import signal

@@ -51,7 +51,7 @@ def test_profile_decides_what_is_rejected(lake: Lake, profile: str, reasons: dic
 @pytest.mark.parametrize("source", ["official", "csv_mirror"])
 def test_reversal_stays_with_its_charge_and_a_lone_negative_is_rejected(lake: Lake, source: str, tmp_path: Path):
     paid_back, lone = trip(total_amount=-18.51), trip(total_amount=-6.55)
-    others = [trip(total_amount=float(row)) for row in range(1, 70_000)]  # the pair lies in batches far apart
+    others = [trip(total_amount=float(row)) for row in range(1, 70_000)]  # the pair is in two batches
     rows = [paid_back, lone, *others, TRIP]
     content = csv_gz(rows) if source == "csv_mirror" else write_parquet(tmp_path / "file", rows).read_bytes()
     put_raw(lake, content, source=source)
@@ -81,7 +81,7 @@ def test_row_with_a_value_that_does_not_fit_is_rejected_with_it_by_any_profile(l
     assert (row["passenger_count"], row["rate_code_id"]) == (None, 98)
 
 
-def test_era_that_a_file_was_really_taken_for_is_what_it_says(lake: Lake):
+def test_file_records_the_era_that_it_was_read_as(lake: Lake):
     put_raw(lake, csv_gz([trip(cbd_congestion_fee=0.75)]))
 
     assert land(lake).schema_era == "official-2025-01"
@@ -97,7 +97,7 @@ def test_files_have_the_services_schema(lake: Lake):
     assert table(lake, REJECTS).schema.equals(quality.rejects_schema(arrow_schema("green")))
 
 
-def test_file_says_what_it_was_made_of(any_lake: Lake):
+def test_file_records_what_it_was_made_of(any_lake: Lake):
     manifest = put_raw(any_lake, MONTH)
 
     result = land(any_lake, profile="strict")
@@ -108,7 +108,7 @@ def test_file_says_what_it_was_made_of(any_lake: Lake):
     assert (result.schema_era, result.quality_profile) == ("csv_mirror-2019-01", "strict")
 
 
-def test_unknown_columns_land_without_themselves_where_that_is_wanted(lake: Lake):
+def test_unknown_columns_are_dropped_on_request(lake: Lake):
     put_raw(lake, csv_gz([trip(surprise=1)]))
 
     with pytest.raises(SchemaMismatch, match="surprise"):

@@ -1,4 +1,4 @@
-"""A file that cannot be landed leaves what was there, and an error that says why."""
+"""A file that cannot be landed is an error that names the reason, and data/ stays as it was."""
 
 import gzip
 from pathlib import Path
@@ -72,12 +72,12 @@ def test_row_that_gets_lost_on_the_way_is_noticed(lake: Lake, monkeypatch: pytes
     assert_lies_there(lake, first)
 
 
-def test_file_that_was_not_fetched_is_asked_for(lake: Lake):
+def test_file_that_is_not_in_raw_must_be_fetched_first(lake: Lake):
     with pytest.raises(PermanentError, match=r"raw/csv_mirror/green/green_tripdata_2021-01.csv.gz .*: fetch it first"):
         land(lake)
 
 
-def test_raw_file_that_is_not_what_its_manifest_says_is_being_replaced(any_lake: Lake):
+def test_raw_file_that_is_not_what_its_manifest_describes_is_being_replaced(any_lake: Lake):
     put_raw(any_lake, MONTH)
     first = land(any_lake)
     manifest = put_raw(any_lake, csv_gz([TRIP]))
