@@ -1,4 +1,4 @@
-"""A second reading of published files, with nothing of ours but the catalogue: slow, naive, and easy to believe."""
+"""A second reader of published files that shares only the catalogue with the first: slow, naive, easy to check."""
 
 import csv
 import gzip
@@ -12,7 +12,7 @@ from include.nyc_taxi import TripFile, catalog
 
 
 def read(path: Path, file: TripFile, source: str) -> dict[str, list]:
-    """The file's columns under their canonical names, with the values that they mean."""
+    """Return the file's columns under their canonical names, with the values that they mean."""
     service = catalog.service(file.service)
     era = service.era(source, file.month)
     published = parquet_columns(path) if source == "official" else csv_columns(path, era.encoding)
@@ -24,13 +24,13 @@ def read(path: Path, file: TripFile, source: str) -> dict[str, list]:
 
 
 def parquet_columns(path: Path) -> dict[str, list]:
-    """The columns of a parquet file as they are."""
+    """Return the columns of a Parquet file as they are."""
     table = parquet.read_table(path)
     return {name: table[name].to_pylist() for name in table.column_names}
 
 
 def csv_columns(path: Path, encoding: str = "utf8") -> dict[str, list]:
-    """The fields of a CSV file, compressed or not, by the names of its header; what stands beyond it must be empty."""
+    """Return the fields of a CSV file, compressed or not, by the names of its header; further fields must be empty."""
     content = path.read_bytes()
     text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode(encoding)
     header, *rows = [row for row in csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")) if row]
@@ -39,7 +39,7 @@ def csv_columns(path: Path, encoding: str = "utf8") -> dict[str, list]:
 
 
 def meaning(column: catalog.Column, found: object, *, worded: bool = False) -> object:
-    """What a field means, however it was written."""
+    """Return the value that a field means, however it was written."""
     if found is None or found == "":
         return None
     if column.type == "timestamp":

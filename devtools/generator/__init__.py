@@ -3,7 +3,7 @@
 No row is copied from a published file. The same call always writes the same bytes. The source decides the format
 alone, so the files of a month from two sources hold the same trips.
 
-    services    a row per service with what its files have of their own
+    services    a row per service with what is special about its files
     spellings   how the publisher wrote its files in each year
     trips       what all trips have in common; taxis and cars add the rest
     writing     Parquet and CSV

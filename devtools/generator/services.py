@@ -1,4 +1,4 @@
-"""services: a row per service with what its generated files have of their own."""
+"""services: a row per service with what is special about its generated files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Cars(NamedTuple):
 
 
 class Habits(NamedTuple):
-    """What the generated files of a service have of their own.
+    """What is special about the generated files of a service.
 
     `rows` are known numbers of rows, by month and source; other files have `usual_rows`. Columns in `empty_until` are
     empty until before a month. `archived` are the dialects of the publisher's own CSV files, by their first month.

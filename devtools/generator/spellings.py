@@ -1,7 +1,7 @@
 """spellings: how the publisher wrote its files in each year, beyond what the catalogue has.
 
-The types of Parquet columns and the words in place of codes are rows of data here; what a service has of its own is in
-`services`.
+The types of Parquet columns and the words in place of codes are rows of data here; what is special about a
+service is in `services`.
 """
 
 from __future__ import annotations

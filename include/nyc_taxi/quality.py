@@ -36,7 +36,7 @@ _TRIP = (
     "pickup_location_id",
     "dropoff_location_id",
 )
-_MOST_NEGATIVES = 1_000_000
+MOST_NEGATIVES = 1_000_000
 
 LookThrough = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
 
@@ -189,13 +189,16 @@ def rules(service: str) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if rule.applies_to(service))
 
 
-def whole_file_rules(service: str, profile: str, look_through: LookThrough) -> tuple[Rule, ...]:
+def whole_file_rules(
+    service: str, profile: str, look_through: LookThrough, *, most_negatives: int = MOST_NEGATIVES
+) -> tuple[Rule, ...]:
     """Return the rules of a profile that need a second pass over the whole file; only profiles that reject by one pay.
 
     Args:
         service: the service of the file.
         profile: the quality profile.
         look_through: reads the named columns of the whole file, from its start at each call.
+        most_negatives: how many rows with a negative amount may be held in memory.
 
     Raises:
         PermanentError: the file has so many negative amounts that they would take too much memory.
@@ -203,7 +206,8 @@ def whole_file_rules(service: str, profile: str, look_through: LookThrough) -> t
     charge = catalog.service(service).charge
     if charge is None or LONE_NEGATIVE not in rejecting(profile):
         return ()
-    return (_lone_negative(charge, _lone(charge, lambda: look_through((*_TRIP, charge)))),)
+    lone = _lone(charge, lambda: look_through((*_TRIP, charge)), most_negatives)
+    return (_lone_negative(charge, lone),)
 
 
 def _lone_negative(charge: str, lone: pa.StringArray) -> Rule:
@@ -218,15 +222,15 @@ def _lone_negative(charge: str, lone: pa.StringArray) -> Rule:
     return Rule(LONE_NEGATIVE, description, (charge,), hits)
 
 
-def _lone(charge: str, look_through: Callable[[], Iterable[pa.RecordBatch]]) -> pa.StringArray:
+def _lone(charge: str, look_through: Callable[[], Iterable[pa.RecordBatch]], most: int) -> pa.StringArray:
     """Return the keys of the negative amounts that reverse no charge; memory grows with the number of negative rows."""
     keys, pickups, count = [pa.nulls(0, pa.string())], [pa.nulls(0, pa.timestamp("us"))], 0
     for trips in look_through():
         negative = trips.filter(compute.less(trips[charge], _NO_DOLLARS))
         count += negative.num_rows
-        if count > _MOST_NEGATIVES:
+        if count > most:
             raise PermanentError(
-                f"more than {_MOST_NEGATIVES:,} rows have a negative {charge}, too many to match with their charges; "
+                f"more than {most:,} rows have a negative {charge}, more than can be matched with their charges; "
                 f"use a quality profile without {LONE_NEGATIVE}"
             )
         if negative.num_rows:

@@ -1,4 +1,4 @@
-"""The generated files are what the catalogue says the publisher's are, with just the dirt that they promise."""
+"""The generated files are as the catalogue describes the publisher's, with exactly the dirt that they promise."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 from pyarrow import compute, parquet
 
 from devtools.generator import Generated, write_month
+from devtools.generator.services import SERVICES, Taxis
 from include.nyc_taxi import Month, TripFile, catalog, reading
 from tests import independent
 
@@ -18,7 +19,7 @@ ROWS = 2_000
 FEW_ROWS = 300
 NULL_BLOCK = ["passenger_count", "rate_code_id", "store_and_fwd_flag"]
 
-# Months within an era in which only the types of a parquet file, or how the lines of a CSV file are written, changed.
+# Months within an era in which only the types of a Parquet file or the lines of a CSV file changed.
 TURNS = {
     "yellow official": "2014-08 2018-07 2019-01 2020-08 2020-10 2020-11 2021-01 2025-03",
     "green official": "2019-01 2019-09 2023-02 2025-03",
@@ -76,7 +77,7 @@ ARCHIVED = [
 
 
 def editions() -> list[Edition]:
-    """The first month of every era of every source, and the months in which only types or lines changed."""
+    """Return the first month of every era of every source, and the months in which only types or lines changed."""
     firsts = [
         (TripFile(service.name, era.since), source)
         for service in catalog.services().values()
@@ -109,6 +110,13 @@ def read(path: Path, file: TripFile, source: str) -> pa.Table:
         return pa.Table.from_batches(opened.batches)
 
 
+def test_every_service_has_a_row_that_agrees_with_its_meters():
+    assert set(SERVICES) == set(catalog.services())
+    assert {name for name, row in SERVICES.items() if isinstance(row.fleet, Taxis)} == {
+        service.name for service in catalog.services().values() if service.has_meter
+    }
+
+
 def test_every_era_of_every_service_has_a_file():
     eras = [era for service in catalog.services().values() for of_source in service.eras.values() for era in of_source]
 
@@ -132,8 +140,8 @@ def test_every_value_of_the_file_is_found_by_reading_it(edition: Edition, tmp_pa
 
 @pytest.mark.parametrize("service", sorted(catalog.services()))
 def test_every_column_has_values_in_some_edition(service: str, tmp_path: Path):
-    """Else the comparison above would compare nothing with nothing."""
-    filled = {"ehail_fee"}  # was never charged
+    """Otherwise the comparison above would compare nothing with nothing."""
+    filled = {"ehail_fee"}  # it was never charged
     for file, source in editions():
         if file.service == service:
             write_month(file, tmp_path / "file", source=source, rows=50)

@@ -1,4 +1,4 @@
-"""A publisher on loopback whose server goes wrong as it is told, answer by answer."""
+"""A publisher on loopback whose server makes the faults that a test asks for, answer by answer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _LONGEST_STALL_SECONDS = 10
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one answer to a GET; the rest of it is right.
+    """What is wrong with one answer to a GET.
 
     Args:
         status: answered in place of the file.
@@ -44,7 +44,7 @@ class Asked(NamedTuple):
 
 
 class Publisher:
-    """Serves `files` by their path; `faults` befall the coming GETs one by one, then `always` befalls all others."""
+    """Serves `files` by their path; `faults` are those of the next GETs, one each, and `always` of all later GETs."""
 
     def __init__(self) -> None:
         self.files: dict[str, Published] = {}
@@ -52,11 +52,11 @@ class Publisher:
         self.faults: list[Fault] = []
         self.always = Fault()
         self.missing = HTTPStatus.NOT_FOUND
-        self.heads: list[int] = []  # answers to the coming HEADs
-        self.head: int | None = None  # the answer to every HEAD, where that is not the file's
+        self.heads: list[int] = []  # answers to the next HEADs
+        self.head: int | None = None  # the answer to every HEAD, if it is not the file's
         self.knows_ranges = True
         self.knows_if_range = True
-        self.framing = "length"  # or "chunked" or "close": how an answer says where it ends
+        self.framing = "length"  # or "chunked" or "close": how an answer marks its end
         self.stopping = Event()
 
     def __enter__(self) -> Self:
@@ -90,7 +90,7 @@ class _Server(ThreadingHTTPServer):
     publisher: Publisher
 
     def handle_error(self, *_: object) -> None:
-        """A client that hangs up is no news."""
+        """Ignore a client that hangs up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_HEAD(self) -> None:
         publisher = self._note()
@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.PARTIAL_CONTENT, headers, content[first:end], fault)
 
     def _first_byte(self, published: Published) -> int | None:
-        """Where the asked part begins; None if the whole file is to be sent."""
+        """Return where the requested part begins; None is the whole file."""
         publisher = self.server.publisher
         asked = self.headers["Range"]
         if asked is None or not publisher.knows_ranges:

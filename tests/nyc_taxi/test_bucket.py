@@ -1,6 +1,7 @@
-"""A lake in a bucket: what is sent is seen whole or not at all, and is what was sent."""
+"""A lake in a bucket: an object is visible only when it is complete, with the bytes that were sent."""
 
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_upload_that_arrives_as_other_bytes_leaves_the_old_object(bucket: Lake, 
     assert content(bucket) == b"old rows"
 
 
-def test_download_that_arrives_as_other_bytes_is_no_file(bucket: Lake, monkeypatch: pytest.MonkeyPatch):
+def test_download_that_arrives_as_other_bytes_is_refused(bucket: Lake, monkeypatch: pytest.MonkeyPatch):
     put(bucket, b"rows")
     monkeypatch.setattr(bucket.fs, "get_file", lambda _, local: Path(local).write_bytes(b"odds"))
 
@@ -69,13 +70,13 @@ def test_download_that_arrives_as_other_bytes_is_no_file(bucket: Lake, monkeypat
         pytest.fail("a reader was given other bytes")
 
 
-def test_killed_upload_is_forgotten_after_a_day(bucket: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_killed_upload_is_deleted_after_a_day(bucket: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     bucket.fs.pipe_file(bucket.path(".staging/killed/part"), b"half")
     put(bucket, b"rows")
     assert objects(bucket) == [".staging/killed/part", KEY]
 
-    monkeypatch.setattr("include.nyc_taxi.lake._STAGED_FOR_SECONDS", -5)
+    monkeypatch.setattr(bucket.fs, "modified", lambda _: datetime.now(UTC) - timedelta(hours=25))
     put(bucket, b"rows")
 
     assert ".staging/killed/part" not in objects(bucket)

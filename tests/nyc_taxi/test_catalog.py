@@ -129,7 +129,7 @@ def test_era_of_a_month_is_the_latest_that_has_begun(service: str, month: str, e
         ("green", "csv_mirror", "2021-08", "from 2019-01 to 2021-07"),
     ],
 )
-def test_month_that_a_source_never_had_is_an_error_that_says_what_it_has(
+def test_month_that_a_source_never_had_is_an_error_with_the_months_that_it_has(
     service: str, source: str, month: str, span: str
 ):
     with pytest.raises(PermanentError, match=f"{service} {month}: source '{source}' has {service} {span}"):
@@ -193,7 +193,7 @@ def test_traits_are_those_of_the_columns(service: Service):
     assert (service.charge is None) == (service.fare is None)
 
 
-def test_lines_of_two_services_can_be_told_apart_without_colour_too():
+def test_services_differ_in_every_trait_of_their_lines():
     for trait in ("title", "colour", "dark_colour", "dashes"):
         assert len({getattr(service, trait) for service in SERVICES}) == len(SERVICES), trait
 

@@ -1,4 +1,4 @@
-"""Every file that was ever published has one era, and files of all eras, made here or real, become what they say.
+"""Every published file has one era, and files of all eras, generated or real, are read as they were written.
 
 TLC_REAL_DATA names a folder with the first kilobyte of the publisher's CSV files under `heads/` and samples of other
 eras, editions and kinds of damage under `misc/`. Nothing of it is part of this project.
@@ -57,7 +57,7 @@ LANDED = [
     ("fhvhv_tripdata_2025-01", "official"),
 ]
 
-needs_real_data = pytest.mark.skipif(not HEADS, reason="TLC_REAL_DATA names no folder of the publisher's files")
+needs_real_data = pytest.mark.skipif(not HEADS, reason="TLC_REAL_DATA does not name a folder of the publisher's files")
 
 
 def read(path: Path, file: TripFile, source: str) -> pa.Table:
@@ -66,7 +66,7 @@ def read(path: Path, file: TripFile, source: str) -> pa.Table:
 
 
 def assert_reads_as_written(path: Path, source: str) -> pa.Table:
-    """Read the file both ways, compare every column, and return our reading."""
+    """Read the file both ways, compare every column, and return the reading of `reading`."""
     file = TripFile.parse(path.name)
     expected = independent.read(path, file, source)
     trips = read(path, file, source)
@@ -78,7 +78,7 @@ def assert_reads_as_written(path: Path, source: str) -> pa.Table:
 def real(name: str) -> Path:
     path = REAL_DATA / "misc" / name
     if not path.exists():
-        pytest.skip(f"{name} is not there")
+        pytest.skip(f"{path} is not there")
     return path
 
 
@@ -155,7 +155,7 @@ def test_first_rows_of_a_real_file_are_read_as_written(head: Path, tmp_path: Pat
 
 @needs_real_data
 def test_first_kilobyte_that_is_cut_in_a_row_is_refused_or_read_to_the_cut():
-    """The cut row itself is an error, unless what is left of its last field happens to be a value."""
+    """The cut row is an error, unless the rest of its last field happens to be a value."""
     refused = 0
     for head in HEADS:
         file = TripFile.parse(head.name)
@@ -182,7 +182,7 @@ def test_real_green_month_of_2013_is_read_whole():
         ("yellow_tripdata_2019-06.sample1000.csv", "csv_archive", 1_000),
         ("yellow_tripdata_2019-06.sample1000.csv", "csv_mirror", 1_000),
         ("yellow_tripdata_2025-02.sample5000.parquet", "official", 5_000),
-        # A CSV form of the parquet edition: the mirror has its columns, the publisher's CSV files had one less.
+        # The Parquet file as CSV: the mirror has its columns, the publisher's CSV files had one less.
         ("fhv_tripdata_2020-04.sample.csv", "csv_mirror", 1_000),
         ("fhv_tripdata_2020-04.sample.csv", "csv_archive", 1_000),
     ],
@@ -226,7 +226,7 @@ def test_real_file_of_another_edition_is_read_by_the_era_whose_columns_it_has(na
 
 
 def test_real_sample_of_the_apps_is_an_official_file_in_csv():
-    """It has the columns of the official era, and is read by it although it is no parquet file."""
+    """It has the columns of the official era, and is read as that era although it is not a Parquet file."""
     path = real("fhvhv_tripdata_2020-04.sample.csv")
     file = TripFile.parse(path.name)
 

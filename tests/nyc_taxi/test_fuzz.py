@@ -1,6 +1,6 @@
-"""Damaged files are refused, or become what a naive reading of the same bytes finds: never a wrong table, never a hang.
+"""Damaged files are refused or read as a naive reader reads the same bytes: never a wrong table, never a hang.
 
-TAXI_FUZZ_EXAMPLES=5000 looks for longer, at other places each time.
+TAXI_FUZZ_EXAMPLES=5000 tries more damage, and other damage each time.
 """
 
 import gzip
@@ -27,7 +27,7 @@ from tests.nyc_taxi.trips import files_in, put_raw
 
 OURS = (SchemaMismatch, DamagedFile, CountMismatch)
 ROWS = 30
-CPU_SECONDS = 10.0  # the slowest needs a tenth of one, however busy the machine is
+CPU_SECONDS = 10.0  # the slowest needs a tenth of one; other load on the machine does not count
 MEBIBYTES = 64
 
 PLAIN_CSV = [
@@ -65,7 +65,7 @@ def published(edition: Edition) -> bytes:
 
 
 def edited(content: bytes, kind: str, at: int, length: int, inserted: bytes) -> bytes:
-    """The bytes with one kind of damage at a place, which is taken from anywhere in them."""
+    """Return the bytes with one kind of damage at a place, modulo their length."""
     at %= len(content) + 1
     before, chosen, after = content[:at], content[at : at + length], content[at + length :]
     return {
@@ -113,7 +113,7 @@ def damaged(edition: Edition, edits: list[tuple[str, int, int, bytes]]) -> bytes
 
 
 def landed_or_refused(edition: Edition, content: bytes, lake: Lake) -> pa.Table | None:
-    """Land the bytes with every check that holds for any bytes; the table, or None where they were refused."""
+    """Land the bytes, check what holds for any bytes, and return the table, or None if they were refused."""
     file, source = edition
     put_raw(lake, content, file, source)
     refused = False
@@ -143,7 +143,7 @@ def limits() -> Iterator[None]:
 def assert_is_what_a_naive_reading_finds(table: pa.Table, edition: Edition, path: Path) -> None:
     expected = independent.read(path, *edition)
     for name in table.column_names:
-        # As text, in which what is no number equals itself.
+        # As text, because a NaN does not equal itself.
         assert list(map(repr, table[name].to_pylist())) == list(
             map(repr, expected.get(name, [None] * table.num_rows))
         ), name
@@ -153,7 +153,7 @@ def assert_is_what_a_naive_reading_finds(table: pa.Table, edition: Edition, path
 @fuzzed
 @given(edits=damage)
 def test_damaged_csv_is_refused_or_read_as_it_stands(names: tuple[str, str], edits: list[tuple[str, int, int, bytes]]):
-    """A digit flipped in plain CSV is another digit: no reader can tell, but all must tell the same."""
+    """No reader can notice a flipped digit in plain CSV, but all readers must agree."""
     edition = edition_of(names)
 
     with TemporaryDirectory() as folder:
@@ -167,7 +167,7 @@ def test_damaged_csv_is_refused_or_read_as_it_stands(names: tuple[str, str], edi
 @fuzzed
 @given(edits=damage)
 def test_damaged_compressed_csv_is_refused_or_whole(names: tuple[str, str], edits: list[tuple[str, int, int, bytes]]):
-    """Its checksum covers every row, so only what lies around them can be damaged unnoticed."""
+    """The checksum covers every row, so only bytes around the rows can be damaged unnoticed."""
     edition = edition_of(names)
 
     with TemporaryDirectory() as folder:
@@ -184,7 +184,7 @@ def test_damaged_compressed_csv_is_refused_or_whole(names: tuple[str, str], edit
 def test_damaged_parquet_is_refused_or_has_all_its_rows(
     names: tuple[str, str], edits: list[tuple[str, int, int, bytes]]
 ):
-    """The publisher's files have no checksums: a value that was flipped into another value stays unnoticed."""
+    """The publisher's files have no checksums, so a value that was flipped into another value stays unnoticed."""
     edition = edition_of(names)
 
     with TemporaryDirectory() as folder:
@@ -232,8 +232,8 @@ def test_stray_byte_in_any_field_is_refused_or_read_as_it_stands(names: tuple[st
 
 
 @pytest.mark.parametrize("column", ["Affiliated_base_number", "dispatching_base_num"])
-def test_quote_that_takes_in_rows_is_refused(column: str, tmp_path: Path):
-    """In the last column of a row it would make one text of all rows behind it, and nobody would miss them."""
+def test_quote_that_swallows_rows_is_refused(column: str, tmp_path: Path):
+    """In the last column of a row, it would turn the rows that follow into one text, unnoticed."""
     edition = edition_of(("fhv_tripdata_2021-02", "csv_mirror"))
     header, *rows = gzip.decompress(published(edition)).decode().splitlines()
     fields = rows[3].split(",")
@@ -256,7 +256,7 @@ def test_line_without_an_end_is_refused_without_being_held_whole(rows: int, star
 
 @st.composite
 def editions(draw: st.DrawFn) -> Edition:
-    """Any file that was ever published: a service, one of its sources, and a month of it."""
+    """Draw any published file: a service, one of its sources, and a month."""
     service = catalog.service(draw(st.sampled_from(sorted(catalog.services()))))
     source = draw(st.sampled_from(sorted(service.eras)))
     first, last = service.eras[source][0].since, service.last.get(source, Month(2026, 8))

@@ -159,7 +159,7 @@ def test_failed_block_leaves_the_old_object_and_nothing_else(any_lake: Lake, own
     assert not any(own_temporary_folder.iterdir())
 
 
-def test_full_disk_is_told_with_the_place(any_lake: Lake):
+def test_full_disk_is_reported_with_the_place(any_lake: Lake):
     put(any_lake, KEY, b"old")
 
     with pytest.raises(LakeUnavailable, match=rf"{KEY}: no space is left in /.*: .*No space left"):
@@ -191,7 +191,7 @@ def leave_parts(folder: Path, prefix: str = "") -> None:
         os.utime(left, (time() - hours * 3600,) * 2)
 
 
-def test_what_a_killed_process_staged_is_removed_after_a_day(lake: Lake):
+def test_folder_that_a_killed_process_staged_is_deleted_after_a_day(lake: Lake):
     staging = Path(lake.root) / ".staging"
     leave_parts(staging)
 
@@ -200,7 +200,7 @@ def test_what_a_killed_process_staged_is_removed_after_a_day(lake: Lake):
     assert [path.name for path in staging.iterdir()] == ["today"]
 
 
-def test_what_a_killed_process_had_of_a_bucket_is_removed_after_a_day(bucket: Lake, own_temporary_folder: Path):
+def test_copy_that_a_killed_process_had_of_a_bucket_is_deleted_after_a_day(bucket: Lake, own_temporary_folder: Path):
     leave_parts(own_temporary_folder, "nyc-taxi-lake-")
     leave_parts(own_temporary_folder, "of-others-")
 

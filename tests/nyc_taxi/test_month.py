@@ -97,7 +97,7 @@ def test_months_sort_by_time():
     ]
 
 
-def test_day_or_moment_lies_in_its_month():
+def test_day_or_moment_is_in_its_month():
     assert Month.of(date(2024, 2, 29)) == Month.of(datetime(2024, 2, 29, 23, 59, 59)) == Month(2024, 2)
 
 

@@ -1,4 +1,4 @@
-"""What is published is learnt with few requests, kept in the lake, and told apart from what a busy server says."""
+"""A survey finds the published files with few requests, keeps them in the lake, and recognises a busy server."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -27,8 +27,8 @@ def path(file: TripFile) -> str:
 
 @pytest.fixture
 def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
-    """Has green from 2026-01 to 2026-06, and says 403 for what it does not have, as the real one does."""
-    # Reading the web's certificates, which no request here needs, takes longer than the rest of a test.
+    """Has green from 2026-01 to 2026-06, and answers 403 for other files, as the real publisher does."""
+    # Reading the web's certificates takes longer than the rest of a test, and no request here needs them.
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     with Publisher() as publisher:
@@ -50,7 +50,7 @@ def asked_months(publisher: Publisher) -> list[str]:
     return [str(TripFile.parse_key(asked.path).month) for asked in publisher.asked if asked.path != KNOWN]
 
 
-def test_before_the_first_survey_the_catalogue_tells(lake: Lake):
+def test_before_the_first_survey_the_catalogue_is_the_list(lake: Lake):
     known = publications.known(lake)
 
     assert known[green("2024-01")] == Publication(green("2024-01"), None, "2024-03-21", 1362284)
@@ -100,15 +100,15 @@ def test_a_month_that_came_out_later_than_the_next_is_found(publisher: Publisher
     assert green("2026-05") in survey(publisher, lake, recheck=0, now=TOMORROW).published
 
 
-def test_old_months_are_rechecked_in_turns(publisher: Publisher, lake: Lake):
+def test_old_months_are_rechecked_in_rotation(publisher: Publisher, lake: Lake):
     survey(publisher, lake)
-    turns = []
+    rounds = []
 
     for day in range(1, 4):
         survey(publisher, lake, recheck=2, now=TODAY + timedelta(days=day))
-        turns.append(asked_months(publisher)[2:])
+        rounds.append(asked_months(publisher)[2:])
 
-    assert turns == [["2026-05", "2026-04"], ["2026-03", "2026-02"], ["2026-01", "2026-05"]]
+    assert rounds == [["2026-05", "2026-04"], ["2026-03", "2026-02"], ["2026-01", "2026-05"]]
 
 
 def test_a_republished_file_has_another_etag(publisher: Publisher, lake: Lake, caplog: pytest.LogCaptureFixture):
@@ -129,7 +129,7 @@ def test_a_file_that_is_gone_is_no_longer_published(publisher: Publisher, lake: 
     assert green("2026-03") not in survey(publisher, lake, now=TOMORROW).published
 
 
-def test_a_server_that_throttles_is_left_alone_with_what_was_learnt(publisher: Publisher, lake: Lake):
+def test_a_server_that_throttles_ends_the_survey_which_keeps_its_list(publisher: Publisher, lake: Lake):
     survey(publisher, lake)
     before = publications.known(lake)
     publisher.head = 403  # also for the file that has been there for years

@@ -22,14 +22,17 @@ GOOD = {
 
 
 def trips(*rows: dict[str, object], service: str = "green") -> pa.RecordBatch:
-    """Good trips, but for the given values."""
+    """Good trips with some other values."""
     return pa.RecordBatch.from_pylist([GOOD | row for row in rows], schema=arrow_schema(service))
 
 
-def rules(batch: pa.RecordBatch, profile: str, service: str) -> tuple[quality.Rule, ...]:
-    """All rules of a profile for a file that is just this batch."""
+def rules(batch: pa.RecordBatch, profile: str, service: str, **options: int) -> tuple[quality.Rule, ...]:
+    """All rules of a profile for a file that has this batch only."""
     return quality.rules(service) + quality.whole_file_rules(
-        service, profile, lambda names: [batch.select([name for name in batch.schema.names if name in names])]
+        service,
+        profile,
+        lambda names: [batch.select([name for name in batch.schema.names if name in names])],
+        **options,
     )
 
 
@@ -41,7 +44,7 @@ def split(
 
 
 def reasons(*rows: dict[str, object], profile: str = "strict", file: TripFile = FILE) -> dict[str, int]:
-    """How many of the rows each rule rejects; what it does not reject must be accepted."""
+    """How many of the rows each rule rejects; all others must be accepted."""
     batch = trips(*rows, service=file.service)
     accepted, rejected = split(batch, profile, file)
 
@@ -93,7 +96,7 @@ RIGHT = [
 
 @pytest.mark.parametrize("service", ["green", "yellow"])
 @pytest.mark.parametrize(("reason", "values"), WRONG)
-def test_strict_rejects_what_is_wrong_and_says_why(reason: str, values: dict[str, object], service: str):
+def test_strict_rejects_what_is_wrong_with_the_reason(reason: str, values: dict[str, object], service: str):
     assert reasons(values, {}, file=TripFile(service, FILE.month)) == {reason: 1}
 
 
@@ -147,13 +150,14 @@ def test_strict_rejects_a_fare_of_the_apps_that_reverses_nothing():
     assert rejected == {"lone_negative_amount": 1, "absurd_amount": 1}
 
 
-def test_more_negative_amounts_than_memory_is_spared_for_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(quality, "_MOST_NEGATIVES", 2)
+def test_more_negative_amounts_than_may_be_held_in_memory_are_refused():
+    two, three = trips({}, REVERSAL, REVERSAL), trips({}, REVERSAL, REVERSAL, REVERSAL)
 
-    assert reasons({}, REVERSAL, REVERSAL) == {}
+    *_, lone = rules(two, "strict", "green", most_negatives=2)
+    assert lone.hits(two, FILE).true_count == 0
     with pytest.raises(PermanentError, match="more than 2 rows have a negative total_amount"):
-        reasons({}, REVERSAL, REVERSAL, REVERSAL)
-    assert reasons({}, REVERSAL, REVERSAL, REVERSAL, profile="notes") == {}
+        rules(three, "strict", "green", most_negatives=2)
+    assert rules(three, "notes", "green", most_negatives=2) == quality.rules("green")
 
 
 def test_only_the_profile_that_rejects_by_it_looks_through_the_file():

@@ -1,8 +1,8 @@
-"""Files as they were really published become what an independent reading of them finds.
+"""Really published files are read as an independent reader reads them.
 
-TLC_REAL_DATA names a folder with `trip-data/*.parquet` as of the official source, and with the CSV mirror's files under
-`csv-mirror/`. It may hold `facts/published_files.csv`, `facts/schema_eras.json` and broken files as they are found in
-the wild, under `misc/`, besides. Nothing of it is part of this project.
+TLC_REAL_DATA names a folder with files of the official source in `trip-data/` and of the CSV mirror in `csv-mirror/`.
+It may also have `facts/published_files.csv`, `facts/schema_eras.json`, and broken files in `misc/`. None of it is part
+of this project.
 """
 
 import csv
@@ -30,7 +30,7 @@ REAL_DATA = Path(os.environ.get("TLC_REAL_DATA", "/nowhere"))
 KNOWN_ROWS = {TripFile("green", Month(2021, 1)): 76_518, TripFile("green", Month(2024, 1)): 56_551}
 
 pytestmark = pytest.mark.skipif(
-    "TLC_REAL_DATA" not in os.environ, reason="TLC_REAL_DATA names no folder of the publisher's files"
+    "TLC_REAL_DATA" not in os.environ, reason="TLC_REAL_DATA does not name a folder of the publisher's files"
 )
 
 # The publisher's names that differ from ours by more than case: a second opinion, not the catalogue's.
@@ -47,7 +47,7 @@ OURS = {
 
 
 class Summary(NamedTuple):
-    """What is compared of a column: least and greatest where it has an order, the exact sum where it has numbers."""
+    """Return what is compared of a column: the least and the greatest value, and the exact sum of numbers."""
 
     nulls: int
     least: object = None
@@ -71,7 +71,7 @@ def summary(values: list) -> Summary:
 
 
 def lone_negatives(published: dict[str, list | pa.ChunkedArray]) -> int:
-    """How many rows have a negative total, where no row has its opposite for the same trip."""
+    """Count the rows with a negative total for which no row of the same trip has the opposite total."""
     trip = ("vendor_id", "pickup_datetime", "dropoff_datetime", "pickup_location_id", "dropoff_location_id")
     rows = list(zip(*(listed(published[name]) for name in (*trip, "total_amount")), strict=True))
     charges = set(rows)
@@ -79,7 +79,7 @@ def lone_negatives(published: dict[str, list | pa.ChunkedArray]) -> int:
 
 
 def read_independently(path: Path) -> dict[str, list | pa.ChunkedArray]:
-    """The columns of the file under our names; a parquet file's not yet as lists, which take much memory."""
+    """Return the columns of the file under canonical names; lists of a Parquet file's values take too much memory."""
     if path.suffix == ".gz":
         return read_csv(path)
     table = parquet.read_table(path)
@@ -103,7 +103,7 @@ def _value(column: str, text: str) -> object:
 
 @cache
 def published_rows() -> dict[TripFile, int]:
-    """The rows of official files, as far as they are known."""
+    """Return the known numbers of rows of official files."""
     facts = REAL_DATA / "facts" / "published_files.csv"
     if not facts.exists():
         return KNOWN_ROWS
@@ -116,7 +116,7 @@ def published_rows() -> dict[TripFile, int]:
 
 
 def known_files() -> list:
-    """Every file of the folder that the catalogue knows, with its source."""
+    """Return every file of the folder that the catalogue has, with its source."""
     places = [("official", "trip-data/*.parquet"), ("csv_mirror", "csv-mirror/**/*.csv.gz")]
     found = [(path, publisher) for publisher, pattern in places for path in sorted(REAL_DATA.glob(pattern))]
     return [pytest.param(path, publisher, id=path.name) for path, publisher in found if _is_known(path, publisher)]

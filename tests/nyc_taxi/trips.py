@@ -1,4 +1,4 @@
-"""Small trip files written row by row, with nothing of the core: what a publisher could publish."""
+"""Small trip files, written row by row and without the core, as a publisher could publish them."""
 
 import csv
 import gzip
@@ -53,17 +53,17 @@ DOUBLES = {
 
 
 def trip(**values: object) -> Row:
-    """The trip with other values, by the publisher's names; a name that he does not use is a new last column."""
+    """Return the trip with other values by published names; an unknown name is a new last column."""
     return TRIP | values
 
 
 def without(row: Row, name: str) -> Row:
-    """The row without that column."""
+    """Return the row without a column."""
     return {key: value for key, value in row.items() if key != name}
 
 
 def csv_text(rows: Sequence[Row], end: str = "\n") -> str:
-    """The rows under a header, both in the first row's order."""
+    """Return a header and the rows, both in the first row's order."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator=end)
     writer.writeheader()
@@ -72,12 +72,12 @@ def csv_text(rows: Sequence[Row], end: str = "\n") -> str:
 
 
 def csv_gz(rows: Sequence[Row], end: str = "\n") -> bytes:
-    """The rows as a file of the CSV mirror."""
+    """Return the rows as a file of the CSV mirror."""
     return gzip.compress(csv_text(rows, end).encode(), mtime=0)
 
 
 def write_parquet(path: Path, rows: Sequence[Row], types: Mapping[str, pa.DataType] | None = None) -> Path:
-    """The rows as an official file; some columns in other types than the publisher's."""
+    """Write the rows as an official file, some columns in other types than the publisher's."""
     schema = pa.schema([(name, _type(name, rows, types or {})) for name in rows[0]])
     parquet.write_table(pa.Table.from_pylist(list(rows), schema), path)
     return path
@@ -114,6 +114,6 @@ def put_raw(
 
 
 def files_in(lake: Lake) -> list[str]:
-    """The path of every file in a local lake, whatever it is."""
+    """Return the path of every file in a local lake."""
     root = Path(lake.root)
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())

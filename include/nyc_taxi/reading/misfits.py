@@ -21,8 +21,8 @@ _FEWEST_TO_STOP_EARLY = 1_000
 class Misfits:
     """Collects the rows with a value that does not fit its column: at most one row in a thousand.
 
-    `rows` are batches of such rows, null in place of those values, each with the texts of what did not fit, one per
-    row.
+    `rows` are batches of these rows, with null for each value that does not fit, and beside each batch the texts of
+    the values, one text per row.
     """
 
     def __init__(self, file_name: str) -> None:

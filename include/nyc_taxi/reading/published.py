@@ -25,7 +25,7 @@ class PublishedFile(ABC):
     names: list[str]
     rows: int | None = None
 
-    def type_of(self, name: str) -> str:  # noqa: ARG002 - a CSV file does not say it
+    def type_of(self, name: str) -> str:  # noqa: ARG002 - a CSV file does not state types
         """Return the type of a column in the catalogue's words; text if the format does not state it."""
         return "text"
 

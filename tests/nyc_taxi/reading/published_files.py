@@ -13,7 +13,7 @@ from tests.nyc_taxi.trips import CSV, FILE, GZIPPED, PARQUET, TRIP, Row, csv_gz,
 LINE = csv_text([TRIP]).splitlines()[1]
 HEADER = csv_text([TRIP]).splitlines()[0]
 
-# The trip as it is to be read: every column of green, in its canonical type.
+# The row that the trip is read as: every column of green in its canonical type.
 CANONICAL: Row = dict.fromkeys(arrow_schema("green").names) | {
     "pickup_datetime": datetime(2021, 1, 5, 8, 30, 1),
     "dropoff_datetime": datetime(2021, 1, 5, 8, 43, 59),
@@ -48,7 +48,7 @@ def rows_of(path: Path, **options: str) -> list[Row]:
 
 
 def write(path: Path, rows: Sequence[Row]) -> Path:
-    """The rows in the format that the name says."""
+    """Write the rows in the format of the suffix."""
     if path.suffix == ".parquet":
         return write_parquet(path, rows)
     path.write_bytes(csv_gz(rows) if path.suffix == ".gz" else csv_text(rows).encode())
@@ -61,7 +61,7 @@ def write_lines(path: Path, *lines: str) -> Path:
 
 
 def changed(**values: str) -> str:
-    """The trip's line in a CSV file, with other words in some fields."""
+    """Return the trip's line in a CSV file, with other words in some fields."""
     return csv_text([trip(**values)]).splitlines()[1]
 
 

@@ -62,7 +62,7 @@ def test_file_that_fits_no_era_is_read_once_the_suggested_rows_are_added(
 
 
 def add_rows(message: str, catalogue: Path) -> None:
-    """Edit the catalogue as the error tells a person to."""
+    """Edit the catalogue as the error suggests."""
     services, columns = catalogue / "services.toml", catalogue / "columns.toml"
     for suggestion in message.split("\nTo ")[1:]:
         where, _, rows = suggestion.partition("\n")

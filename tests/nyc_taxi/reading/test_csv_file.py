@@ -90,7 +90,7 @@ def test_quoted_names_and_values_are_read_without_their_quotes(tmp_path: Path):
 
 
 def test_quoted_line_end_is_part_of_its_value_wherever_it_falls(tmp_path: Path):
-    # Many blocks of the reader, each of which ends at another place of a row.
+    # The file is many blocks of the reader, and each block ends at another place in a row.
     values = ["Y\n" + "n" * (row % 97) for row in range(20_000)]
     path = write(tmp_path / CSV, [trip(store_and_fwd_flag=value) for value in values])
 

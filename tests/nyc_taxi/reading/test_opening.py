@@ -29,7 +29,7 @@ def test_empty_file_is_damaged(tmp_path: Path, name: str):
     ],
     ids=["html as gz", "html as parquet", "csv as gz", "csv as parquet", "gz as parquet", "parquet as gz"],
 )
-def test_content_of_another_format_than_the_name_says_is_damaged(tmp_path: Path, name: str, content: bytes):
+def test_content_of_another_format_than_the_suffix_is_damaged(tmp_path: Path, name: str, content: bytes):
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(

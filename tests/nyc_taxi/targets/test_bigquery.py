@@ -339,7 +339,7 @@ def test_partition_with_another_count_than_the_lake_is_no_success(lake, landed_m
     assert [row["run_id"] for row in ledger(client)] == [None]
 
 
-def test_month_that_is_not_in_the_lake_is_asked_for(lake, client):
+def test_month_that_is_not_in_the_lake_must_be_landed_first(lake, client):
     with pytest.raises(NotInLake, match="land it first"):
         BIGQUERY.replace_month(client, TripFile.parse(GREEN), lake)
 

@@ -1,4 +1,4 @@
-"""What one task stages another publishes, whatever happens between the two."""
+"""One task stages rows and another commits them, whatever happens between the two."""
 
 import json
 import os
@@ -150,7 +150,7 @@ def test_nulls_are_counted_by_column(any_lake: Lake):
     assert (nulls["passenger_count"], nulls["pickup_datetime"], nulls["pickup_latitude"]) == (1, 0, 3)
 
 
-def test_month_that_is_not_in_the_lake_is_asked_for(lake: Lake):
+def test_month_that_is_not_in_the_lake_must_be_landed_first(lake: Lake):
     with pytest.raises(NotInLake, match="land it first"):
         landing.whole(FILE, lake)
 

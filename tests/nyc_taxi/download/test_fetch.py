@@ -1,0 +1,91 @@
+"""A file arrives as it was published, complete and with a manifest, and nothing is left in staging."""
+
+import hashlib
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from include.nyc_taxi import progress
+from include.nyc_taxi.lake import Lake
+from tests.nyc_taxi.download.served import CSV, CUT, KEY, NEW, OLD, PATH, fetch, raw
+from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
+from tests.nyc_taxi.trips import files_in
+
+
+def test_new_lengths_are_the_old_so_that_only_the_bytes_tell_a_mixture():
+    assert len(OLD) == len(NEW)
+    assert OLD[CUT:-CUT] != NEW[CUT:-CUT]
+
+
+def test_file_comes_as_published_with_a_manifest(publisher: Publisher, any_lake: Lake):
+    before = datetime.now(UTC)
+
+    fetched = fetch(publisher, any_lake)
+
+    assert fetched.outcome == "downloaded"
+    assert fetched.key == KEY
+    assert raw(any_lake) == OLD
+    manifest = fetched.manifest
+    assert any_lake.manifest(KEY) == manifest
+    assert (manifest.source, manifest.url) == ("official", publisher.url + PATH)
+    assert (manifest.etag, manifest.last_modified) == ('"v1"', "Mon, 01 Mar 2021 10:00:00 GMT")
+    assert (manifest.bytes, manifest.sha256) == (len(OLD), hashlib.sha256(OLD).hexdigest())
+    assert before <= datetime.fromisoformat(manifest.fetched_at) <= datetime.now(UTC)
+    assert manifest.checked_at == manifest.fetched_at
+    assert manifest.schema_era == "official-2014-01"
+
+
+def test_one_request_is_enough_and_asks_for_the_bytes_as_they_are(publisher: Publisher, lake: Lake):
+    fetch(publisher, lake)
+
+    [asked] = publisher.asked
+    assert (asked.method, asked.path) == ("GET", PATH)
+    assert asked.headers["Accept-Encoding"] == "identity"
+    assert not {"Range", "If-None-Match", "If-Modified-Since"} & set(asked.headers)
+
+
+def test_csv_mirror_has_its_own_place(publisher: Publisher, lake: Lake):
+    fetched = fetch(publisher, lake, source="csv_mirror")
+
+    assert fetched.key == "raw/csv_mirror/green/green_tripdata_2021-01.csv.gz"
+    assert raw(lake, fetched.key) == CSV
+    assert not Path(lake.path(KEY)).exists()
+
+
+def test_nothing_is_left_in_staging(publisher: Publisher, lake: Lake):
+    fetch(publisher, lake)
+
+    assert files_in(lake) == [KEY, f"{KEY}.manifest.json"]
+    assert not any(Path(lake.root, ".staging").iterdir())
+
+
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+def test_length_need_not_be_known(publisher: Publisher, lake: Lake, framing: str):
+    publisher.framing = framing
+
+    fetch(publisher, lake)
+
+    assert raw(lake) == OLD
+
+
+def test_redirect_is_followed_and_the_manifest_has_the_requested_url(publisher: Publisher, lake: Lake):
+    publisher.files["/elsewhere"] = Published(NEW)
+    publisher.faults = [Fault(status=302, headers={"Location": "/elsewhere"})]
+
+    fetched = fetch(publisher, lake)
+
+    assert raw(lake) == NEW
+    assert fetched.manifest.url == publisher.url + PATH
+
+
+def test_progress_is_logged_with_amount_and_share(
+    publisher: Publisher, lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(progress, "monotonic", count(step=60).__next__)
+
+    with caplog.at_level("INFO"):
+        fetch(publisher, lake)
+
+    assert f"green_tripdata_2021-01.parquet: {len(OLD):,} of {len(OLD):,} bytes (100 %)" in caplog.text
