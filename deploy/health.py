@@ -11,6 +11,8 @@ import os
 import socket
 import sys
 
+import psycopg
+
 MAX_AGE = "45 seconds"  # jobs send a heartbeat every 5 seconds
 
 HEARTBEAT = """
@@ -21,12 +23,9 @@ WHERE job_type = %s AND hostname = %s AND state = 'running' AND latest_heartbeat
 
 def is_alive(job: str) -> bool:
     """Whether a job of this type on this host has sent a heartbeat lately."""
-    import psycopg2
-
     url = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "")
-    with psycopg2.connect(url, connect_timeout=5) as connection, connection.cursor() as cursor:
-        cursor.execute(HEARTBEAT, (job, socket.gethostname(), MAX_AGE))
-        return cursor.fetchone() is not None
+    with psycopg.connect(url, connect_timeout=5) as connection:
+        return connection.execute(HEARTBEAT, (job, socket.gethostname(), MAX_AGE)).fetchone() is not None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from cryptography.fernet import Fernet
 
 @pytest.fixture
 def stack(tmp_path, monkeypatch):
-    """The folder that is kept and the volumes of a new stack; who runs a test cannot give files away."""
+    """The secrets file, the volumes of a new stack, and the owners that files get; a test cannot change owners."""
     kept, volumes = tmp_path / "kept", tmp_path / "volumes"
     kept.mkdir()
     for name in make_secrets.FILES:
@@ -45,7 +45,7 @@ def test_secrets_are_long_and_each_start_keeps_them(stack):
     assert (volumes / "worker/pgpass").read_text() == f"warehouse:*:*:taxi:{first['WAREHOUSE_PASSWORD']}\n"
 
 
-def test_a_secret_that_one_has_set_stays_and_a_new_one_is_added(stack):
+def test_a_secret_that_is_set_stays_and_a_missing_one_is_added(stack):
     kept, volumes, _ = stack
     kept.write_text("# ours\nADMIN_PASSWORD=chosen-by-us\nREDIS_PASSWORD=\n")
 
@@ -54,21 +54,21 @@ def test_a_secret_that_one_has_set_stays_and_a_new_one_is_added(stack):
     made = values(kept)
     assert (volumes / "airflow/admin_password").read_text() == made["ADMIN_PASSWORD"] == "chosen-by-us"
     assert made.keys() == make_secrets.GENERATED.keys()
-    assert made["REDIS_PASSWORD"], "no Redis without a password"
+    assert made["REDIS_PASSWORD"], "Redis always has a password"
 
 
 @pytest.mark.parametrize("value", ["two words", "a@b", "a:b", "100%", "p\u00e4ss"])
-def test_a_secret_that_would_mean_something_else_in_a_url_or_a_file_is_refused(stack, value):
+def test_a_secret_that_needs_quoting_in_a_url_or_a_file_is_refused(stack, value):
     kept, volumes, _ = stack
     kept.write_text(f"WAREHOUSE_PASSWORD={value}\n")
 
-    with pytest.raises(SystemExit, match=r"secrets\.env: WAREHOUSE_PASSWORD: expected letters, digits"):
+    with pytest.raises(SystemExit, match=r"secrets\.env: WAREHOUSE_PASSWORD: expected only letters, digits"):
         make_secrets.main()
 
     assert not any(volumes.glob("*/*"))
 
 
-def test_airflows_files_are_airflows_alone_as_libpq_demands(stack):
+def test_only_airflow_can_read_its_files_as_libpq_demands(stack):
     _, volumes, owners = stack
 
     make_secrets.main()
@@ -89,13 +89,13 @@ def test_a_worker_gets_nothing_of_the_servers(stack):
     assert held == {"API_SECRET_KEY", "REDIS_PASSWORD", "WAREHOUSE_PASSWORD"}
 
 
-def test_a_lost_file_is_not_replaced_by_secrets_that_fit_no_database(stack):
+def test_a_lost_file_is_not_replaced_by_secrets_that_no_database_accepts(stack):
     kept, volumes, _ = stack
     make_secrets.main()
     before = (volumes / "metadata/password").read_text()
     kept.unlink()
 
-    with pytest.raises(SystemExit, match=r"secrets\.env is gone"):
+    with pytest.raises(SystemExit, match=r"secrets\.env is missing"):
         make_secrets.main()
 
     assert (volumes / "metadata/password").read_text() == before
