@@ -1,9 +1,10 @@
-# The image of every Airflow container: the official one, the lock, and this bundle. Another base of the same kind:
-#   AIRFLOW_IMAGE=apache/airflow:3.3.2-python3.12 make up
-# The slim image has Airflow alone, so that the lock alone says what comes with it.
+# The images of the stack. `airflow` is the official Airflow image with the locked packages and this bundle:
+#   AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.11 make up   builds it from another tag
+# The slim image has only Airflow, so the lock decides which other packages are installed.
 ARG AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.12
+ARG PYTHON_IMAGE=python:3.12-slim
 
-# pgpq is published without a wheel for Linux on arm64, as on Apple's machines: there it is built, elsewhere this is empty.
+# pgpq has no wheel for Linux on arm64, so this stage builds one there. On other machines it leaves /wheels empty.
 FROM ${AIRFLOW_IMAGE} AS wheels
 COPY requirements.txt /tmp/
 USER root
@@ -20,13 +21,21 @@ FROM ${AIRFLOW_IMAGE} AS airflow
 COPY --from=wheels /wheels /wheels
 COPY requirements.txt /tmp/
 RUN pip install --no-cache-dir --find-links /wheels --requirement /tmp/requirements.txt
-# An airflow.cfg that is there keeps Airflow from writing one, with its defaults of today frozen in it.
+# Without an airflow.cfg, Airflow would write one that freezes today's defaults.
 RUN mkdir -p /opt/airflow/lake /opt/airflow/scratch && touch /opt/airflow/airflow.cfg
-COPY --chown=airflow:0 . /opt/airflow/bundle/
+COPY --chown=airflow:0 .airflowignore /opt/airflow/bundle/
+COPY --chown=airflow:0 dags /opt/airflow/bundle/dags/
+COPY --chown=airflow:0 deploy/*.py /opt/airflow/bundle/deploy/
+COPY --chown=airflow:0 include /opt/airflow/bundle/include/
+COPY --chown=airflow:0 plugins /opt/airflow/bundle/plugins/
 
-# Storage and BigQuery on this machine, for the profile local-cloud.
-FROM airflow AS local-cloud
+# GCS and BigQuery emulated locally, for the profile local-cloud. It has none of the bundle, and not Airflow.
+FROM ${PYTHON_IMAGE} AS local-cloud
 COPY requirements-dev.txt /tmp/
-RUN pip install --no-cache-dir --constraint /tmp/requirements-dev.txt duckdb gcp-storage-emulator sqlglot && \
-    mkdir /opt/airflow/local-cloud
-WORKDIR /opt/airflow/bundle
+RUN pip install --no-cache-dir --root-user-action ignore --constraint /tmp/requirements-dev.txt \
+        duckdb gcp-storage-emulator httpx sqlglot starlette uvicorn && \
+    install -d -o 50000 /data
+WORKDIR /opt/local-cloud
+COPY devtools/__init__.py /opt/local-cloud/devtools/
+COPY devtools/emulators /opt/local-cloud/devtools/emulators/
+USER 50000

@@ -1,7 +1,7 @@
-"""The benchmark: our steps beside the least that any program has to do, and beside the notes' way.
+"""Time our steps, the least that any program has to do, and the same work with pandas.
 
-Every contestant is a whole process, imports and all, and meets an empty target and a server at rest. The contestants
-take turns, so that a busy minute of the machine hits all of them; ratios are taken within a round.
+Every contestant is a whole process with its imports, and starts with an empty target and an idle server. Contestants
+take turns, so that a busy minute of the machine affects all of them; ratios are computed within a round.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ CONTESTANTS = [sys.executable, "-m", "benchmarks.contestants"]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A process to time, and the rows that its table must hold afterwards."""
+    """A process to time, and the number of rows that its table must hold afterwards."""
 
     name: str
-    says: str
+    description: str
     command: list[str]
     table: str | None = None
     rows: int | None = None
@@ -56,7 +56,7 @@ def main() -> None:
     arguments = _arguments()
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=TEMPORARY))
-    folder.chmod(0o711)  # the server may be another user
+    folder.chmod(0o711)  # root runs Postgres as another user
     server = EmbeddedPostgres(folder / "postgres")
     try:
         with server:
@@ -71,10 +71,10 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, help="how often each contestant runs (default 5)")
-    parser.add_argument("--rows", type=int, help=f"rows of the file (default {ROWS:,}, the notes' file)")
+    parser.add_argument("--rounds", type=int, help="runs per contestant (default 5)")
+    parser.add_argument("--rows", type=int, help=f"rows of the file (default {ROWS:,}, as yellow 2021-01 has)")
     parser.add_argument(
-        "--quick", action="store_true", help=f"one round of {QUICK_ROWS:,} rows, not kept: a smoke test"
+        "--quick", action="store_true", help=f"one round of {QUICK_ROWS:,} rows, not written to a file: a smoke test"
     )
     parser.add_argument("--results", type=Path, help="folder for the figures (default benchmarks/results)")
     arguments = parser.parse_args()
@@ -85,7 +85,7 @@ def _arguments() -> argparse.Namespace:
 
 
 class _Bench:
-    """Files in a folder and a server, for the time of one benchmark."""
+    """The files and the server of one benchmark."""
 
     def __init__(self, folder: Path, server: EmbeddedPostgres) -> None:
         self.folder = folder
@@ -103,10 +103,7 @@ class _Bench:
             inputs = self._prepared("once", rows)
             contestants = list(self._contestants(self.folder / "once", inputs))
             load_before = os.getloadavg()[0]
-            runs: dict[str, list[Measured]] = {contestant.name: [] for contestant in contestants}
-            for number in range(1, rounds + 1):
-                for contestant in contestants:
-                    runs[contestant.name].append(self._timed(contestant, f"round {number} of {rounds}"))
+            runs = self._rounds(contestants, rounds)
             shutil.rmtree(self.folder / "once")
             inputs_4x = self._prepared("4x", 4 * rows)
             runs_4x = {
@@ -121,7 +118,7 @@ class _Bench:
             }
             return report.Result(
                 inputs=inputs,
-                says={contestant.name: contestant.says for contestant in contestants},
+                descriptions={contestant.name: contestant.description for contestant in contestants},
                 runs=runs,
                 runs_4x=runs_4x,
                 runs_large=runs_large,
@@ -131,8 +128,15 @@ class _Bench:
                 load_average=(load_before, os.getloadavg()[0]),
             )
 
+    def _rounds(self, contestants: list[Contestant], rounds: int) -> dict[str, list[Measured]]:
+        runs: dict[str, list[Measured]] = {contestant.name: [] for contestant in contestants}
+        for number in range(1, rounds + 1):
+            for contestant in contestants:
+                runs[contestant.name].append(self._timed(contestant, f"round {number} of {rounds}"))
+        return runs
+
     def _steps(self, folder: Path, inputs: dict[str, Any]) -> Iterator[Contestant]:
-        """Our steps, one by one."""
+        """Return our steps, one by one."""
         kept = inputs["csv_mirror"]["rows_kept"]
         mirror, official = str(folder / "csv_mirror"), str(folder / "official")
         yield Contestant("load", "ours: data/ to swapped partition", _ours("load", mirror), PARTITION, kept)
@@ -145,13 +149,13 @@ class _Bench:
 
     def _into_bigquery(self, folder: Path) -> Contestant:
         command = _ours("load_bigquery", str(folder / "csv_mirror"), str(folder / "cloud"))
-        return Contestant("load bigquery", "ours: data/ to the partition of the stand-in, its start included", command)
+        return Contestant("load bigquery", "ours: data/ to the partition of the emulator, with its start", command)
 
     def _steps_of_a_large_file(self, rows: int) -> Iterator[Contestant]:
-        """The same for a service with wide rows, of which a month may have 21 million."""
-        _say(f"making {rows:,} rows of {LARGE_FILE}")
+        """Return our steps for a service with wide rows, which has up to 21 million of them a month."""
+        _say(f"generating {rows:,} rows of {LARGE_FILE}")
         folder = self.folder / "large"
-        inputs = self._told("prepare", str(folder), str(rows), LARGE_FILE, "official")
+        inputs = self._output("prepare", str(folder), str(rows), LARGE_FILE, "official")
         lake = str(folder / "official")
         yield Contestant("transform fhvhv", "", _ours("transform", lake, "official", LARGE_FILE))
         kept = inputs["official"]["rows_kept"]
@@ -160,7 +164,9 @@ class _Bench:
     def _contestants(self, folder: Path, inputs: dict[str, Any]) -> Iterator[Contestant]:
         csv, official = inputs["csv_mirror"], inputs["official"]
         kept, scratch = csv["rows_kept"], str(folder / "scratch.parquet")
-        yield Contestant("limit", "server-side COPY of encoded rows", self._limit(folder), "bench_limit", kept)
+        yield Contestant(
+            "limit", "COPY of encoded rows from a file of the server", self._limit(folder), "bench_limit", kept
+        )
         yield from self._steps(folder, inputs)
         yield self._into_bigquery(folder)
         yield Contestant("stream csv", "bare pyarrow: csv.gz to parquet", _ours("stream_csv", csv["raw"], scratch))
@@ -171,21 +177,21 @@ class _Bench:
             command = _ours("end_to_end", str(folder / lake), lake)
             yield Contestant(name, "ours: both steps in one process", command, PARTITION, inputs[lake]["rows_kept"])
         yield Contestant("psql", r"gunzip | psql \copy, nothing dropped", self._psql(csv), "bench_psql", csv["rows"])
-        for name, driver in (("notes", "psycopg2"), ("notes, psycopg 3", "psycopg")):
-            command = _ours("notes", csv["raw"], "bench_notes", driver)
-            yield Contestant(name, f"pandas to_sql by {driver}, ONE CHUNK of the file", command)
-        command = _ours("notes_to_lake", csv["raw"], scratch)
-        yield Contestant("notes to lake", "pandas read_csv and to_parquet, the whole file in memory", command)
+        for name, driver in (("pandas", "psycopg2"), ("pandas, psycopg 3", "psycopg")):
+            command = _ours("pandas_chunk", csv["raw"], "bench_pandas", driver)
+            yield Contestant(name, f"read_csv and to_sql with {driver}, ONE CHUNK of the file", command)
+        command = _ours("pandas_to_lake", csv["raw"], scratch)
+        yield Contestant("pandas to lake", "read_csv and to_parquet, the whole file in memory", command)
         yield Contestant("start-up", "Python, the load step's imports, a connection", _ours("start_up"))
 
     def _prepared(self, name: str, rows: int) -> dict[str, Any]:
-        _say(f"making {rows:,} rows as csv.gz and as parquet")
-        return self._told("prepare", str(self.folder / name), str(rows))
+        _say(f"generating {rows:,} rows as csv.gz and as parquet")
+        return self._output("prepare", str(self.folder / name), str(rows))
 
     def _limit(self, folder: Path) -> list[str]:
-        """COPY by the server of a file that holds what our load step sends, into a table like the one it makes."""
+        """Return a COPY from a file with the bytes that our load step sends, into a table like the one it creates."""
         lake, encoded = str(folder / "csv_mirror"), self.server.folder / "limit.bin"
-        columns = self._told("encode", lake, str(encoded))["columns"]
+        columns = self._output("encode", lake, str(encoded))["columns"]
         self._child("load", lake)
         attributes = (
             "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) "
@@ -216,7 +222,7 @@ class _Bench:
         return [*self.server.psql_command(), "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
 
     def _timed(self, contestant: Contestant, when: str) -> Measured:
-        for table in (OURS, LARGE_TABLE, "load_ledger", "bench_limit", "bench_psql", "bench_notes"):
+        for table in (OURS, LARGE_TABLE, "load_ledger", "bench_limit", "bench_psql", "bench_pandas"):
             self.connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(table)))
         self.connection.execute("CHECKPOINT")
         measured = measure(contestant.command, ROOT, self.environment, self.server.server_pid())
@@ -225,15 +231,17 @@ class _Bench:
             count = sql.SQL("SELECT count(*) FROM {}").format(sql.SQL(contestant.table))
             found = self.connection.execute(count).fetchone()
             if found != (contestant.rows,):
-                raise RuntimeError(f"{contestant.name}: {contestant.table} holds {found} rows, not {contestant.rows:,}")
+                raise RuntimeError(
+                    f"{contestant.name}: {contestant.table} has {found} rows, expected {contestant.rows:,}"
+                )
         return measured
 
-    def _told(self, *arguments: str) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self._child(*arguments))
-        return told
+    def _output(self, *arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._child(*arguments))
+        return found
 
     def _child(self, *arguments: str) -> str:
-        """What a program that is not timed prints."""
+        """Run a program that is not timed, and return what it prints."""
         command = _ours(*arguments)
         return subprocess.run(
             command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, check=True, text=True

@@ -1,9 +1,9 @@
-"""How many months a minute a backfill brings in, and how much of that time is Airflow's.
+"""Measure how many months a backfill loads per minute, and what share of that time is Airflow's.
 
     python -m benchmarks.backfill --months 24 --rows 60000
 
-The same generated months of green go twice from a server on loopback into a lake and a Postgres: by a backfill of the
-deployment `ingest_data.green` under the LocalExecutor, four runs at a time, and by the core alone, one after another in
+The same generated months of green are loaded twice from a local server into a lake and Postgres: by a backfill of the
+deployment `ingest_data.green` with the LocalExecutor, four runs at a time, and by the core alone, one after another in
 one process.
 """
 
@@ -22,9 +22,8 @@ from devtools.generator import write_month
 from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.publisher import Publisher
 from devtools.servers.whole_airflow import Airflow
-from include.nyc_taxi import Month, TripFile, catalog, download, landing
+from include.nyc_taxi import Month, TripFile, catalog, download, landing, targets
 from include.nyc_taxi.lake import Lake
-from include.nyc_taxi.targets import postgres
 from include.orchestration.deployments import deployments
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,19 +36,16 @@ PATIENCE_SECONDS = 3600
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-backfill")
     parser.add_argument("--months", type=int, default=24)
-    parser.add_argument("--rows", type=int, default=60_000, help="of each month; green has about as many today")
+    parser.add_argument("--rows", type=int, default=60_000, help="rows per month; green has about as many today")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
     TEMPORARY.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=TEMPORARY) as temporary:
         folder = Path(temporary)
-        folder.chmod(0o711)  # the server of Postgres may be another user
+        folder.chmod(0o711)  # root runs Postgres as another user
         files = [TripFile("green", FIRST + number) for number in range(options.months)]
-        for file in files:
-            path = folder / "published" / catalog.source("official").path_of(file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_month(file, path, rows=options.rows)
+        _publish(files, folder / "published", options.rows)
         server = EmbeddedPostgres(folder / "postgres")
         try:
             with server, Publisher(folder / "published") as publisher:
@@ -57,9 +53,16 @@ def main() -> None:
                 backfill = _backfill(files, folder, server, publisher.base_url)
         finally:
             server.remove()
-    for name, seconds in (("the core alone, one by one", bare), ("a backfill, four at a time", backfill)):
-        print(f"{name}: {options.months} months in {seconds:.1f} s, {60 * options.months / seconds:.0f} a minute")
+    for name, seconds in (("the core alone, one by one", bare), ("backfill, four at a time", backfill)):
+        print(f"{name}: {options.months} months in {seconds:.1f} s, {60 * options.months / seconds:.0f} per minute")
     print(f"Airflow's share of the backfill: {100 * (1 - bare / backfill):.0f} %, {os.cpu_count()} cores")
+
+
+def _publish(files: list[TripFile], folder: Path, rows: int) -> None:
+    for file in files:
+        path = folder / catalog.source("official").path_of(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_month(file, path, rows=rows)
 
 
 def _bare(files: list[TripFile], folder: Path, server: EmbeddedPostgres, base_url: str) -> float:
@@ -70,7 +73,7 @@ def _bare(files: list[TripFile], folder: Path, server: EmbeddedPostgres, base_ur
         for file in files:
             download.fetch(file, lake, base_url=base_url)
             landing.land(file, lake)
-            postgres.replace_month(connection, file, lake)
+            targets.get("postgres").replace_month(connection, file, lake)
     return time.monotonic() - started
 
 
@@ -94,7 +97,7 @@ def _backfill(files: list[TripFile], folder: Path, server: EmbeddedPostgres, bas
         seconds = time.monotonic() - started
         failed = [run["partition_key"] for run in airflow.runs(DAG) if run["state"] == "failed"]
         if set(failed) & {str(file.month) for file in files}:
-            raise RuntimeError(f"months {failed} failed; see {airflow.home}")
+            raise RuntimeError(f"months {failed} failed; logs are in {airflow.home}")
     finally:
         airflow.stop()
     return seconds

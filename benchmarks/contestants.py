@@ -1,9 +1,9 @@
-"""contestants: the programs that are timed, each as a process of its own.
+"""contestants: the programs that are timed, each in a process of its own.
 
     python -m benchmarks.contestants NAME [ARGUMENT ...]
 
-The warehouse is where the PG* variables say. What a contestant needs is imported inside it, so that each pays for its
-own imports and for no other's.
+The PG* variables name the warehouse. Each contestant imports what it needs itself, so that its time includes these
+imports and no others.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import time
 from itertools import islice
 from pathlib import Path
 
-NOTES_FILE = "yellow_tripdata_2021-01"
-NOTES_CHUNK_ROWS = 100_000
+FILE = "yellow_tripdata_2021-01"
+CHUNK_ROWS = 100_000  # of pandas.to_sql, as in the Prefect flow that ingest_data replaces
 
 
-def prepare(folder: str, rows: str, name: str = NOTES_FILE, *editions: str) -> None:
-    """Make the editions of a file (both, if none is named), bring each into a lake, and land it. Not timed."""
+def prepare(folder: str, rows: str, name: str = FILE, *editions: str) -> None:
+    """Generate editions of a file (both by default), download each into a lake, and land it. Not timed."""
     from devtools.generator import write_month
     from devtools.servers.publisher import Publisher
     from include.nyc_taxi import TripFile, catalog, download, landing
@@ -50,14 +50,14 @@ def prepare(folder: str, rows: str, name: str = NOTES_FILE, *editions: str) -> N
 
 
 def encode(lake_folder: str, encoded: str) -> None:
-    """Write what the load step sends as a file that the server itself can read. Not timed."""
+    """Write the bytes that the load step sends to a file that the server can read. Not timed."""
     from pgpq import ArrowToPostgresBinaryEncoder
     from pyarrow import parquet
 
     from include.nyc_taxi import TripFile
     from include.nyc_taxi.lake import Lake, data_key
 
-    key = data_key(TripFile.parse(NOTES_FILE))
+    key = data_key(TripFile.parse(FILE))
     with parquet.ParquetFile(Lake.at(lake_folder).path(key)) as data, Path(encoded).open("wb") as file:
         schema = data.schema_arrow.remove(data.schema_arrow.get_field_index("file_month"))
         encoder = ArrowToPostgresBinaryEncoder(schema)
@@ -68,8 +68,8 @@ def encode(lake_folder: str, encoded: str) -> None:
     print(json.dumps({"columns": schema.names}))
 
 
-def transform(lake_folder: str, source: str, name: str = NOTES_FILE) -> None:
-    """Our transform step: raw/ to data/ and rejects/."""
+def transform(lake_folder: str, source: str, name: str = FILE) -> None:
+    """Run our transform step: raw/ to data/ and rejects/."""
     from include.nyc_taxi import TripFile
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.landing import land
@@ -77,46 +77,45 @@ def transform(lake_folder: str, source: str, name: str = NOTES_FILE) -> None:
     land(TripFile.parse(name), Lake.at(lake_folder), source=source, force=True)
 
 
-def load(lake_folder: str, name: str = NOTES_FILE) -> None:
-    """Our load step: data/ to the month's partition and the ledger."""
+def load(lake_folder: str, name: str = FILE) -> None:
+    """Run our load step: data/ to the month's partition and the ledger."""
     import psycopg
 
-    from include.nyc_taxi import TripFile
+    from include.nyc_taxi import TripFile, targets
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.targets.postgres import replace_month
 
     with psycopg.connect() as connection:
-        replace_month(connection, TripFile.parse(name), Lake.at(lake_folder))
+        targets.get("postgres").replace_month(connection, TripFile.parse(name), Lake.at(lake_folder))
 
 
-def load_bigquery(lake_folder: str, cloud_folder: str, name: str = NOTES_FILE) -> None:
-    """Our load step into the BigQuery of this machine. Prints the peak memory of that server, in MB."""
+def load_bigquery(lake_folder: str, cloud_folder: str, name: str = FILE) -> None:
+    """Run our load step into the emulated BigQuery. Prints the peak memory of the emulator, in MB."""
     import psutil
     from google.auth.credentials import AnonymousCredentials
     from google.cloud.bigquery import Client
 
     from devtools.emulators import LocalCloud
-    from include.nyc_taxi import TripFile
+    from include.nyc_taxi import TripFile, targets
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.targets.bigquery import replace_month
 
     with LocalCloud(Path(cloud_folder)) as cloud:
         os.environ |= cloud.environment
-        with Client(project="local", credentials=AnonymousCredentials()) as client:
-            replace_month(client, TripFile.parse(name), Lake.at(lake_folder), force=True)
+        credentials = AnonymousCredentials()  # type: ignore[no-untyped-call] # published half typed
+        with Client(project="local", credentials=credentials) as client:
+            targets.get("bigquery").replace_month(client, TripFile.parse(name), Lake.at(lake_folder), force=True)
         servers = [it for it in psutil.process_iter(["cmdline"]) if cloud_folder in (it.info["cmdline"] or ())]
         peaks = [Path(f"/proc/{server.pid}/status").read_text().partition("VmHWM:")[2] for server in servers]
         print(json.dumps({"server_peak_mb": max(int(peak.split()[0]) / 1024 for peak in peaks)}))
 
 
 def end_to_end(lake_folder: str, source: str) -> None:
-    """Both of our steps, from the raw file to the warehouse."""
+    """Run both of our steps, from the raw file to the warehouse."""
     transform(lake_folder, source)
     load(lake_folder)
 
 
 def stream_csv(raw: str, out: str) -> None:
-    """What parses a CSV file and writes parquet in bounded memory, and does nothing else."""
+    """Parse a CSV file and write parquet in bounded memory; do nothing else."""
     import pyarrow as pa
     from isal import igzip
     from pyarrow import csv, parquet
@@ -131,13 +130,13 @@ def stream_csv(raw: str, out: str) -> None:
     with igzip.open(raw) as file:
         batches = csv.open_csv(file, convert_options=csv.ConvertOptions(column_types=types))
         with parquet.ParquetWriter(out, batches.schema, compression="zstd", compression_level=3) as writer:
-            # A block of CSV is some 10,000 rows: as a row group each, they would cost more.
+            # A block of CSV has about 10,000 rows; one row group for each would be slower.
             while some := list(islice(batches, 10)):
                 writer.write_table(pa.Table.from_batches(some))
 
 
 def stream_parquet(raw: str, out: str) -> None:
-    """What reads a parquet file and writes another in bounded memory, and does nothing else."""
+    """Read a parquet file and write another in bounded memory; do nothing else."""
     from pyarrow import parquet
 
     file = parquet.ParquetFile(raw)
@@ -147,23 +146,23 @@ def stream_parquet(raw: str, out: str) -> None:
 
 
 def start_up() -> None:
-    """What the load step needs before it can begin: Python, its imports, a connection."""
+    """Do what the load step does before it begins: start Python, import, connect."""
     import psycopg
 
     import include.nyc_taxi.lake
-    import include.nyc_taxi.targets.postgres  # noqa: F401 - to be imported is all it is here for
+    import include.nyc_taxi.targets.postgres.load  # noqa: F401 - only the import is measured
 
     psycopg.connect().close()
 
 
-def notes(raw: str, table: str, driver: str) -> None:
-    """The notes' way, for one chunk of theirs. Prints how long the chunk took without imports and connecting."""
+def pandas_chunk(raw: str, table: str, driver: str) -> None:
+    """Load one chunk with pandas `read_csv` and `to_sql`. Prints its time, without imports and connecting."""
     import pandas as pd
     from sqlalchemy import create_engine
 
     with create_engine(f"postgresql+{driver}://").connect() as connection:
         wall, cpu = time.perf_counter(), time.process_time()
-        trips = next(pd.read_csv(raw, iterator=True, chunksize=NOTES_CHUNK_ROWS))
+        trips = next(pd.read_csv(raw, iterator=True, chunksize=CHUNK_ROWS))
         rows = len(trips)
         for column in ("tpep_pickup_datetime", "tpep_dropoff_datetime"):
             trips[column] = pd.to_datetime(trips[column])
@@ -175,8 +174,8 @@ def notes(raw: str, table: str, driver: str) -> None:
     print(json.dumps(chunk))
 
 
-def notes_to_lake(raw: str, out: str) -> None:
-    """The notes' fetch, clean and write_local without the download: one frame for the whole file, gzip in parquet."""
+def pandas_to_lake(raw: str, out: str) -> None:
+    """Convert a file with pandas: one frame for the whole file, written as parquet with gzip."""
     import pandas as pd
 
     trips = pd.read_csv(raw, low_memory=False)

@@ -1,24 +1,28 @@
-"""A warehouse as it is after 17 years of every service: ledger, partitions and summaries, of made-up trips.
+"""Fill a warehouse as 17 years of every service would: ledger, partitions and summaries of invented trips.
 
-The counts are those once seen of the published files. The partitions are empty: no page looks into them.
+Row counts are those of the published files. The partitions are empty, as no page reads them.
 """
 
 from __future__ import annotations
 
-import json
 from math import cos, exp, pi, sin
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from include.nyc_taxi import Month, TripFile, catalog
-from include.nyc_taxi.targets.postgres import Table, _text
+from include.nyc_taxi import Month, TripFile, catalog, targets
+from include.nyc_taxi.targets import ledger
+from include.nyc_taxi.targets.postgres.ledger import create as create_ledger
+from include.nyc_taxi.targets.postgres.ledger import write as write_ledger
+from include.nyc_taxi.targets.postgres.server import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
+
+    from include.nyc_taxi.targets.postgres import Table
 
 _ZONES = 263
 _BEGINS = {"yellow": Month(2009, 1), "green": Month(2014, 1), "fhv": Month(2015, 1), "fhvhv": Month(2019, 2)}
@@ -34,7 +38,7 @@ _FARE = {"yellow": 14.0, "green": 13.0, "fhvhv": 21.0}
 
 
 def files() -> Iterator[TripFile]:
-    """Every file of the history."""
+    """Return every file of the history."""
     for service, begin in _BEGINS.items():
         for month in Month.range(begin, _LAST):
             yield TripFile(service, month)
@@ -43,50 +47,56 @@ def files() -> Iterator[TripFile]:
 def write(connection: psycopg.Connection[Any]) -> None:
     """Fill an empty warehouse with the history, and commit."""
     with connection.transaction():
-        for statement in ("create_ledger", "create_summaries"):
-            connection.execute(sql.SQL(_text(statement)))
+        create_ledger(connection)
         for service in _BEGINS:
-            table = Table.of_service(service).identifier
             query = (
                 "CREATE TABLE {} (pickup_datetime timestamp, file_month date NOT NULL) PARTITION BY LIST (file_month)"
             )
-            connection.execute(sql.SQL(query).format(table))
+            connection.execute(sql.SQL(query).format(_table(service).identifier))
         for number, file in enumerate(files()):
-            _write_month(connection, file, Random(number))  # noqa: S311 - nobody's secret
+            _write_month(connection, file, Random(number))  # noqa: S311 - not a secret
+
+
+def _table(service: str) -> Table:
+    table: Table = targets.get("postgres").table(service)
+    return table
 
 
 def _write_month(connection: psycopg.Connection[Any], file: TripFile, random: Random) -> None:
-    table = Table.of_service(file.service)
+    table = _table(file.service)
     partition = table.beside(f"{file.month.year:04d}_{file.month.month:02d}")
     connection.execute(
         sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES IN ({})").format(
             partition.identifier, table.identifier, sql.Literal(file.month.first_day)
         )
     )
-    key = {"service": file.service, "month": str(file.month), "target_table": str(table)}
+    key = ledger.key(file, "postgres", table)
+    entry = _ledger_entry(file, random)
+    write_ledger(connection, key | entry)
+    _write_summary(connection, key, file, entry["rows_loaded"], random)
+
+
+def _ledger_entry(file: TripFile, random: Random) -> dict[str, Any]:
     read = _rows(file, random)
     rejected = int(read * random.uniform(0.006, 0.021)) if file.service in ("yellow", "green") else 0
-    trips = read - rejected
-    ledger = key | {
+    return {
         "source_url": catalog.source("official").url(file),
         "source_etag": f'"{random.getrandbits(128):032x}-{1 + read // 300_000}"',
         "source_sha256": f"{random.getrandbits(256):064x}",
         "source_bytes": read * 15,
         "rows_read": read,
-        "rows_loaded": trips,
+        "rows_loaded": read - rejected,
         "rows_rejected": rejected,
-        "rejected_by_reason": json.dumps({"no_passengers": rejected} if rejected else {}),
-        "rule_hits": json.dumps({"no_passengers": rejected, "pickup_outside_month": read // 4000}),
+        "rejected_by_reason": {"no_passengers": rejected} if rejected else {},
+        "rule_hits": {"no_passengers": rejected, "pickup_outside_month": read // 4000},
         "rows_expected": read,
         "schema_era": catalog.service(file.service).era("official", file.month).name,
         "quality_profile": "notes",
         "recipe": f"{random.getrandbits(64):016x}",
-        "seconds": trips / random.uniform(600_000, 750_000),
+        "seconds": (read - rejected) / random.uniform(600_000, 750_000),
         "dag_id": "ingest_data",
         "run_id": f"backfill__{file.month}-01T00:00:00+00:00",
     }
-    connection.execute(_text("insert_ledger"), ledger)
-    _write_summary(connection, key, file, trips, random)
 
 
 def _write_summary(
@@ -102,15 +112,18 @@ def _write_summary(
         "fare_sum": sum(zones["fare_sum"]),
         "tip_sum": sum(zones["tip_sum"]),
     }
+    for statement, rows in (("insert_month", month), ("insert_hours", _by_hour(trips)), ("insert_zones", zones)):
+        connection.execute(text(statement), key | rows)
+
+
+def _by_hour(trips: int) -> dict[str, list[int]]:
     hours = [_busy(weekday, hour) for weekday in range(7) for hour in range(24)]
     total = sum(hours)
-    by_hour = {
+    return {
         "weekday": [weekday for weekday in range(1, 8) for _ in range(24)],
         "hour": list(range(24)) * 7,
         "trips": [int(trips * share / total) for share in hours],
     }
-    for statement, rows in (("insert_month", month), ("insert_hours", by_hour), ("insert_zones", zones)):
-        connection.execute(_text(statement), key | rows)
 
 
 def _rows(file: TripFile, random: Random) -> int:
@@ -132,7 +145,7 @@ def _without_meter(file: TripFile, trips: int, random: Random) -> int | None:
 def _by_zone(file: TripFile, trips: int, fare: float, random: Random) -> dict[str, list[Any]]:
     if file.month < _FIRST_WITH_ZONES:
         return {name: [] for name in ("location_id", "pickups", "dropoffs", "fares", "fare_sum", "tip_sum")}
-    # Zones keep their weights from month to month.
+    # The zones have the same weights in every month.
     lasting = Random(file.service)  # noqa: S311 - as above
     weights = [_popular(zone, file.service) * exp(lasting.gauss(0, 0.6)) for zone in range(1, _ZONES + 1)]
     total = sum(weights)
@@ -150,14 +163,14 @@ def _by_zone(file: TripFile, trips: int, fare: float, random: Random) -> dict[st
 
 
 def _popular(zone: int, service: str) -> float:
-    """How often cars of the service stop in the zone, beside a quiet one."""
+    """Return how often cars of the service stop in the zone, relative to a quiet zone."""
     return (
         {"yellow": 60.0, "green": 0.2}.get(service, 6.0) if zone in _MANHATTAN else 50.0 if zone in _AIRPORTS else 1.0
     )
 
 
 def _busy(weekday: int, hour: int) -> float:
-    """How busy an hour of the week is: quiet at four in the morning, late evenings on Friday and Saturday."""
+    """Return how busy an hour of the week is: quiet at 4 am, and busy on Friday and Saturday nights."""
     day = 1.1 - cos((hour - 4) / 24 * 2 * pi) * 0.8 + 0.25 * sin((hour - 14) / 12 * pi)
     night = 0.9 if (weekday, hour) in {(4, 22), (4, 23), (5, 22), (5, 23), (5, 0), (5, 1), (6, 0), (6, 1)} else 0.0
     return day + night

@@ -1,4 +1,4 @@
-"""measuring: a process and the server that works for it, seen from outside."""
+"""measuring: time, CPU and memory of a process and of the Postgres server that it uses, measured from outside."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MAXRSS_PER_MB = 1024 * (1024 if sys.platform == "darwin" else 1)
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of one process: seconds of time and CPU, its children's included, and the largest one's peak memory.
+    """One run of one process with its children: seconds of time and CPU, and the highest peak memory of any of them.
 
-    The peak is never below that of the process which measures, as the kernel hands it down: that one has to be small.
+    The kernel never reports a peak below that of the measuring process, which must therefore be small.
     """
 
     wall: float
@@ -36,12 +36,12 @@ class Measured:
 
     @property
     def cpu(self) -> float:
-        """Client's and server's together."""
+        """CPU seconds of client and server together."""
         return self.client_cpu + self.server_cpu
 
 
 def measure(command: Sequence[str], cwd: Path, environment: Mapping[str, str], server_pid: int) -> Measured:
-    """Run the command to its end; raises if it fails."""
+    """Run the command and wait for its end; raise if it fails."""
     with tempfile.TemporaryFile("w+") as output:
         server_before = server_cpu(server_pid)
         started = time.perf_counter()
@@ -51,7 +51,7 @@ def measure(command: Sequence[str], cwd: Path, environment: Mapping[str, str], s
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
-        time.sleep(_SETTLING_SECONDS)  # for the backend to end and be counted with the postmaster
+        time.sleep(_SETTLING_SECONDS)  # until the backend has ended and counts with the postmaster
         output.seek(0)
         return Measured(
             wall=wall,
@@ -63,15 +63,15 @@ def measure(command: Sequence[str], cwd: Path, environment: Mapping[str, str], s
 
 
 def peak_mb(usage: resource.struct_rusage) -> float:
-    """Peak memory of the largest process that the usage speaks of."""
+    """Return the peak memory of the largest process in the usage."""
     return usage.ru_maxrss / _MAXRSS_PER_MB
 
 
 def server_cpu(postmaster_pid: int) -> float:
-    """CPU seconds of a PostgreSQL server so far, those of its ended backends included."""
+    """Return the CPU seconds of a PostgreSQL server so far, including its ended backends."""
     postmaster = psutil.Process(postmaster_pid)
     while True:
         try:
             return sum(sum(process.cpu_times()[:4]) for process in [postmaster, *postmaster.children()])
-        except psutil.NoSuchProcess:  # a backend ended meanwhile: it counts with the postmaster now
+        except psutil.NoSuchProcess:  # a backend has just ended, and counts with the postmaster now
             postmaster.cpu_times()

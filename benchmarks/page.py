@@ -1,4 +1,4 @@
-"""What the coverage page asks of a warehouse that holds 17 years of every service, and what it answers, timed.
+"""Time the questions that the coverage page asks a warehouse with 17 years of every service, and the page's answers.
 
 .venv/bin/python -m benchmarks.page
 """
@@ -11,18 +11,21 @@ import tempfile
 import time
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from taxi_page import city
 
 from benchmarks import history
 from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.whole_airflow import Airflow
-from include.nyc_taxi import Month, TripFile, coverage
+from include.nyc_taxi import Month, TripFile, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sized
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = 9
-SECONDS_FOR_A_PERSON_TO_COME = 5  # after the start of the API server
+SECONDS_UNTIL_SOMEONE_LOOKS = 5  # after the start of the API server
 ANSWERS = [
     "",
     "api/coverage",
@@ -38,7 +41,7 @@ ANSWERS = [
 def main() -> None:
     (ROOT / ".local").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=ROOT / ".local"))
-    folder.chmod(0o711)  # the server may be another user
+    folder.chmod(0o711)  # root runs Postgres as another user
     server = EmbeddedPostgres(folder / "postgres")
     try:
         with server:
@@ -58,34 +61,40 @@ def main() -> None:
 
 
 def _time_answers(airflow: Airflow) -> None:
-    time.sleep(SECONDS_FOR_A_PERSON_TO_COME)
-    print(f"\nanswers of the page; milliseconds, the first, and median and most of {TIMES} more\n")
+    time.sleep(SECONDS_UNTIL_SOMEONE_LOOKS)
+    print(f"\nanswers of the page, in milliseconds: the first, then median and maximum of {TIMES} more\n")
     for path in ANSWERS:
-        taken = []
-        for _ in range(1 + TIMES):
-            start = perf_counter()
-            airflow.api.get(f"{airflow.url}/taxi/{path}").raise_for_status()
-            taken.append(1000 * (perf_counter() - start))
-        first, *others = taken
+        first, *others = _milliseconds(lambda path=path: _get(airflow, path), 1 + TIMES)  # type: ignore[misc]
         print(f"/taxi/{path:<30} {first:>7.1f} {statistics.median(others):>7.1f} {max(others):>7.1f}")
 
 
-def _time(connection: psycopg.Connection) -> None:
-    file = TripFile("yellow", Month(2024, 1))
-    questions = {
-        "the last load of every month": lambda: coverage.loads_in_warehouse(connection),
-        "trips of every month": lambda: city.months(connection),
-        "one month by zone": lambda: city.zones(connection, file),
-        "one month by hour": lambda: city.hours(connection, file),
+def _get(airflow: Airflow, path: str) -> None:
+    airflow.api.get(f"{airflow.url}/taxi/{path}").raise_for_status()
+
+
+def _time(connection: psycopg.Connection[Any]) -> None:
+    file, warehouse = TripFile("yellow", Month(2024, 1)), targets.get("postgres")
+    summaries = warehouse.summaries
+    assert summaries is not None  # noqa: S101 - Postgres has them
+    questions: dict[str, Callable[[], Sized]] = {
+        "the last load of every month": lambda: warehouse.loads(connection),
+        "trips of every month": lambda: summaries.months(connection),
+        "one month by zone": lambda: summaries.zones(connection, file),
+        "one month by hour": lambda: summaries.hours(connection, file),
     }
-    print(f"{len(list(history.files()))} months; milliseconds, median and most of {TIMES}\n")
+    print(f"{len(list(history.files()))} months; milliseconds, median and maximum of {TIMES}\n")
     for name, ask in questions.items():
-        taken = []
-        for _ in range(TIMES):
-            start = perf_counter()
-            rows = ask()
-            taken.append(1000 * (perf_counter() - start))
-        print(f"{name:<30} {len(rows):>5,} rows {statistics.median(taken):>7.1f} {max(taken):>7.1f}")
+        taken = _milliseconds(ask, TIMES)
+        print(f"{name:<30} {len(ask()):>5,} rows {statistics.median(taken):>7.1f} {max(taken):>7.1f}")
+
+
+def _milliseconds(ask: Callable[[], object], times: int) -> list[float]:
+    taken = []
+    for _ in range(times):
+        start = perf_counter()
+        ask()
+        taken.append(1000 * (perf_counter() - start))
+    return taken
 
 
 if __name__ == "__main__":

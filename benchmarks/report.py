@@ -1,4 +1,4 @@
-"""report: what the runs show, as a table for people and as JSON for comparison."""
+"""report: the measurements as a table for people, and as JSON for comparison."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.measuring import Measured
 
 _PACKAGES = ("isal", "numpy", "pandas", "pgpq", "psycopg", "psycopg2-binary", "pyarrow", "sqlalchemy")
-_NOTES = ("notes", "notes, psycopg 3")
+_PANDAS = ("pandas", "pandas, psycopg 3")
 _FEWEST_ROWS = 1_000_000
 _STEPS = ("load", "transform csv", "transform parquet")
 _ROW = "{:<18} {:>7}  {:<15} {:>10} {:>11} {:>8}  {}"
@@ -28,7 +28,7 @@ class Result:
     """All runs of a benchmark: by contestant and round, and one of each step with more rows."""
 
     inputs: dict[str, Any]
-    says: dict[str, str]
+    descriptions: dict[str, str]
     runs: dict[str, list[Measured]]
     runs_4x: dict[str, Measured]
     runs_large: dict[str, Measured]
@@ -40,9 +40,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Reach:
-    """A figure that we set out to reach."""
+    """A figure, and the bound that it should reach."""
 
-    says: str
+    name: str
     figure: float
     bound: float
     at_most: bool = True
@@ -50,16 +50,16 @@ class Reach:
 
     @property
     def reached(self) -> bool:
-        """Whether the figure is on the right side of the bound."""
+        """Whether the figure meets the bound."""
         return self.figure <= self.bound if self.at_most else self.figure >= self.bound
 
     def __str__(self) -> str:
         bound = f"at {'most' if self.at_most else 'least'} {self.bound:g}{self.unit}"
-        return f"{'reached' if self.reached else 'MISSED':<8} {self.says:<56} {self.figure:8.2f}{self.unit:<3}  {bound}"
+        return f"{'reached' if self.reached else 'MISSED':<8} {self.name:<56} {self.figure:8.2f}{self.unit:<3}  {bound}"
 
 
 def reaches(result: Result) -> list[Reach]:
-    """The figures that the project promises, from this benchmark."""
+    """Return the figures that the README claims, from this benchmark."""
     runs = result.runs
     peaks = {step: max(run.peak_mb for run in runs[step]) for step in _STEPS}
     growth = {step: 100 * (result.runs_4x[step].peak_mb / peak - 1) for step, peak in peaks.items()}
@@ -72,64 +72,71 @@ def reaches(result: Result) -> list[Reach]:
         for kind in ("csv", "parquet")
     }
     return [
-        Reach("load: wall, of the limit's", median(load), 1.4),
-        *(Reach(f"transform {kind}: CPU, of the bare stream's", cpu, 1.2) for kind, cpu in transform.items()),
-        Reach("end to end csv: times as fast as the notes' way", _times_as_fast(result, "notes"), 30, at_most=False),
-        Reach("transform csv: times as fast as the notes' way", _times_as_fast_into_the_lake(result), 8, at_most=False),
+        Reach("load: time, as a multiple of the limit", median(load), 1.4),
+        *(
+            Reach(f"transform {kind}: CPU, as a multiple of the bare stream", cpu, 1.2)
+            for kind, cpu in transform.items()
+        ),
+        Reach("end to end csv: speed, as a multiple of pandas", _speed(result, "pandas"), 30, at_most=False),
+        Reach("transform csv: speed, as a multiple of pandas", _speed_into_the_lake(result), 8, at_most=False),
         *(Reach(f"{step}: peak memory", peak, 250, unit=" MB") for step, peak in peaks.items()),
         *(
-            Reach(f"{step}: peak memory with 4x the rows, more by", more, 15, unit=" %")
+            Reach(f"{step}: growth of peak memory with 4x the rows", more, 15, unit=" %")
             for step, more in growth.items()
         ),
     ]
 
 
 def text(result: Result) -> str:
-    """The figures as a page."""
+    """Return the figures as a page of text."""
     csv, rounds = result.inputs["csv_mirror"], len(result.runs["limit"])
     columns = ("", "wall", "min - max", "client CPU", "server CPU", "peak MB", "")
     into_bigquery = result.runs["load bigquery"][-1], result.runs_4x["load bigquery"]
-    stand_in = [json.loads(run.output)["server_peak_mb"] for run in into_bigquery]
+    emulator = [json.loads(run.output)["server_peak_mb"] for run in into_bigquery]
     return "\n".join(
         [
             "",
             f"{csv['rows']:,} rows in {csv['bytes'] / 1e6:.1f} MB of csv.gz.",
-            f"{csv['null_block']:,} of them are in the null block, {csv['without_passengers']:,} have no passengers.",
-            f"Seconds of whole processes, imports included; medians of {rounds} interleaved round{'s' * (rounds > 1)}.",
-            f"A peak below {result.least_peak_mb:.0f} MB, the measuring process's own, cannot be seen.",
+            f"{csv['null_block']:,} are in the block of nulls, {csv['without_passengers']:,} have no passengers.",
+            f"Seconds of whole processes, with imports; medians of {rounds} interleaved round{'s' * (rounds > 1)}.",
+            f"Peaks below {result.least_peak_mb:.0f} MB, the peak of the measuring process, cannot be measured.",
             "",
             _ROW.format(*columns),
-            *(_row(name, runs, result.says[name]) for name, runs in result.runs.items()),
+            *(_row(name, runs, result.descriptions[name]) for name, runs in result.runs.items()),
             "",
             *(_row(name, [run], "with 4x the rows") for name, run in result.runs_4x.items()),
             *(_row(name, [run], result.large) for name, run in result.runs_large.items()),
             "",
-            f"BigQuery's stand-in peaks at {stand_in[0]:.0f} MB, with 4x the rows at {stand_in[1]:.0f} MB.",
+            f"The emulated BigQuery peaks at {emulator[0]:.0f} MB, with 4x the rows at {emulator[1]:.0f} MB.",
             "",
-            "The notes' way for all rows, SCALED UP and not run: its start-up once, its chunk as often as needed.",
-            *(_scaled(result, name) for name in _NOTES),
+            "pandas to_sql for all rows, EXTRAPOLATED and not run: its start-up once, plus the time per chunk.",
+            *(_scaled(result, name) for name in _PANDAS),
             "",
-            *(map(str, reaches(result)) if csv["rows"] >= _FEWEST_ROWS else ["Too few rows to judge the reach by."]),
+            *(
+                map(str, reaches(result))
+                if csv["rows"] >= _FEWEST_ROWS
+                else ["Too few rows to compare with the bounds."]
+            ),
         ]
     )
 
 
-def _row(name: str, runs: list[Measured], says: str) -> str:
+def _row(name: str, runs: list[Measured], description: str) -> str:
     wall, client, server = (
         f"{median(getattr(run, figure) for run in runs):.2f}" for figure in ("wall", "client_cpu", "server_cpu")
     )
     walls = [run.wall for run in runs]
     span = f"{min(walls):.2f} - {max(walls):.2f}"
-    return _ROW.format(name, wall, span, client, server, f"{max(run.peak_mb for run in runs):.0f}", says)
+    return _ROW.format(name, wall, span, client, server, f"{max(run.peak_mb for run in runs):.0f}", description)
 
 
 def _scaled(result: Result, name: str) -> str:
-    wall = median(_notes_wall(result, name))
-    return f"{name:<18} {wall:7.1f}  end to end csv is {_times_as_fast(result, name):.1f} times as fast"
+    wall = median(_pandas_wall(result, name))
+    return f"{name:<18} {wall:7.1f}  end to end csv is {_speed(result, name):.1f} times as fast"
 
 
 def write(result: Result, folder: Path) -> Path:
-    """Keep every run's figures in a file of today's date; returns it."""
+    """Write the figures of every run to a file named by today's date, and return its path."""
     now = datetime.now(UTC)
     content = {
         "measured_at": now.isoformat(timespec="seconds"),
@@ -153,7 +160,7 @@ def write(result: Result, folder: Path) -> Path:
         "runs_4x": {name: _figures(run) for name, run in result.runs_4x.items()},
         "large": result.large,
         "runs_large": {name: _figures(run) for name, run in result.runs_large.items()},
-        "notes_wall_scaled_up": {name: _notes_wall(result, name) for name in _NOTES},
+        "pandas_wall_extrapolated": {name: _pandas_wall(result, name) for name in _PANDAS},
         "reaches": [asdict(reach) | {"reached": reach.reached} for reach in reaches(result)],
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,18 +169,18 @@ def write(result: Result, folder: Path) -> Path:
     return path
 
 
-def _times_as_fast(result: Result, notes: str) -> float:
-    pairs = zip(_notes_wall(result, notes), result.runs["end to end csv"], strict=True)
+def _speed(result: Result, name: str) -> float:
+    pairs = zip(_pandas_wall(result, name), result.runs["end to end csv"], strict=True)
     return median(wall / run.wall for wall, run in pairs)
 
 
-def _times_as_fast_into_the_lake(result: Result) -> float:
-    pairs = zip(result.runs["notes to lake"], result.runs["transform csv"], strict=True)
-    return median(notes.wall / ours.wall for notes, ours in pairs)
+def _speed_into_the_lake(result: Result) -> float:
+    pairs = zip(result.runs["pandas to lake"], result.runs["transform csv"], strict=True)
+    return median(pandas.wall / ours.wall for pandas, ours in pairs)
 
 
-def _notes_wall(result: Result, name: str) -> list[float]:
-    """Seconds that the notes' way would take for all rows: its chunk as often as needed, its start-up once."""
+def _pandas_wall(result: Result, name: str) -> list[float]:
+    """Extrapolate the seconds that pandas needs for all rows: its start-up once, plus the time per chunk."""
     rows = result.inputs["csv_mirror"]["rows"]
     walls: list[float] = []
     for run in result.runs[name]:

@@ -1,7 +1,7 @@
-"""Make the stack's secrets where they are missing, and give each service a volume with those that it needs.
+"""Generate the stack's missing secrets, and write those that each service needs to the service's volume.
 
-Runs once at every start, as root and without a network. `secrets.env` is what counts: it belongs to whoever owns its
-folder and has mode 600. The volumes are written anew from it each time.
+Runs once at every start, as root and without a network. `secrets.env` is the source of truth: it has the owner of its
+folder and mode 600. Every run rewrites the volumes from it.
 """
 
 import base64
@@ -33,7 +33,7 @@ BROKER_URL = "redis://:{REDIS_PASSWORD}@redis:6379/0"
 RESULT_BACKEND = "redis://:{REDIS_PASSWORD}@redis:6379/1"
 WAREHOUSE_LOGIN = "warehouse:*:*:taxi:{WAREHOUSE_PASSWORD}\n"
 
-# Volume, file, content. A service mounts the volume of its name, Airflow's servers `airflow`, its workers `worker`.
+# By volume and file. A service mounts the volume of its name; Airflow's servers mount `airflow`, workers `worker`.
 FILES = {
     "airflow/admin_password": "{ADMIN_PASSWORD}",
     "airflow/api_secret_key": "{API_SECRET_KEY}",
@@ -58,32 +58,38 @@ FILES = {
     "warehouse/password": "{WAREHOUSE_PASSWORD}",
 }
 OF_AIRFLOW = ("airflow", "flower", "worker")
-PLAIN = re.compile(r"[\w.,~=-]*", re.ASCII)  # means itself in a URL, a password file and redis.conf alike
+ChangeOwner = Callable[[Path, int, int], None]  # takes user and group ids
+PLAIN = re.compile(r"[\w.,~=-]*", re.ASCII)  # needs no quoting in a URL, a password file or redis.conf
 
 
-def main() -> None:
-    """Make what is missing."""
-    kept = KEPT / "secrets.env"
-    values = _read(kept)
-    if not values and any(VOLUMES.glob("*/*")):
+def main(kept: Path = KEPT, volumes: Path = VOLUMES, change_owner: ChangeOwner = os.chown) -> None:
+    """Generate the missing secrets and write the files."""
+    secrets_file = kept / "secrets.env"
+    values = _read(secrets_file)
+    if not values and any(volumes.glob("*/*")):
         sys.exit(
-            "deploy/secrets/secrets.env is gone, and databases were made with what it held: put it back from a backup, "
-            "or start from nothing: docker compose --profile '*' down --volumes"
+            "deploy/secrets/secrets.env is missing, but databases use its passwords: restore it from a backup, "
+            "or delete all data: docker compose --profile '*' down --volumes"
         )
     if odd := sorted(name for name in GENERATED if not PLAIN.fullmatch(values.get(name, ""))):
-        sys.exit(f"deploy/secrets/secrets.env: {', '.join(odd)}: expected letters, digits and . , ~ = _ - alone")
+        sys.exit(f"deploy/secrets/secrets.env: {', '.join(odd)}: expected only letters, digits and . , ~ = _ -")
     missing = sorted(name for name in GENERATED if not values.get(name))
     values |= {name: GENERATED[name]() for name in missing}
     if missing:
-        _write(kept, "".join(f"{name}={values[name]}\n" for name in sorted(values)), mode=0o600, like=KEPT.stat())
-        print("made", ", ".join(missing))
+        content = "".join(f"{name}={values[name]}\n" for name in sorted(values))
+        _write(secrets_file, content, 0o600, (kept.stat().st_uid, kept.stat().st_gid), change_owner)
+        print("generated", ", ".join(missing))
+    _write_volumes(volumes, values, change_owner)
+    print("wrote", len(FILES), "files to", len({name.partition("/")[0] for name in FILES}), "volumes")
+
+
+def _write_volumes(volumes: Path, values: dict[str, str], change_owner: ChangeOwner) -> None:
     for name, content in FILES.items():
         volume = name.partition("/")[0]
-        # libpq takes no password file that others may read. The other images' users have ids of their own; no other
-        # container has their volume.
-        owner, mode = (AIRFLOW_UID, 0o400) if volume in OF_AIRFLOW else (0, 0o444)
-        _write(VOLUMES / name, content.format(**values), mode=mode, owner=owner)
-    print("gave", len(FILES), "files to", len({name.partition("/")[0] for name in FILES}), "volumes")
+        # libpq refuses a password file that others can read. Other images run as users of their own, so their files
+        # are readable to all; no other container mounts their volume.
+        user, mode = (AIRFLOW_UID, 0o400) if volume in OF_AIRFLOW else (0, 0o444)
+        _write(volumes / name, content.format(**values), mode, (user, 0), change_owner)
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -93,13 +99,14 @@ def _read(path: Path) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in lines}
 
 
-def _write(path: Path, content: str, *, mode: int, owner: int = 0, like: os.stat_result | None = None) -> None:
+def _write(path: Path, content: str, mode: int, owner: tuple[int, int], change_owner: ChangeOwner) -> None:
+    """Replace a file in one step, so that readers never find it half written or with another owner."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
     new.write_text(content)
     new.chmod(mode)
-    os.chown(new, like.st_uid if like else owner, like.st_gid if like else 0)
+    change_owner(new, *owner)
     new.replace(path)
 
 

@@ -1,6 +1,6 @@
-"""Bring the metadata database to this Airflow's version, and make the administrator where there is none.
+"""Migrate the metadata database to this version of Airflow, and create the administrator if there is none.
 
-One process for both, as most of the time goes into importing Airflow; and the password stays off the command line.
+One process does both, because importing Airflow takes most of the time, and to keep the password off the command line.
 """
 
 import sys
@@ -19,4 +19,4 @@ COMMANDS = [
 
 for command in COMMANDS:
     sys.argv = ["airflow", *command]
-    main()
+    main()  # type: ignore[no-untyped-call] # published half typed

@@ -1,4 +1,4 @@
--- Run once, in an empty warehouse: whoever loads owns one database and has no other right.
+-- Runs once, in an empty warehouse: the role taxi owns one database and has no other right.
 \set password `cat /run/secrets/password`
 CREATE ROLE taxi LOGIN PASSWORD :'password';
 CREATE DATABASE ny_taxi OWNER taxi;

@@ -1,1 +1,1 @@
-"""Servers that run from Python packages alone, where no Docker is at hand."""
+"""Tools for development: emulators, servers, generated data, the demo. The product imports none of it."""

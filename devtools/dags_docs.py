@@ -1,6 +1,6 @@
-"""Write docs/dags.md, which says of every flow what its own documentation says, and which deployments it has.
+"""Write docs/dags.md from the documentation of each flow and from its deployments.
 
-`make docs` runs it, and a test holds that the page is up to date.
+`make docs` runs it, and a test fails if the page is out of date.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def page(dags: Mapping[str, DAG], entries: Iterable[Deployment]) -> str:
-    """The page, in Markdown."""
+    """Return the page, in Markdown."""
     by_flow: dict[str, list[Deployment]] = {}
     for entry in entries:
         by_flow.setdefault(entry.flow, []).append(entry)

@@ -1,9 +1,9 @@
-"""The demo: one month through the real DAGs, watched by a person, with a report at the end.
+"""Load one month with the real DAGs, show their progress, and report what was loaded.
 
     python -m devtools.demo --source ../tlc --colour green --month 2024-01 --flow bigquery
 
-Without a source it makes a month of its own and serves that over HTTP on loopback, so that the way is the real one.
-Warehouse, lake and cloud are those of `.local`, whatever the environment names: a demo writes into nothing of value.
+Without a source it generates a month and serves it over HTTP on loopback, so that the flow downloads it as it would
+from the publisher. It always uses the warehouse, lake and cloud in `.local`, whatever the environment names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from devtools import environment as project
 from devtools.environment import LOCAL, ROOT, WAREHOUSE
@@ -35,24 +34,23 @@ from devtools.run import (
     warehouse_connection,
 )
 from devtools.servers.publisher import Publisher
-from include.nyc_taxi import Month, TripFile, catalog, landing
+from include.nyc_taxi import Month, TripFile, catalog, landing, targets
 from include.nyc_taxi.errors import PermanentError
-from include.nyc_taxi.targets.postgres import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PUBLISHED = LOCAL / "published"
 RETRY_DELAY = "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY"
 OUR_LOGGERS = "include."
 A_TASK_STARTS = "[DAG TEST] starting task_id="
-# Where a folder may hold the files of a source, so that a mirror of any shape can be named.
+# Where the files of a source may be, relative to the folder that --source names.
 PLACES = {"official": ("", ".."), "csv_mirror": ("csv-mirror", "", ".."), "csv_archive": ("", "..")}
 
 POSTGRES_QUESTION = """\
 SELECT extract(hour FROM pickup_datetime)::int AS hour,
        count(*) AS trips,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY dropoff_datetime - pickup_datetime) AS median_time
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY dropoff_datetime - pickup_datetime) AS median_duration
 FROM {table}
 WHERE file_month = {month}
 GROUP BY hour
@@ -68,22 +66,15 @@ GROUP BY hour
 ORDER BY trips DESC
 LIMIT 3"""
 COUNT = "SELECT COUNT(*) FROM `{table}` WHERE file_month = '{month}'"
-LAST_LOAD = """
-SELECT *
-FROM load_ledger
-WHERE service = %s AND month = %s AND target_table = %s
-ORDER BY load_id DESC
-LIMIT 1
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the demo; exit with 1 where the flow fails."""
+    """Run the demo; exit with 1 if the flow fails."""
     chosen = _parser().parse_args(arguments)
     file = TripFile(chosen.colour, chosen.month)
     with ExitStack() as stack:
         source, base_url = _origin(file, chosen.source, stack)
-        environment = project.project_environment({RETRY_DELAY: "1"} | os.environ) | {  # somebody watches
+        environment = project.project_environment({RETRY_DELAY: "1"} | os.environ) | {  # someone is watching
             f"AIRFLOW_CONN_{catalog.source(source).connection.upper()}": json.dumps(
                 {"conn_type": "http", "host": base_url}
             ),
@@ -99,12 +90,12 @@ def _through_postgres(file: TripFile, source: str, environment: dict[str, str]) 
     environment |= {WAREHOUSE: warehouse_connection(server), "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}"}
     conf = {"colour": file.service, "year": file.month.year, "month": file.month.month, "source": source}
     seconds = _run_flow("ingest_data", conf, environment)
-    with psycopg.connect(server.conninfo(), row_factory=dict_row) as connection:
+    with psycopg.connect(server.conninfo()) as connection:
         _report(connection, file, seconds)
 
 
 def _through_bigquery(file: TripFile, source: str, environment: dict[str, str]) -> None:
-    _say("starting a cloud on this machine: storage and BigQuery")
+    _say("starting the local cloud: GCS and BigQuery emulators")
     cloud = keep_cloud()
     environment |= {**cloud, "AIRFLOW_VAR_TAXI_LAKE": f"gs://taxi_gcp@{BUCKET}"}
     os.environ |= cloud
@@ -120,9 +111,9 @@ def _through_bigquery(file: TripFile, source: str, environment: dict[str, str]) 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make demo", description="Load one month through the real DAG.")
-    parser.add_argument("--source", help="a folder or a URL with the publisher's files; none: a generated month")
-    parser.add_argument("--flow", default="postgres", choices=["postgres", "bigquery"], help="where the rows go")
+    parser = argparse.ArgumentParser(prog="make demo", description="Load one month with the real DAG.")
+    parser.add_argument("--source", help="folder or URL of the publisher's files; default: a generated month")
+    parser.add_argument("--flow", default="postgres", choices=["postgres", "bigquery"], help="the target of the rows")
     parser.add_argument("--colour", default="yellow", choices=sorted(catalog.services()))
     parser.add_argument("--month", type=_month, default=Month(2021, 1), help="YYYY-MM")
     return parser
@@ -136,12 +127,12 @@ def _month(text: str) -> Month:
 
 
 def _origin(file: TripFile, named: str | None, stack: ExitStack) -> tuple[str, str]:
-    """The source of the catalogue to ask, and the base URL that plays it."""
+    """Return the source to download from, and its base URL."""
     if named is not None and "://" in named:
         return "official", named
     if named is None:
         folder, source = PUBLISHED, "official"
-        _generate(file, folder / catalog.source(source).path_of(file))
+        generate(file, folder / catalog.source(source).path_of(file))
     else:
         folder, source = _found(file, Path(named))
     publisher = stack.enter_context(Publisher(folder))
@@ -149,7 +140,7 @@ def _origin(file: TripFile, named: str | None, stack: ExitStack) -> tuple[str, s
 
 
 def _found(file: TripFile, named: Path) -> tuple[Path, str]:
-    """The folder that plays a source's base URL, and the source."""
+    """Return the folder to serve as a source's base URL, and the source."""
     tried = []
     for source, places in PLACES.items():
         for place in places:
@@ -158,15 +149,16 @@ def _found(file: TripFile, named: Path) -> tuple[Path, str]:
             if path.is_file():
                 return folder, source
             tried.append(str(path))
-    sys.exit("\n  ".join([f"no file of {file} in {named}; looked for", *tried]))
+    sys.exit("\n  ".join([f"{file} is not in {named}; tried", *tried]))
 
 
-def _generate(file: TripFile, path: Path) -> None:
+def generate(file: TripFile, path: Path) -> None:
+    """Generate a trip file, unless the path has one; another process may do the same at the same time."""
     if path.exists():
         return
-    _say(f"making a month of trips: {path.relative_to(ROOT)}")
+    _say(f"generating a month of trips: {path.relative_to(ROOT)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")  # a second demo may be making the same
+    unfinished = path.with_suffix(f".{os.getpid()}")
     try:
         write_month(file, unfinished)
         unfinished.replace(path)
@@ -175,7 +167,7 @@ def _generate(file: TripFile, path: Path) -> None:
 
 
 def _run_flow(dag: str, conf: dict[str, Any], environment: dict[str, str]) -> float:
-    """Run the DAG in a process of its own, show what its tasks say, and return the seconds that they took."""
+    """Run the DAG in a process of its own, show its tasks' messages, and return the seconds that they took."""
     log = log_file("demo")
     _say(f"running: airflow dags test {dag} -c '{json.dumps(conf)}'")
     command = [*AIRFLOW, "dags", "test", dag, "-c", json.dumps(conf)]
@@ -190,18 +182,18 @@ def _run_flow(dag: str, conf: dict[str, Any], environment: dict[str, str]) -> fl
             text=True,
         ) as flow,
     ):
-        assert flow.stdout is not None  # noqa: S101 - PIPE was asked for
+        assert flow.stdout is not None  # noqa: S101 - it is a PIPE
         for line in flow.stdout:
             whole.write(line)
             if _show(line) and started is None:
                 started = monotonic()
     if flow.returncode:
-        sys.exit(f"\nthe flow failed; all that it said is in {log.relative_to(ROOT)}")
+        sys.exit(f"\nthe flow failed; its whole log is in {log.relative_to(ROOT)}")
     return monotonic() - (started or monotonic())
 
 
 def _show(line: str) -> bool:
-    """Print what a person wants to see of a line of the log; whether a task is at work by now."""
+    """Print the interesting part of a line of the log; return whether it comes from a running task."""
     try:
         entry = json.loads(line)
         event, logger = str(entry["event"]), str(entry.get("logger", ""))
@@ -218,30 +210,37 @@ def _show(line: str) -> bool:
     return False
 
 
-def _report(connection: psycopg.Connection[dict[str, Any]], file: TripFile, seconds: float) -> None:
-    table = Table.of_service(file.service)
-    load = connection.execute(LAST_LOAD, (file.service, str(file.month), str(table))).fetchone()
+def _report(connection: psycopg.Connection[Any], file: TripFile, seconds: float) -> None:
+    postgres = targets.get("postgres")
+    table, load = postgres.table(file.service), postgres.own_loads(connection).get(file)
     if load is None:
-        sys.exit(f"the flow ended well, and load_ledger has no row for {file}: please report this")
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in load["rejected_by_reason"].items())
-    rate = load["rows_loaded"] / load["seconds"]
+        sys.exit(f"the flow succeeded, but load_ledger has no row for {file}: please report this")
+    rate = load.rows_loaded / load.seconds if load.seconds else 0
     print(
         f"\n{file} is in {table}\n"
-        f"  rows read      {load['rows_read']:>12,}   {load['source_url']}\n"
-        f"  rows loaded    {load['rows_loaded']:>12,}   by {load['dag_id']}, {load['loaded_at']:%Y-%m-%d %H:%M:%S %Z}\n"
-        f"  rows rejected  {load['rows_rejected']:>12,}   {reasons or 'none'}\n"
-        f"  load           {load['seconds']:>12.2f} s {rate:,.0f} rows/s\n"
-        f"  this run       {seconds:>12.2f} s all steps, without Airflow's start\n"
+        f"  rows read      {load.rows_read:>12,}   {load.source_url}\n"
+        f"  rows loaded    {load.rows_loaded:>12,}   by {load.dag_id}, {load.loaded_at:%Y-%m-%d %H:%M:%S %Z}\n"
+        f"  rows rejected  {load.rows_rejected:>12,}   {_reasons(load.rejected_by_reason)}\n"
+        f"  load step      {load.seconds:>12.2f} s {rate:,.0f} rows/s\n"
+        f"  all steps      {seconds:>12.2f} s without Airflow's start\n"
     )
     question = sql.SQL(POSTGRES_QUESTION).format(table=table.identifier, month=sql.Literal(file.month.first_day))
-    print("\n".join(f"  {line}" for line in question.as_string(connection).splitlines()))
-    for row in connection.execute(question):
-        print(f"    {row['hour']:02d} h {row['trips']:>10,} trips, half of them within {row['median_time']}")
+    _show_query(question.as_string(connection))
+    for hour, trips, median_duration in connection.execute(question):
+        print(f"    {hour:02d} h {trips:>10,} trips, median duration {median_duration}")
     print(
-        "\nLook further:\n"
-        """  make psql    a prompt in the warehouse, or one answer: make psql ARGS="-c 'TABLE load_ledger'"\n"""
-        "  make ui      Airflow in the browser\n"
+        "\nNext:\n"
+        """  make psql    opens a SQL prompt in the warehouse, or answers: make psql ARGS="-c 'TABLE load_ledger'"\n"""
+        "  make ui      starts Airflow with its web page\n"
     )
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in counts.items()) or "none"
+
+
+def _show_query(question: str) -> None:
+    print("\n".join(f"  {line}" for line in question.splitlines()))
 
 
 def _report_bigquery(file: TripFile, seconds: float) -> None:
@@ -249,27 +248,26 @@ def _report_bigquery(file: TripFile, seconds: float) -> None:
     from google.cloud.bigquery import Client
 
     from include.nyc_taxi.lake import Lake, data_key
-    from include.nyc_taxi.targets import bigquery
 
-    client = Client(project="local", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call] # published half typed
+    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call] # published half typed
+    client = Client(project="local", credentials=credentials)
     lake = Lake.at(f"gs://{BUCKET}")
-    table = bigquery.Table.of_service(file.service)
+    table = targets.get("bigquery").table(file.service)
     landed = landing.whole(file, lake)
     (counted,) = client.query_and_wait(COUNT.format(table=table, month=file.month.first_day))
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in landed.rejected_by_reason.items())
     print(
         f"\n{file} is in the lake and in {table}\n"
         f"  rows published {landed.rows_read:>12,}   {landed.source_url}\n"
         f"  rows in lake   {landed.rows_accepted:>12,}   {lake.url(data_key(file))}\n"
         f"  rows in table  {counted[0]:>12,}   {client.project}.{table}\n"
-        f"  rows rejected  {landed.rows_rejected:>12,}   {reasons or 'none'}\n"
-        f"  this run       {seconds:>12.2f} s all steps, without Airflow's start\n"
+        f"  rows rejected  {landed.rows_rejected:>12,}   {_reasons(landed.rejected_by_reason)}\n"
+        f"  all steps      {seconds:>12.2f} s without Airflow's start\n"
     )
     question = BIGQUERY_QUESTION.format(table=table, month=file.month.first_day)
-    print("\n".join(f"  {line}" for line in question.splitlines()))
+    _show_query(question)
     for row in client.query_and_wait(question):
-        print(f"    {row.hour:02d} h {row.trips:>10,} trips, {row.mean_minutes} minutes on average")
-    print("\nBoth ran on this machine, without a cloud account; docs/local-cloud.md says what that cloud cannot do.\n")
+        print(f"    {row.hour:02d} h {row.trips:>10,} trips, mean duration {row.mean_minutes} minutes")
+    print("\nGCS and BigQuery were emulated locally; docs/local-cloud.md lists what the emulators lack.\n")
 
 
 def _say(text: str) -> None:

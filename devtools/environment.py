@@ -1,6 +1,6 @@
-"""The environment in which this project runs Airflow: the caller's variables, `.env`, and what is worked out here.
+"""The environment variables for Airflow in this project: those of the caller, those of `.env`, and defaults.
 
-Nothing here overrides the caller: `AIRFLOW_HOME=/elsewhere bin/airflow info` is taken at its word.
+The caller's override `.env`, which overrides the defaults: `AIRFLOW_HOME=/elsewhere bin/airflow info` works.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ CLOUD = "AIRFLOW_CONN_TAXI_GCP"
 
 
 def project_environment(caller: Mapping[str, str]) -> dict[str, str]:
-    """All variables for a command of this project.
+    """Return all variables for a command of this project.
 
-    The warehouse is not among them unless the caller or `.env` names one: where the embedded Postgres listens is
-    known once it runs.
+    They name a warehouse only if the caller or `.env` does, because the port of the embedded Postgres is known only
+    when it runs.
     """
     environment = dict(caller)
-    for defaults in (_settings_file(), _computed()):
+    for defaults in (_settings_file(), _defaults()):
         environment |= {name: value for name, value in defaults.items() if not is_set(name, environment)}
-    for name in ("NO_PROXY", "no_proxy"):  # no proxy can reach the servers that run here
+    for name in ("NO_PROXY", "no_proxy"):  # proxies cannot reach servers on loopback
         environment[name] = ",".join(filter(None, [environment.get(name), LOOPBACK]))
     programs = str(Path(sys.executable).parent)
     path = environment.get("PATH", os.defpath).split(os.pathsep)
-    if programs not in path:  # `airflow standalone` looks for `airflow` there
+    if programs not in path:  # `airflow standalone` searches it for `airflow`
         environment["PATH"] = os.pathsep.join([programs, *path])
     return environment
 
 
 def is_set(name: str, environment: Mapping[str, str]) -> bool:
-    """Whether a setting is there under any of the names by which Airflow takes it."""
+    """Whether a setting has a value under any of the names that Airflow accepts for it."""
     return any(name + suffix in environment for suffix in ("", "_CMD", "_SECRET"))
 
 
 def _settings_file() -> dict[str, str]:
-    """What `.env` sets; quotes and comments as docker compose reads them, but ``$`` is a plain character."""
+    """Read `.env` as docker compose does, except that ``$`` has no special meaning."""
     return {name: value for name, value in dotenv_values(ROOT / ".env", interpolate=False).items() if value is not None}
 
 
-def _computed() -> dict[str, str]:
+def _defaults() -> dict[str, str]:
     bundle = {
         "name": "nyc-taxi",
         "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
@@ -64,15 +64,15 @@ def _computed() -> dict[str, str]:
     }
     return {
         "AIRFLOW_HOME": str(AIRFLOW_HOME),
-        # The bundle is the whole tree, so that DAG files can import `include`; .airflowignore leaves dags/ of it.
+        # The bundle is the whole tree, so that DAG files can import `include`; .airflowignore excludes all but dags/.
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__API__HOST": "127.0.0.1",
-        # Airflow says both at every start, and neither concerns a user.
+        # Airflow warns of both at every start, and neither matters to users.
         "PYTHONWARNINGS": "ignore:Could not import graphviz,ignore:GitWildMatchPattern",
-        # ObjectStoragePath takes the path as it stands: a space must not become %20.
+        # ObjectStoragePath does not decode the path: a space must not become %20.
         "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}",
     }

@@ -1,11 +1,11 @@
-"""Run Airflow's command line, or psql, as this project has it set up.
+"""Run Airflow's command line, or psql, with this project's settings.
 
     python -m devtools.run airflow dags test etl_web_to_gcs 2021-01-01
     python -m devtools.run psql -c 'select 1'
 
-The command takes the place of this process, so its signals, terminal and exit code are its own. Before that, the
-metadata database is made if it has to be, and a command that runs tasks finds the embedded Postgres up, and the local
-cloud.
+The command replaces this process, so that it gets the signals and the terminal, and its exit code is returned. Before
+that, the metadata database is created if it is missing, and the embedded Postgres and the local cloud are started for
+commands that run tasks.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
     from devtools.servers.postgres import EmbeddedPostgres
 
-# -P: the caller's folder stays off the import path, where its `include` would come before that of a versioned bundle.
+# -P keeps the current folder off the import path, where its `include` would hide that of a versioned bundle.
 AIRFLOW = [sys.executable, "-P", "-m", "airflow"]
 
 USES_SERVERS = {
-    ("api-server",),  # it serves the coverage page
+    ("api-server",),  # serves the coverage page
     ("celery", "worker"),
     ("connections", "test"),
     ("dags", "test"),
@@ -55,7 +55,7 @@ USES_SERVERS = {
 BUCKET = "nyc-taxi"
 NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}
 
-# One process for both, as most of the time goes into importing Airflow. What is wrong with a DAG is not said here.
+# One process for both, because importing Airflow takes most of the time. Errors in DAG files are ignored here.
 MIGRATE = """
 import contextlib, sys
 from airflow.__main__ import main
@@ -68,7 +68,7 @@ with contextlib.suppress(Exception, SystemExit):
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Become the command, or say how to name one."""
+    """Become the command, or print how to call this program."""
     try:
         match arguments:
             case ["airflow", *rest]:
@@ -86,9 +86,10 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def prepare_airflow(environment: Mapping[str, str]) -> None:
-    """Make secrets and metadata database of our own AIRFLOW_HOME, once per Airflow version; leave another's alone.
+    """Create secrets and metadata database in this project's AIRFLOW_HOME, once per Airflow version.
 
-    The database knows the DAGs from then on, so `airflow dags list` and `airflow dags trigger` do too.
+    The DAGs are written to the database too, so that `airflow dags list` and `airflow dags trigger` know them. Another
+    AIRFLOW_HOME or database is left alone.
     """
     if environment["AIRFLOW_HOME"] != str(AIRFLOW_HOME) or project.is_set(METADATA_DATABASE, environment):
         return
@@ -101,9 +102,9 @@ def prepare_airflow(environment: Mapping[str, str]) -> None:
         migrated_to = stamp.read_text() if stamp.exists() and database.exists() else None
         if migrated_to == airflow:
             return
-        print("preparing Airflow's metadata database (once, about ten seconds)", file=sys.stderr, flush=True)
+        print("creating Airflow's metadata database (once, about ten seconds)", file=sys.stderr, flush=True)
         if migrated_to is None:
-            for part in AIRFLOW_HOME.glob("airflow.db*"):  # an interrupted migration cannot be taken up again
+            for part in AIRFLOW_HOME.glob("airflow.db*"):  # an interrupted migration cannot be continued
                 part.unlink()
         _make_secrets(AIRFLOW_HOME / "airflow.cfg")
         log = log_file("migrate")
@@ -114,15 +115,15 @@ def prepare_airflow(environment: Mapping[str, str]) -> None:
                 stdout=output,
                 stderr=output,
                 check=False,
-                pass_fds=[lock.fileno()],  # should we be killed, it keeps others out until it ends
+                pass_fds=[lock.fileno()],  # if this process is killed, the child keeps the lock until it ends
             )
         if done.returncode:
-            sys.exit(f"the metadata database could not be made; the end of {log}:\n{tail(log)}")
+            sys.exit(f"cannot create the metadata database; the end of {log}:\n{tail(log)}")
         stamp.write_text(airflow)
 
 
 def warehouse_connection(server: EmbeddedPostgres) -> str:
-    """The running embedded Postgres as an Airflow connection, in its JSON form."""
+    """Return the Airflow connection to a running embedded Postgres, in JSON."""
     return json.dumps(
         {
             "conn_type": "postgres",
@@ -136,10 +137,10 @@ def warehouse_connection(server: EmbeddedPostgres) -> str:
 
 
 def keep_warehouse() -> EmbeddedPostgres:
-    """Have the embedded Postgres run for as long as this process does, whatever it becomes, and those it forks.
+    """Keep the embedded Postgres running as long as this process and its forks, also after an exec.
 
-    Another process waits for the end of a socket that only we hold open, and leaves the server then. So even
-    `kill -9` stops it.
+    A second process uses the server until a socket closes that only this process and its forks hold open. So even
+    `kill -9` stops the server.
     """
     from devtools.servers.postgres import EmbeddedPostgres
 
@@ -152,7 +153,7 @@ def keep_warehouse() -> EmbeddedPostgres:
             stdin=keepers.fileno(),
             stdout=keepers.fileno(),
             stderr=errors,
-            start_new_session=True,  # our Ctrl-C is not its own
+            start_new_session=True,  # Ctrl-C must not reach it
         )
     if not ours.recv(1):
         sys.exit(f"the embedded Postgres did not start; the end of {log}:\n{tail(log)}")
@@ -162,7 +163,7 @@ def keep_warehouse() -> EmbeddedPostgres:
 
 
 def keep_cloud() -> Mapping[str, str]:
-    """Have the cloud of this machine run for as long as this process does; returns the variables that lead to it."""
+    """Keep the local cloud running as long as this process, and return the variables that point to it."""
     from devtools.emulators import LocalCloud
 
     cloud = LocalCloud(LOCAL / "cloud").keep()
@@ -171,13 +172,13 @@ def keep_cloud() -> Mapping[str, str]:
 
 
 def log_file(name: str) -> Path:
-    """Where what a program writes is kept for a look at it."""
+    """Return the path for the log of a program."""
     LOGS.mkdir(parents=True, exist_ok=True)
     return LOGS / f"{name}.log"
 
 
 def tail(log: Path) -> str:
-    """The end of a log, for a person."""
+    """Return the end of a log, for people."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
 
 
@@ -207,13 +208,13 @@ def _become_status(arguments: Sequence[str]) -> NoReturn:
 def _become_psql(arguments: Sequence[str]) -> NoReturn:
     environment = project.project_environment(os.environ)
     if project.is_set(WAREHOUSE, environment):
-        sys.exit(f"{WAREHOUSE} names a warehouse of your own: use its own psql")
+        sys.exit(f"{WAREHOUSE} names another warehouse: connect to it with your own psql")
     server = keep_warehouse()
     _become([*server.psql_command(), *arguments], environment | server.psql_environment())
 
 
 def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and what is ignored stays so
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would keep it ignored
     os.execve(command[0], command, environment)
 
 
@@ -227,13 +228,13 @@ def _keep_warehouse() -> NoReturn:
 
 
 def _make_secrets(config: Path) -> None:
-    """Write an airflow.cfg of generated keys alone, so that Airflow does not write one which freezes its defaults."""
+    """Write an airflow.cfg with generated keys only; Airflow would write one that freezes its defaults."""
     if config.exists():
         return
     new = config.with_suffix(".new")
     new.touch(mode=0o600)
     new.write_text(
-        "# Generated keys. Any other setting may be added here.\n"
+        "# Generated keys. You can add other settings here.\n"
         f"[core]\nfernet_key = {base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}\n"
         f"[api]\nsecret_key = {secrets.token_urlsafe(32)}\n"
         f"[api_auth]\njwt_secret = {secrets.token_urlsafe(64)}\n"

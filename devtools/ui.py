@@ -1,9 +1,9 @@
-"""Airflow with its web page on this machine, until Ctrl-C: warehouse, API server, DAG processor, scheduler, triggerer.
+"""Run Airflow with its web page locally, until Ctrl-C: warehouse, API server, DAG processor, scheduler, triggerer.
 
     python -m devtools.ui --port 8080
 
-Two processes: the one that is started, and a supervisor in a session of its own, which starts the servers and ends
-them when its standard input does. So they end whatever becomes of the first, `kill -9` included.
+This process starts a supervisor in a session of its own. The supervisor starts the servers, and stops them when its
+standard input closes, which happens even if this process is killed with `kill -9`.
 """
 
 from __future__ import annotations
@@ -44,31 +44,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOST = "127.0.0.1"
-LOCK = LOCAL / "ui.lock"  # held while anything of a UI runs; says the pid to stop
+LOCK = LOCAL / "ui.lock"  # locked while any process of a UI runs; holds the pid to stop
 PASSWORDS_FILE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
 USERS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
 
-# Airflow's servers, and what the API server's health report calls them.
+# Airflow's servers, and their names in the API server's health report.
 SERVERS = {
     "api-server": "metadatabase",
     "dag-processor": "dag_processor",
     "scheduler": "scheduler",
     "triggerer": "triggerer",
 }
-# On one machine a trigger's log can be read without a server for it.
+# On one machine the logs of triggers are read from disk, without a log server.
 ARGUMENTS = {"triggerer": ["--skip-serve-logs"]}
 UP_WITHIN_SECONDS = 300
 TASKS_END_WITHIN_SECONDS = 20
-SERVERS_END_WITHIN_SECONDS = 4  # the triggerer may take ten for nothing
+SERVERS_END_WITHIN_SECONDS = 4  # the triggerer would take ten
 
 Servers = dict[str, subprocess.Popen[bytes]]
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     parser = argparse.ArgumentParser(prog="make ui", description="Airflow with its web page, until Ctrl-C.")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--remove", action="store_true", help="instead, stop what runs and delete the warehouse")
+    parser.add_argument("--remove", action="store_true", help="stop a running UI and delete the warehouse")
     parser.add_argument("--supervise", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     for name in (signal.SIGTERM, signal.SIGHUP):
@@ -89,7 +89,7 @@ def _serve(port: int) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit("the UI of this folder runs already; stop it there with Ctrl-C")
+            sys.exit("the UI of this folder is already running; stop it there with Ctrl-C")
         _refuse_taken(port)
         lock.truncate(0)
         print(os.getpid(), file=lock, flush=True)
@@ -106,7 +106,7 @@ def _serve(port: int) -> None:
         try:
             sys.exit(_wait(supervisor))
         except KeyboardInterrupt:
-            print("\nstopping; a second Ctrl-C does not wait for running tasks", flush=True)
+            print("\nstopping; press Ctrl-C again to stop without waiting for running tasks", flush=True)
         try:
             supervisor.communicate()  # closes its input
         except KeyboardInterrupt:
@@ -115,7 +115,7 @@ def _serve(port: int) -> None:
 
 
 def _wait(supervisor: subprocess.Popen[bytes]) -> int:
-    """The exit code of the supervisor. A terminal that goes away is as Ctrl-C: of SIGHUP, make may tell us nothing."""
+    """Return the exit code of the supervisor. A closed terminal counts as Ctrl-C; make may not pass on SIGHUP."""
     on_terminal = os.isatty(0)
     while supervisor.poll() is None:
         if on_terminal and not os.isatty(0):
@@ -125,7 +125,7 @@ def _wait(supervisor: subprocess.Popen[bytes]) -> int:
 
 
 def _stop_running() -> None:
-    """Stop the UI of this folder, if one runs, and wait until nothing of it is left."""
+    """Stop the UI of this folder, if one runs, and wait until all of its processes have ended."""
     with suppress(FileNotFoundError), LOCK.open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,7 +141,7 @@ def _refuse_taken(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            sys.exit(f"port {port} cannot be had: {error}. Choose another: make ui PORT=8081")
+            sys.exit(f"cannot use port {port}: {error}. Choose another: make ui PORT=8081")
 
 
 def _environment(port: int) -> dict[str, str]:
@@ -149,7 +149,7 @@ def _environment(port: int) -> dict[str, str]:
     defaults = {
         "AIRFLOW__API__BASE_URL": f"http://{HOST}:{port}",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{port}/execution/",
-        # With Airflow's fixed one, the UI of a second folder could not start.
+        # With Airflow's default port, the UI of a second folder could not start.
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
     }
     environment |= {name: value for name, value in defaults.items() if not is_set(name, environment)}
@@ -163,11 +163,11 @@ def _free_port() -> int:
 
 
 def _supervise(port: int) -> None:
-    """Run the servers until standard input ends or one of them does."""
+    """Run the servers until standard input closes or one of them ends."""
     environment = dict(os.environ)
     passwords = _passwords(environment)
     started = time.monotonic()
-    print(f"starting Airflow; its logs are in {LOGS}", flush=True)
+    print(f"starting Airflow; logs are in {LOGS}", flush=True)
     with ExitStack() as stack:
         environment |= _targets(stack, environment, started)
         servers: Servers = {}
@@ -178,7 +178,7 @@ def _supervise(port: int) -> None:
         while not select.select([sys.stdin], [], [], 0.5)[0]:
             for name, server in servers.items():
                 if server.poll() is not None:
-                    sys.exit(f"{name} ended with {server.returncode}; the end of its log:\n{tail(log_file(name))}")
+                    sys.exit(f"{name} exited with {server.returncode}; the end of its log:\n{tail(log_file(name))}")
             if not awaited:
                 continue
             for name in sorted(awaited & servers.keys() & _healthy(port)):
@@ -188,17 +188,17 @@ def _supervise(port: int) -> None:
             if not awaited:
                 _say_ready(port, passwords)
             elif time.monotonic() > started + UP_WITHIN_SECONDS:
-                sys.exit(f"not up after {UP_WITHIN_SECONDS} s: {', '.join(sorted(awaited))}; see {LOGS}")
+                sys.exit(f"not healthy after {UP_WITHIN_SECONDS} s: {', '.join(sorted(awaited))}; logs are in {LOGS}")
 
 
 def _follow(name: str, servers: Servers, environment: Mapping[str, str]) -> None:
-    """Start what waits for this server to be up: without the API server, the scheduler's tasks fail."""
+    """Start the servers that wait for this one: the scheduler's tasks fail without the API server."""
     if name == "api-server":
         servers["scheduler"] = _start("scheduler", environment)
 
 
 def _targets(stack: ExitStack, environment: Mapping[str, str], started: float) -> dict[str, str]:
-    """Start the warehouse and the cloud of this machine, where no others are named; returns what leads to them."""
+    """Start the embedded warehouse and the local cloud unless others are named; return the variables for them."""
     targets: dict[str, str] = {}
     if not is_set(WAREHOUSE, environment):
         warehouse = stack.enter_context(EmbeddedPostgres(POSTGRES_HOME))
@@ -213,7 +213,7 @@ def _targets(stack: ExitStack, environment: Mapping[str, str], started: float) -
 
 
 def _passwords(environment: Mapping[str, str]) -> Path:
-    """The file with the users' passwords. Made here, as Airflow would let others read it and log what it holds."""
+    """Return the file with the users' passwords. Airflow would create it readable for others, and log its content."""
     default = Path(environment["AIRFLOW_HOME"], "simple_auth_manager_passwords.json.generated")
     file = Path(environment.get(PASSWORDS_FILE, default))
     if file == default and not file.exists() and not is_set(USERS, environment):
@@ -237,7 +237,7 @@ def _start(name: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]
 
 
 def _healthy(port: int) -> set[str]:
-    """The servers that are up by the API server's report; none as long as it does not answer."""
+    """Return the servers that the API server reports as healthy; none while it does not answer."""
     try:
         report = httpx.get(f"http://{HOST}:{port}/api/v2/monitor/health", timeout=5, trust_env=False).json()
         return {name for name, reported in SERVERS.items() if report[reported]["status"] == "healthy"}
@@ -258,12 +258,12 @@ def _say_ready(port: int, passwords: Path) -> None:
 
 
 def _end(servers: Servers) -> None:
-    """End the servers, warm: each ends its own children. Then kill what is left."""
+    """Stop the servers gracefully, so that each ends its children. Then kill what is left."""
     started_by_us = set(psutil.Process().children(recursive=True))
     for server in servers.values():
         server.terminate()
     with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
-        if scheduler := servers.get("scheduler"):  # it waits for running tasks
+        if scheduler := servers.get("scheduler"):  # waits for running tasks
             scheduler.wait(TASKS_END_WITHIN_SECONDS)
         _wait_for_end(started_by_us)
     left = _alive(started_by_us | _of_our_session())
@@ -280,7 +280,7 @@ def _wait_for_end(processes: set[psutil.Process]) -> None:
 
 
 def _alive(processes: set[psutil.Process]) -> set[psutil.Process]:
-    """Those that have not ended. A zombie has, though psutil waits for one, and nobody may reap it in a container."""
+    """Return those that still run. Zombies do not: in a container nobody may reap them, and psutil would wait."""
     alive = set()
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -290,7 +290,7 @@ def _alive(processes: set[psutil.Process]) -> set[psutil.Process]:
 
 
 def _of_our_session() -> set[psutil.Process]:
-    """Also those whose parent is gone."""
+    """Return the other processes of this session, also those whose parent has ended."""
     found = set()
     for process in psutil.process_iter():
         with suppress(ProcessLookupError, PermissionError):

@@ -1,11 +1,11 @@
-"""GCS and BigQuery on this machine, for who has no cloud account at hand.
+"""GCS and BigQuery emulated locally, for anyone without a cloud account.
 
     with LocalCloud(Path("cloud")) as cloud:
         os.environ.update(cloud.environment)
         cloud.create_bucket("lake")
         bigquery.Client("local", credentials=AnonymousCredentials()).query("SELECT 1").result()
 
-docs/local-cloud.md says what it does not do.
+docs/local-cloud.md lists what it does not do.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ PATIENCE_SECONDS = 30.0
 
 
 class LocalCloud:
-    """One cloud in a folder, shared by the processes that use it.
+    """An emulated cloud in a folder, shared by the processes that use it.
 
-    The first user starts its server, and the server ends with the last: it knows each by a socket, which the operating
-    system closes even where a user is killed. What was stored stays in the folder.
+    The first user starts its server, which ends with the last user. Each user holds a socket to the server, which the
+    operating system closes even if the user is killed. The data stays in the folder.
 
     Args:
-        folder: of this cloud alone.
+        folder: holds nothing else.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,10 +55,10 @@ class LocalCloud:
         with self._lifelines.pop() as lifeline:
             lifeline.shutdown(socket.SHUT_WR)
             lifeline.settimeout(PATIENCE_SECONDS)
-            lifeline.recv(1)  # once we are gone for the server: were we the last, nothing listens any more
+            lifeline.recv(1)  # returns when the server has noticed; after its last user it no longer listens
 
     def keep(self) -> Self:
-        """Have the cloud run for as long as this process does, whatever it becomes, and those it forks."""
+        """Keep the cloud running as long as this process and its forks, also after an exec."""
         self.__enter__()
         lifeline = self._lifelines.pop()
         lifeline.set_inheritable(True)
@@ -67,23 +67,19 @@ class LocalCloud:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The variables by which Google's clients, gcsfs and Airflow's connection `taxi_gcp` find this cloud."""
+        """The variables that point Google's clients, gcsfs and Airflow's connection `taxi_gcp` to this cloud."""
         storage, bigquery = (f"http://{HOST}:{port}" for port in self._ports()[:2])
         return cloud_environment(storage, bigquery)
 
     def create_bucket(self, name: str, location: str = "US") -> None:
-        """Make sure that the bucket exists."""
-        buckets = f"{self.environment['STORAGE_EMULATOR_HOST']}/storage/v1/b"
-        with httpx.Client(trust_env=False) as client:
-            if client.post(buckets, json={"name": name}).status_code != httpx.codes.CONFLICT:
-                # The stand-in takes a location by patch alone.
-                client.patch(f"{buckets}/{name}", json={"location": location}).raise_for_status()
+        """Create the bucket if it does not exist."""
+        create_bucket(self.environment["STORAGE_EMULATOR_HOST"], name, location)
 
     def _ports(self) -> list[int]:
         return [int(port) for port in (self.folder / "ports").read_text().split()]
 
     def _join(self) -> socket.socket | None:
-        """A lifeline of the server, if it runs."""
+        """Connect to the server, if it runs."""
         with suppress(OSError):
             lifeline = socket.create_connection((HOST, self._ports()[2]), timeout=PATIENCE_SECONDS)
             with suppress(OSError):
@@ -105,12 +101,21 @@ class LocalCloud:
         return lifeline
 
 
+def create_bucket(storage: str, name: str, location: str = "US") -> None:
+    """Create a bucket in the GCS at this address, if it does not exist."""
+    buckets = f"{storage}/storage/v1/b"
+    with httpx.Client(trust_env=False) as client:
+        if client.post(buckets, json={"name": name}).status_code != httpx.codes.CONFLICT:
+            # gcp-storage-emulator ignores the location of a new bucket, but not a changed one.
+            client.patch(f"{buckets}/{name}", json={"location": location}).raise_for_status()
+
+
 def cloud_environment(storage: str, bigquery: str) -> dict[str, str]:
-    """The variables by which Google's clients, gcsfs and Airflow find a local cloud at these addresses."""
+    """Return the variables that point Google's clients, gcsfs and Airflow to a local cloud at these addresses."""
     extra = {"is_anonymous": True, "project": PROJECT, "gcs.endpoint": storage}
     return {
         "STORAGE_EMULATOR_HOST": storage,
         "BIGQUERY_EMULATOR_HOST": bigquery,
-        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # else gcsfs asks for gRPC first, which is not here
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # otherwise gcsfs tries gRPC first, which is not emulated
         "AIRFLOW_CONN_TAXI_GCP": json.dumps({"conn_type": "google_cloud_platform", "extra": extra}),
     }

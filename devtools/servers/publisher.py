@@ -1,6 +1,6 @@
-"""publisher: a folder served over HTTP, on loopback unless told otherwise, as the publisher's server does it.
+"""publisher: serve a folder over HTTP as the publisher's server does, on loopback by default.
 
-It answers ranges, conditional requests and HEAD, so that a download from here is a download like any other:
+It answers range requests, conditional requests and HEAD, so that downloads work as from the publisher:
 
     with Publisher(Path("published")) as publisher:
         download.fetch(file, lake, base_url=publisher.base_url)
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = "127.0.0.1"
-PATIENCE_SECONDS = 1  # for downloads that still run when the server is to stop
+PATIENCE_SECONDS = 1  # for unfinished downloads when the server stops
 
 
 class Publisher:
-    """Serves the files of a folder while its `with` block runs.
+    """Serves the files of a folder during its `with` block.
 
     Args:
-        folder: what is served; files may come and change meanwhile. Links in it are followed.
+        folder: its files may change meanwhile; links are followed.
         host: the address to listen on.
-        port: the one to listen on, or 0 for any that is free.
+        port: the port to listen on; 0 picks a free one.
     """
 
     def __init__(self, folder: Path, *, host: str = HOST, port: int = 0) -> None:
@@ -40,7 +40,7 @@ class Publisher:
 
     def __enter__(self) -> Self:
         files = Starlette(routes=[Mount("/", StaticFiles(directory=self.folder, follow_symlink=True))])
-        # Who connects before the thread is ready waits in the socket's queue.
+        # Clients that connect before the thread is ready wait in the socket's queue.
         self._socket = socket.create_server((self.host, self._wanted_port))
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -63,5 +63,5 @@ class Publisher:
 
     @property
     def base_url(self) -> str:
-        """Where the paths of the folder begin."""
+        """The URL of the folder."""
         return f"http://{self.host}:{self._socket.getsockname()[1]}"

@@ -83,7 +83,7 @@ def fetch(path: str, lake: Lake, *, base_url: str | None = None, cache_ttl: time
         f"raw/{SOURCE}/{path}",
         lake,
         source=SOURCE,
-        known_url=origin.known_url("yellow", base_url),
+        known_url=origin.known_url(base_url=base_url),
         cache_ttl=cache_ttl,
     )
 

@@ -10,7 +10,7 @@ HERE = socket.gethostname()
 
 @pytest.fixture
 def jobs(warehouse, monkeypatch):
-    """Airflow's table of jobs, as far as the check reads it; takes rows."""
+    """The columns of Airflow's table `job` that the check reads; inserts rows."""
     target = conninfo_to_dict(warehouse)
     url = "postgresql+psycopg2://{user}:{password}@{host}:{port}/{dbname}".format(**target)
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
@@ -29,7 +29,7 @@ def jobs(warehouse, monkeypatch):
         (("TriggererJob", HERE, "running", "1 second"), False),
     ],
 )
-def test_a_job_is_alive_whose_heart_beat_lately_on_this_host(jobs, row, alive):
+def test_a_job_is_alive_if_it_sent_a_heartbeat_lately_on_this_host(jobs, row, alive):
     jobs(*row)
 
-    assert health.beats("SchedulerJob") is alive
+    assert health.is_alive("SchedulerJob") is alive

@@ -1,22 +1,21 @@
-import os
-
 import make_secrets
 import pytest
 from cryptography.fernet import Fernet
 
 
 @pytest.fixture
-def stack(tmp_path, monkeypatch):
-    """The folder that is kept and the volumes of a new stack; who runs a test cannot give files away."""
+def stack(tmp_path):
+    """The secrets file, the volumes of a new stack, and the owners that files get; a test cannot change owners."""
     kept, volumes = tmp_path / "kept", tmp_path / "volumes"
     kept.mkdir()
     for name in make_secrets.FILES:
         (volumes / name).parent.mkdir(parents=True, exist_ok=True)
     owners = {}
-    monkeypatch.setattr(make_secrets, "KEPT", kept)
-    monkeypatch.setattr(make_secrets, "VOLUMES", volumes)
-    monkeypatch.setattr(os, "chown", lambda path, uid, gid: owners.update({path.parent.name: (uid, gid)}))
-    return kept / "secrets.env", volumes, owners
+
+    def main():
+        make_secrets.main(kept, volumes, lambda path, uid, gid: owners.update({path.parent.name: (uid, gid)}))
+
+    return main, kept / "secrets.env", volumes, owners
 
 
 def values(kept):
@@ -28,11 +27,11 @@ def mode(path):
 
 
 def test_secrets_are_long_and_each_start_keeps_them(stack):
-    kept, volumes, owners = stack
+    main, kept, volumes, owners = stack
 
-    make_secrets.main()
+    main()
     first = values(kept)
-    make_secrets.main()
+    main()
 
     assert mode(kept) == "0o600"
     assert owners["kept"] == (kept.parent.stat().st_uid, kept.parent.stat().st_gid)
@@ -45,33 +44,33 @@ def test_secrets_are_long_and_each_start_keeps_them(stack):
     assert (volumes / "worker/pgpass").read_text() == f"warehouse:*:*:taxi:{first['WAREHOUSE_PASSWORD']}\n"
 
 
-def test_a_secret_that_one_has_set_stays_and_a_new_one_is_added(stack):
-    kept, volumes, _ = stack
+def test_a_secret_that_is_set_stays_and_a_missing_one_is_added(stack):
+    main, kept, volumes, _ = stack
     kept.write_text("# ours\nADMIN_PASSWORD=chosen-by-us\nREDIS_PASSWORD=\n")
 
-    make_secrets.main()
+    main()
 
     made = values(kept)
     assert (volumes / "airflow/admin_password").read_text() == made["ADMIN_PASSWORD"] == "chosen-by-us"
     assert made.keys() == make_secrets.GENERATED.keys()
-    assert made["REDIS_PASSWORD"], "no Redis without a password"
+    assert made["REDIS_PASSWORD"], "Redis always has a password"
 
 
 @pytest.mark.parametrize("value", ["two words", "a@b", "a:b", "100%", "p\u00e4ss"])
-def test_a_secret_that_would_mean_something_else_in_a_url_or_a_file_is_refused(stack, value):
-    kept, volumes, _ = stack
+def test_a_secret_that_needs_quoting_in_a_url_or_a_file_is_refused(stack, value):
+    main, kept, volumes, _ = stack
     kept.write_text(f"WAREHOUSE_PASSWORD={value}\n")
 
-    with pytest.raises(SystemExit, match=r"secrets\.env: WAREHOUSE_PASSWORD: expected letters, digits"):
-        make_secrets.main()
+    with pytest.raises(SystemExit, match=r"secrets\.env: WAREHOUSE_PASSWORD: expected only letters, digits"):
+        main()
 
     assert not any(volumes.glob("*/*"))
 
 
-def test_airflows_files_are_airflows_alone_as_libpq_demands(stack):
-    _, volumes, owners = stack
+def test_only_airflow_can_read_its_files_as_libpq_demands(stack):
+    main, _, volumes, owners = stack
 
-    make_secrets.main()
+    main()
 
     assert mode(volumes / "airflow/pgpass") == mode(volumes / "worker/pgpass") == "0o400"
     assert owners["airflow"] == owners["worker"] == (make_secrets.AIRFLOW_UID, 0)
@@ -79,24 +78,24 @@ def test_airflows_files_are_airflows_alone_as_libpq_demands(stack):
 
 
 def test_a_worker_gets_nothing_of_the_servers(stack):
-    _, volumes, _ = stack
+    main, kept, volumes, _ = stack
 
-    make_secrets.main()
+    main()
 
-    made = values(stack[0])
+    made = values(kept)
     given = "".join(path.read_text() for path in (volumes / "worker").iterdir())
     held = {name for name, value in made.items() if value in given}
     assert held == {"API_SECRET_KEY", "REDIS_PASSWORD", "WAREHOUSE_PASSWORD"}
 
 
-def test_a_lost_file_is_not_replaced_by_secrets_that_fit_no_database(stack):
-    kept, volumes, _ = stack
-    make_secrets.main()
+def test_a_lost_file_is_not_replaced_by_secrets_that_no_database_accepts(stack):
+    main, kept, volumes, _ = stack
+    main()
     before = (volumes / "metadata/password").read_text()
     kept.unlink()
 
-    with pytest.raises(SystemExit, match=r"secrets\.env is gone"):
-        make_secrets.main()
+    with pytest.raises(SystemExit, match=r"secrets\.env is missing"):
+        main()
 
     assert (volumes / "metadata/password").read_text() == before
     assert not kept.exists()

@@ -1,4 +1,4 @@
-"""`make demo` as a person meets it, in a copy of the project whose path holds a space."""
+"""`make demo`, run as a user would, in a copy of the project whose path has a space."""
 
 import os
 import shutil
@@ -52,13 +52,13 @@ def test_the_demo_reports_true_counts_and_its_second_run_is_a_no_op(project, tmp
         "loaded": f"{generated.rows - generated.without_passengers:,}",
         "rejected": str(generated.without_passengers),
     }
-    assert "trips, half of them within" in first.stdout
+    assert "trips, median duration" in first.stdout
     assert "replaced its partition" in first.stdout
     assert "already holds its" in second.stdout
     assert "replaced its partition" not in second.stdout
 
 
-def test_a_folder_without_the_file_is_refused_with_the_places_looked_at(project, tmp_path):
+def test_a_folder_without_the_file_is_refused_with_the_paths_tried(project, tmp_path):
     refused = demo(project, "--source", str(tmp_path), "--colour", "green", "--month", "2024-01")
 
     assert refused.returncode == 1
@@ -66,25 +66,25 @@ def test_a_folder_without_the_file_is_refused_with_the_places_looked_at(project,
 
 
 @pytest.mark.parametrize(
-    ("month", "said"),
+    ("month", "message"),
     [
         ("2024-13", "month '2024-13' is not YYYY-MM: month 13 is not one of 1..12"),
         ("2005-01", "yellow 2005-01: source 'official' has yellow from 2009-01 on"),
     ],
 )
-def test_a_month_that_cannot_be_is_refused_in_one_line(project, month, said):
+def test_an_impossible_month_is_refused_in_one_line(project, month, message):
     refused = demo(project, "--month", month)
 
     assert refused.returncode
-    assert said in refused.stderr
+    assert message in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_two_demos_at_once_make_a_month_each_without_harm_to_the_other(project):
+def test_two_demos_at_once_generate_the_month_without_disturbing_each_other(project):
     make = (
         "from devtools import demo\n"
         "from include.nyc_taxi import TripFile\n"
-        "demo._generate(TripFile.parse('green_tripdata_2024-01'), demo.PUBLISHED / 'a.parquet')"
+        "demo.generate(TripFile.parse('green_tripdata_2024-01'), demo.PUBLISHED / 'a.parquet')"
     )
     both = [subprocess.Popen([sys.executable, "-c", make], cwd=project) for _ in range(2)]
 

@@ -1,4 +1,5 @@
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -41,7 +42,7 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run t
 
 @contextlib.contextmanager
 def enterable_home() -> Iterator[Path]:
-    """A home that `nobody` can enter, which pytest's tmp_path is not."""
+    """A home that `nobody` can enter, unlike pytest's tmp_path."""
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         home = Path(folder) / "home"
@@ -57,7 +58,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedPostgres]:
-    """One server for the tests that only ask it something."""
+    """One server for the tests that only read."""
     settings = {"work_mem": "8MB", "application_name": "two words"}
     with enterable_home() as home, EmbeddedPostgres(home, settings=settings) as server:
         yield server
@@ -65,7 +66,7 @@ def server() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def locked_home(tmp_path: Path) -> Iterator[Path]:
-    """A home as a clone under /root has it."""
+    """A home like that of a clone under /root."""
     tmp_path.chmod(0o700)
     home = tmp_path / "clone" / "home"
     yield home
@@ -73,18 +74,25 @@ def locked_home(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def user_process(home: Path, python: str = sys.executable, **options: object) -> Iterator[subprocess.Popen[str]]:
-    """Another process that uses the server until its stdin closes. Its first line is the server's pid."""
+def user_process(
+    home: Path, python: str = sys.executable, packages: tuple[Path, ...] = (), **options: object
+) -> Iterator[subprocess.Popen[str]]:
+    """Another process that uses the server until its stdin closes. It first prints the server's pid."""
     command = [python, "-c", USER_PROCESS, str(home)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=with_our_packages(), **options
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=with_our_packages(*packages), **options
     ) as process:
         yield process
 
 
-def with_our_packages() -> dict[str, str]:
-    """An environment in which another interpreter finds what this one has."""
-    packages = f"{PROJECT}{os.pathsep}{postgres._site_packages()}"
+def site_packages() -> Path:
+    """The folder of the installed packages."""
+    return Path(importlib.util.find_spec(postgres.WHEEL).origin).parents[1]
+
+
+def with_our_packages(*first: Path) -> dict[str, str]:
+    """An environment in which another interpreter finds our packages, those of the given folders first."""
+    packages = os.pathsep.join(map(str, (*first, PROJECT, site_packages())))
     return os.environ | {"PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -93,7 +101,7 @@ def first_line(process: subprocess.Popen[str]) -> int:
 
 
 def ended(pid: int) -> bool:
-    """Whether the process ends, give or take the moment in which its parent takes notice."""
+    """Whether the process ends within a moment, in which its parent may take notice."""
     deadline = time.monotonic() + 10
     with contextlib.suppress(psutil.NoSuchProcess):
         while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
@@ -247,25 +255,22 @@ def test_the_server_listens_on_the_loopback_address_alone(server: EmbeddedPostgr
     assert query(server, "SHOW unix_socket_directories") == ""
 
 
-def test_another_port_is_used_when_the_preferred_one_is_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_port_is_used_when_the_preferred_one_is_taken(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        monkeypatch.setattr(postgres, "PREFERRED_PORT", taken.getsockname()[1])
+        preferred = taken.getsockname()[1]
 
-        with EmbeddedPostgres(home) as server:
-            assert server.port != taken.getsockname()[1]
+        with EmbeddedPostgres(home, find_port=lambda _: postgres.free_port(preferred)) as server:
+            assert server.port != preferred
             assert query(server, "SELECT 1") == 1
 
 
-def test_a_port_that_is_lost_before_the_server_starts_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_lost_before_the_server_starts_is_replaced(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        first_answer = [taken.getsockname()[1]]
-        free_port = postgres._free_port
-        monkeypatch.setattr(
-            postgres, "_free_port", lambda port: first_answer.pop() if first_answer else free_port(port)
-        )
+        lost = [taken.getsockname()[1]]
 
-        with EmbeddedPostgres(home) as server:
+        with EmbeddedPostgres(home, find_port=lambda port: lost.pop() if lost else postgres.free_port(port)) as server:
             assert server.port != taken.getsockname()[1]
+            assert lost == []
 
 
 def test_a_demanded_port_that_is_taken_fails_with_the_log(home: Path) -> None:
@@ -290,7 +295,7 @@ def test_a_setting_that_postgres_refuses_fails_at_once_with_its_words(home: Path
         pass
 
 
-def test_a_database_may_be_created_twice(server: EmbeddedPostgres) -> None:
+def test_a_database_can_be_created_twice(server: EmbeddedPostgres) -> None:
     server.create_database("airflow-metadata")
     server.create_database("airflow-metadata")
 
@@ -307,7 +312,7 @@ def test_psql_connects_without_a_password_on_its_command_line(server: EmbeddedPo
     assert answer.stdout == "ny_taxi\n"
 
 
-def test_stop_may_come_early_late_and_twice(home: Path) -> None:
+def test_stop_can_be_called_early_late_and_twice(home: Path) -> None:
     EmbeddedPostgres(home).stop()
     assert not home.exists()
 
@@ -361,21 +366,23 @@ def test_a_home_under_a_private_folder_keeps_its_data_outside_until_removed(lock
 
 
 @only_root
-def test_binaries_that_nobody_may_not_run_are_copied(
-    locked_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_binaries_that_nobody_cannot_run_are_copied(locked_home: Path, tmp_path: Path) -> None:
     private = tmp_path / "site-packages"
+    shutil.copytree(site_packages() / postgres.WHEEL, private / postgres.WHEEL)
     for part in postgres.WHEEL_PARTS:
-        if (postgres._site_packages() / part).exists():
-            shutil.copytree(postgres._site_packages() / part, private / part)
+        if (site_packages() / part).exists():
+            shutil.copytree(site_packages() / part, private / part, dirs_exist_ok=True)
     (private / postgres.INSTALL).chmod(0o700)
-    monkeypatch.setattr(postgres, "_site_packages", lambda: private)
 
-    with EmbeddedPostgres(locked_home) as server:
-        assert psutil.Process(server.server_pid()).exe().startswith(str(server.folder))
+    with user_process(locked_home, packages=(private,)) as process:
+        pid = first_line(process)
+        server = EmbeddedPostgres(locked_home)
+        assert psutil.Process(pid).exe().startswith(str(server.folder))
         assert query(server, "SELECT 1") == 1
         copied = server.folder / "binaries"
+        process.communicate("\n")
 
+    assert copied.exists()
     server.remove()
     assert not copied.exists()
 
@@ -383,8 +390,9 @@ def test_binaries_that_nobody_may_not_run_are_copied(
 @only_root
 @pytest.mark.parametrize("planted_as", ["folder", "link"])
 def test_a_planted_outside_folder_is_refused(locked_home: Path, tmp_path: Path, planted_as: str) -> None:
-    server = EmbeddedPostgres(locked_home)
-    outside = server._outside
+    with EmbeddedPostgres(locked_home) as server:
+        outside = server.folder
+    server.remove()
     if planted_as == "folder":
         outside.mkdir()
         os.chown(outside, pwd.getpwnam("nobody").pw_uid, -1)
@@ -413,7 +421,7 @@ def test_a_copied_home_does_not_take_the_data_of_the_original(locked_home: Path)
 
 
 @only_root
-def test_a_normal_user_runs_the_server_as_himself(home: Path) -> None:
+def test_a_normal_user_runs_the_server_under_his_own_account(home: Path) -> None:
     python = python_for_nobody()
     home.mkdir()
     os.chown(home, pwd.getpwnam("nobody").pw_uid, -1)

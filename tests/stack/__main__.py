@@ -44,6 +44,13 @@ cp -r /opt/airflow/bundle/dags /opt/airflow/bundle/include . && echo "# $0" >> d
 git add . && git -c user.name=test -c user.email=test@localhost commit --quiet --message "$0"
 git update-server-info && git rev-parse HEAD
 """
+ASK_BIGQUERY = """
+import json, urllib.request
+question = json.dumps({"query": "SELECT count(*) FROM nyc_taxi.green_trips", "useLegacySql": False}).encode()
+url = "http://localhost:9050/bigquery/v2/projects/local/queries"
+request = urllib.request.Request(url, question, {"Content-Type": "application/json"})
+print(urllib.request.urlopen(request).read().decode())
+"""
 IN_MID_LOAD = "SELECT FROM pg_stat_progress_copy WHERE tuples_processed > 100000"
 
 began = time.monotonic()
@@ -388,8 +395,7 @@ def local_cloud(stack):
         return runs[0] if runs and runs[0]["run_after"] > before else None
 
     stack.ends_well(wait_for("the run that follows", started)["dag_run_id"], follows)
-    question = json.dumps({"query": "SELECT count(*) FROM nyc_taxi.green_trips", "useLegacySql": False})
-    asked = ("curl", "-fsS", "--json", question, "http://localhost:9050/bigquery/v2/projects/local/queries")
+    asked = ("python", "-c", ASK_BIGQUERY)
     answer = json.loads(stack.compose("exec", "-T", "local-cloud", *asked, profile="local-cloud", settings=settings))
     rows = int(answer["rows"][0]["f"][0]["v"])
     assert rows == stack.expected(month), rows

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from devtools.emulators.bigquery.errors import not_supported
+from devtools.emulators.bigquery.fields import quoted
 from devtools.emulators.bigquery.partitions import Partitioning
 from devtools.emulators.bigquery.warehouse import TableId
 
@@ -20,18 +19,16 @@ if TYPE_CHECKING:
 
 PREFIX = "INFORMATION_SCHEMA."
 PARTITIONS = "PARTITIONS"
-SCHEMA = pa.schema(
-    {
-        "table_catalog": pa.string(),
-        "table_schema": pa.string(),
-        "table_name": pa.string(),
-        "partition_id": pa.string(),
-        "total_rows": pa.int64(),
-        "total_logical_bytes": pa.int64(),
-        "last_modified_time": pa.timestamp("us", "UTC"),
-        "storage_tier": pa.string(),
-    }.items()
-)
+COLUMNS = {
+    "table_catalog": "VARCHAR",
+    "table_schema": "VARCHAR",
+    "table_name": "VARCHAR",
+    "partition_id": "VARCHAR",
+    "total_rows": "BIGINT",
+    "total_logical_bytes": "BIGINT",
+    "last_modified_time": "TIMESTAMPTZ",
+    "storage_tier": "VARCHAR",
+}
 
 
 def is_view(name: str) -> bool:
@@ -57,13 +54,16 @@ def register(warehouse: Warehouse, cursor: DuckDBPyConnection, project: str, dat
         for row in _partitions(warehouse, cursor, TableId.of(table["tableReference"]), table)
     ]
     name = f"information schema {dataset}"
-    cursor.register(name, pa.Table.from_pylist(rows, SCHEMA))
+    columns = ", ".join(f"{column} {kind}" for column, kind in COLUMNS.items())
+    cursor.execute(f"CREATE OR REPLACE TEMP TABLE {quoted(name)} ({columns})")
+    for row in rows:
+        cursor.execute(f"INSERT INTO {quoted(name)} VALUES ({', '.join('?' for _ in COLUMNS)})", row)
     return name
 
 
 def _partitions(
     warehouse: Warehouse, cursor: DuckDBPyConnection, table: TableId, resource: Resource
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[list[object]]:
     if resource["type"] == "VIEW" or not resource["schema"]["fields"]:
         return
     partitioning = Partitioning.of(resource)
@@ -72,13 +72,5 @@ def _partitions(
     counts = cursor.execute(f"SELECT {partition_id}, count(*) FROM {table.sql} GROUP BY 1 ORDER BY 1").fetchall()
     for found, rows in counts:
         changed = times.get(found) or int(resource["lastModifiedTime"])
-        yield {
-            "table_catalog": table.project,
-            "table_schema": table.dataset,
-            "table_name": table.table,
-            "partition_id": found,
-            "total_rows": rows,
-            "total_logical_bytes": 0,
-            "last_modified_time": datetime.fromtimestamp(changed / 1000, UTC),
-            "storage_tier": "ACTIVE",
-        }
+        changed_at = datetime.fromtimestamp(changed / 1000, UTC)
+        yield [table.project, table.dataset, table.table, found, rows, 0, changed_at, "ACTIVE"]

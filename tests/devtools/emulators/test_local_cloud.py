@@ -133,14 +133,16 @@ def test_a_killed_server_is_started_again_with_what_was_committed(folder):
             assert ask(again, "SELECT a FROM d.t") == [(1,)]
 
 
-def test_a_service_answers_on_the_ports_that_it_is_told_and_ends_by_sigterm(folder):
+def test_a_service_answers_on_the_given_ports_has_the_given_bucket_and_ends_by_sigterm(folder):
     with LocalCloud(folder) as cloud:
         ports = [address.rpartition(":")[2] for address in list(cloud.environment.values())[:2]]
     options = ["--folder", folder, "--host", "127.0.0.1", "--storage-port", ports[0], "--bigquery-port", ports[1]]
+    options += ["--bucket", "lake"]
     with subprocess.Popen([sys.executable, "-m", "devtools.emulators", *options], cwd=ROOT, stderr=-3) as service:
         with httpx.Client(transport=httpx.HTTPTransport(retries=8), trust_env=False) as client:
             for port in ports:
                 assert client.get(f"http://127.0.0.1:{port}/").is_success
+            assert client.get(f"http://127.0.0.1:{ports[0]}/storage/v1/b/lake").is_success
         os.kill(service.pid, signal.SIGTERM)
 
         assert service.wait(30) == 0

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Where no image registry can be reached: what `make test-stack` needs beside local stand-ins for the official images.
+# Without access to an image registry: build what `make test-stack` needs besides local stand-ins for the official images.
 #   tests/stack/standins/build.sh debian:bookworm apache/airflow:3.3.2-python3.12
-# The first is a local image to build pgAdmin on, the second the local stand-in for Airflow, which gets the slim image's name
-# and the git of the official images. Those for Postgres and Redis get the permissions of the official images' folders.
+# pgAdmin is built on the first image. The second is the local stand-in for Airflow: it gets git, as the official image has
+# it, and the names of the slim image and of Python's. The stand-ins for Postgres and Redis get the folder permissions of
+# the official images.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export DOCKER_BUILDKIT=0 # BuildKit would look for local images in a registry
@@ -13,6 +14,7 @@ USER root
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 USER airflow
 GIT
+docker build --quiet --tag python:3.12-slim - <<<$'FROM apache/airflow:slim-3.3.2-python3.12\nUSER root\nENTRYPOINT []'
 docker build --quiet --tag dpage/pgadmin4:9 --build-arg "BASE=$1" pgadmin
 docker build --quiet --tag postgres:17 - <<<$'FROM postgres:17\nRUN chmod 3777 /var/run/postgresql'
 docker build --quiet --tag redis:7 - <<<$'FROM redis:7\nRUN mkdir -p /data && chown redis:redis /data'

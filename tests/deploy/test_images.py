@@ -1,0 +1,79 @@
+"""What the images contain: the bundle has no development tools, and the local cloud has nothing of the bundle."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+EMULATORS = ROOT / "devtools" / "emulators"
+
+
+def stages():
+    """The instructions of each stage of the Dockerfile, with continued lines joined."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    found, stage = {}, None
+    for line in text.splitlines():
+        if match := re.match(r"FROM \S+ AS (\S+)", line):
+            stage = found.setdefault(match[1], [])
+        elif stage is not None and line and not line.startswith("#"):
+            stage.append(line)
+    return found
+
+
+def copied(stage):
+    """What a stage copies from this tree."""
+    words = [line.split()[1:-1] for line in stages()[stage] if line.startswith("COPY") and "--from" not in line]
+    return {word for line in words for word in line if not word.startswith("--")}
+
+
+def imported(path):
+    """The modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def test_the_image_of_the_stack_has_the_bundle_alone():
+    assert copied("airflow") == {"requirements.txt", ".airflowignore", "dags", "deploy/*.py", "include", "plugins"}
+
+
+def test_the_image_of_the_local_cloud_has_the_emulators_alone():
+    assert copied("local-cloud") == {"requirements-dev.txt", "devtools/__init__.py", "devtools/emulators"}
+
+
+def test_the_build_context_has_what_the_images_copy_and_nothing_else():
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+
+    assert patterns[0] == "*"
+    assert patterns[-1] == "**/__pycache__"
+    assert {pattern.removeprefix("!") for pattern in patterns[1:-1]} == copied("wheels") | copied("airflow") | copied(
+        "local-cloud"
+    )
+
+
+def test_the_image_of_the_local_cloud_has_the_packages_that_the_emulators_import():
+    (install,) = [line for line in stages()["local-cloud"] if "pip install" in line]
+    packages = install.partition("requirements-dev.txt")[2].partition("&&")[0].split()
+    modules = {name.partition(".")[0] for path in EMULATORS.rglob("*.py") for name in imported(path)}
+
+    assert {package.replace("-", "_") for package in packages} == modules - sys.stdlib_module_names - {"devtools"}
+
+
+def test_the_emulators_import_no_other_tools():
+    ours = {name for path in EMULATORS.rglob("*.py") for name in imported(path) if name.startswith("devtools")}
+
+    assert {name for name in ours if not name.startswith("devtools.emulators")} == set()
+
+
+def test_work_on_the_bundle_mounts_devtools_into_the_local_cloud_alone():
+    services = yaml.safe_load((ROOT / "deploy" / "dev.yaml").read_text())["services"]
+
+    mounting = {name for name, service in services.items() if any("devtools" in v for v in service["volumes"])}
+
+    assert mounting == {"local-cloud"}
