@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,7 @@ class Landed:
     unknown_columns: str = "error"
     source_last_modified: str | None = None
     edition_number: int = 0
-    asked_at: str = ""
+    asked_at: str = field(default="", compare=False)
     asked_for: str | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from include.nyc_taxi import editions
@@ -61,7 +61,7 @@ def note_rows(
     if before is not None and before.rows is None and old is not None:
         editions.describe(lake, key, before.sha256, rows=old)
     if shrank:
-        raise ShrunkenEdition(f"{file}: {editions.shrunken(editions.history(lake, key), edition)}")
+        raise ShrunkenEdition(f"{file}: {editions.shrunken(editions.history(lake, key), replace(edition, rows=rows))}")
 
 
 def compare_with_previous(lake: Lake, file: TripFile, edition: Edition, raw: Path) -> Changes | None:

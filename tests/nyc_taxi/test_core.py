@@ -24,6 +24,8 @@ FLOORS = [
     ["catalog"],
     ["trip_file"],
     ["lake", "reading", "quality", "summary"],
+    ["changes", "editions"],
+    ["precedence", "republication"],
     ["download", "landing"],
     ["publications", "zones"],
     ["targets"],

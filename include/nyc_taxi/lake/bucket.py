@@ -52,6 +52,7 @@ class Bucket(Store):
         return {path.removeprefix(f"{self.root}/"): _stamp_of(info) for path, info in found.items()}
 
     def open(self, key: str) -> BinaryIO:
+        self.fs.invalidate_cache()  # other runs write there meanwhile
         return cast("BinaryIO", self.fs.open(self._path(key), "rb"))
 
     @contextmanager

@@ -117,6 +117,10 @@ class Load:
     asked_at: str | None = None
     asked_for: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.source is None:  # a ledger of an earlier version leaves it to the era, whose name begins with it
+            object.__setattr__(self, "source", self.schema_era.rsplit("-", 2)[0])
+
 
 LOAD_FIELDS = {each.name for each in fields(Load)} - {"file"}
 

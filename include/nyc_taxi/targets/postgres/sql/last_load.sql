@@ -1,4 +1,6 @@
-SELECT *
+SELECT
+    service, recipe, rows_loaded, source, source_url, source_sha256, source_last_modified, edition_number, quality_profile,
+    unknown_columns, asked_at, asked_for
 FROM load_ledger
 WHERE month = %(month)s
   AND target = %(target)s
