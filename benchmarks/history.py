@@ -1,27 +1,28 @@
-"""A warehouse as it is after 17 years of every service: ledger, partitions and summaries, of made-up trips.
+"""A warehouse with 17 years of every service: ledger, partitions and summaries of made-up trips.
 
-The counts are those once seen of the published files. The partitions are empty: no page looks into them.
+Row counts are those of the published files. The partitions are empty, because the page does not read them.
 """
 
 from __future__ import annotations
 
-import json
 from math import cos, exp, pi, sin
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from include.nyc_taxi import Month, TripFile, catalog
-from include.nyc_taxi.targets.postgres import Table, _text
+from include.nyc_taxi import Month, TripFile, catalog, targets
+from include.nyc_taxi.targets.postgres import ledger
+from include.nyc_taxi.targets.postgres.server import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
 
+    from include.nyc_taxi.targets.postgres.table import Table
+
 _ZONES = 263
-_BEGINS = {"yellow": Month(2009, 1), "green": Month(2014, 1), "fhv": Month(2015, 1), "fhvhv": Month(2019, 2)}
 _LAST = Month(2025, 12)
 _FIRST_WITH_ZONES = Month(2011, 1)
 _MANHATTAN = {
@@ -30,44 +31,59 @@ _MANHATTAN = {
     *(234, 236, 237, 238, 239, 246, 249, 261, 262, 263),
 }
 _AIRPORTS = {132, 138}
+# What sets the services apart, as rows: the mean fare, the months' rows where no file was counted, the share of trips
+# without a meter record since mid-2019, and how often cars stop in Manhattan, compared with a quiet zone.
 _FARE = {"yellow": 14.0, "green": 13.0, "fhvhv": 21.0}
+_ROWS = {"yellow": 3.6e6, "green": 5.3e4, "fhv": 1.9e6, "fhvhv": 2e7}
+_WITHOUT_METER = {"yellow": 0.05, "green": 0.3}
+_FIRST_WITHOUT_METER = Month(2019, 6)
+_IN_MANHATTAN = {"yellow": 60.0, "green": 0.2}
 
 
 def files() -> Iterator[TripFile]:
-    """Every file of the history."""
-    for service, begin in _BEGINS.items():
-        for month in Month.range(begin, _LAST):
-            yield TripFile(service, month)
+    """Yield every file of the history."""
+    for service in catalog.services().values():
+        for month in Month.range(service.eras["official"][0].since, _LAST):
+            yield TripFile(service.name, month)
 
 
 def write(connection: psycopg.Connection[Any]) -> None:
     """Fill an empty warehouse with the history, and commit."""
     with connection.transaction():
-        for statement in ("create_ledger", "create_summaries"):
-            connection.execute(sql.SQL(_text(statement)))
-        for service in _BEGINS:
-            table = Table.of_service(service).identifier
+        ledger.create(connection)
+        for service in catalog.services():
             query = (
                 "CREATE TABLE {} (pickup_datetime timestamp, file_month date NOT NULL) PARTITION BY LIST (file_month)"
             )
-            connection.execute(sql.SQL(query).format(table))
+            connection.execute(sql.SQL(query).format(_table(service).identifier))
         for number, file in enumerate(files()):
-            _write_month(connection, file, Random(number))  # noqa: S311 - nobody's secret
+            _write_month(connection, file, Random(number))  # noqa: S311 - no secret
+
+
+def _table(service: str) -> Table:
+    table: Table = targets.get("postgres").default_table(service)
+    return table
 
 
 def _write_month(connection: psycopg.Connection[Any], file: TripFile, random: Random) -> None:
-    table = Table.of_service(file.service)
+    table = _table(file.service)
     partition = table.beside(f"{file.month.year:04d}_{file.month.month:02d}")
     connection.execute(
         sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES IN ({})").format(
             partition.identifier, table.identifier, sql.Literal(file.month.first_day)
         )
     )
-    key = {"service": file.service, "month": str(file.month), "target_table": str(table)}
+    key = {"service": file.service, "month": str(file.month), "target": "postgres", "target_table": str(table)}
     read = _rows(file, random)
-    rejected = int(read * random.uniform(0.006, 0.021)) if file.service in ("yellow", "green") else 0
+    rejected = int(read * random.uniform(0.006, 0.021)) if catalog.service(file.service).has_meter else 0
+    entry = _ledger_entry(file, read, rejected, random)
+    ledger.write(connection, key | entry)
+    _write_summary(connection, key, file, read - rejected, random)
+
+
+def _ledger_entry(file: TripFile, read: int, rejected: int, random: Random) -> dict[str, Any]:
     trips = read - rejected
-    ledger = key | {
+    return {
         "source_url": catalog.source("official").url(file),
         "source_etag": f'"{random.getrandbits(128):032x}-{1 + read // 300_000}"',
         "source_sha256": f"{random.getrandbits(256):064x}",
@@ -75,8 +91,8 @@ def _write_month(connection: psycopg.Connection[Any], file: TripFile, random: Ra
         "rows_read": read,
         "rows_loaded": trips,
         "rows_rejected": rejected,
-        "rejected_by_reason": json.dumps({"no_passengers": rejected} if rejected else {}),
-        "rule_hits": json.dumps({"no_passengers": rejected, "pickup_outside_month": read // 4000}),
+        "rejected_by_reason": {"no_passengers": rejected} if rejected else {},
+        "rule_hits": {"no_passengers": rejected, "pickup_outside_month": read // 4000},
         "rows_expected": read,
         "schema_era": catalog.service(file.service).era("official", file.month).name,
         "quality_profile": "notes",
@@ -85,8 +101,6 @@ def _write_month(connection: psycopg.Connection[Any], file: TripFile, random: Ra
         "dag_id": "ingest_data",
         "run_id": f"backfill__{file.month}-01T00:00:00+00:00",
     }
-    connection.execute(_text("insert_ledger"), ledger)
-    _write_summary(connection, key, file, trips, random)
 
 
 def _write_summary(
@@ -110,30 +124,25 @@ def _write_summary(
         "trips": [int(trips * share / total) for share in hours],
     }
     for statement, rows in (("insert_month", month), ("insert_hours", by_hour), ("insert_zones", zones)):
-        connection.execute(_text(statement), key | rows)
+        connection.execute(text(statement), key | rows)
 
 
 def _rows(file: TripFile, random: Random) -> int:
     seen = catalog.expected(file, "official")
-    return (
-        seen.rows
-        if seen
-        else int({"yellow": 3.6e6, "green": 5.3e4, "fhv": 1.9e6, "fhvhv": 2e7}[file.service] * random.uniform(0.9, 1.1))
-    )
+    return seen.rows if seen else int(_ROWS[file.service] * random.uniform(0.9, 1.1))
 
 
 def _without_meter(file: TripFile, trips: int, random: Random) -> int | None:
-    if file.service not in ("yellow", "green"):
+    if not catalog.service(file.service).has_meter:
         return None
-    share = 0.0 if file.month < Month(2019, 6) else {"yellow": 0.05, "green": 0.3}[file.service]
+    share = 0.0 if file.month < _FIRST_WITHOUT_METER else _WITHOUT_METER[file.service]
     return int(trips * share * random.uniform(0.7, 1.3))
 
 
 def _by_zone(file: TripFile, trips: int, fare: float, random: Random) -> dict[str, list[Any]]:
     if file.month < _FIRST_WITH_ZONES:
         return {name: [] for name in ("location_id", "pickups", "dropoffs", "fares", "fare_sum", "tip_sum")}
-    # Zones keep their weights from month to month.
-    lasting = Random(file.service)  # noqa: S311 - as above
+    lasting = Random(file.service)  # noqa: S311 - no secret; zones keep their weights from month to month
     weights = [_popular(zone, file.service) * exp(lasting.gauss(0, 0.6)) for zone in range(1, _ZONES + 1)]
     total = sum(weights)
     pickups = [int(trips * weight / total * random.uniform(0.95, 1.05)) for weight in weights]
@@ -150,14 +159,14 @@ def _by_zone(file: TripFile, trips: int, fare: float, random: Random) -> dict[st
 
 
 def _popular(zone: int, service: str) -> float:
-    """How often cars of the service stop in the zone, beside a quiet one."""
-    return (
-        {"yellow": 60.0, "green": 0.2}.get(service, 6.0) if zone in _MANHATTAN else 50.0 if zone in _AIRPORTS else 1.0
-    )
+    """How often cars of the service stop in the zone, compared with a quiet one."""
+    if zone in _MANHATTAN:
+        return _IN_MANHATTAN.get(service, 6.0)
+    return 50.0 if zone in _AIRPORTS else 1.0
 
 
 def _busy(weekday: int, hour: int) -> float:
-    """How busy an hour of the week is: quiet at four in the morning, late evenings on Friday and Saturday."""
+    """How busy an hour of the week is: quiet at four in the morning, busy late on Friday and Saturday."""
     day = 1.1 - cos((hour - 4) / 24 * 2 * pi) * 0.8 + 0.25 * sin((hour - 14) / 12 * pi)
     night = 0.9 if (weekday, hour) in {(4, 22), (4, 23), (5, 22), (5, 23), (5, 0), (5, 1), (6, 0), (6, 1)} else 0.0
     return day + night

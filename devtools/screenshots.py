@@ -1,8 +1,8 @@
-"""The pictures of docs/images: the page over 17 years of made-up trips, in a real browser. Needs Chromium.
+"""Take the screenshots of docs/images: the page with 17 years of made-up trips, in a real browser. Needs Chromium.
 
     .venv/bin/python -m devtools.screenshots
 
-The shapes of the zones are the publisher's; where it cannot be reached, name a folder with its two files by `--zones`.
+The zones' shapes are downloaded from the publisher; offline, `--zones` names a folder with its two files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 from benchmarks import history
 from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.whole_airflow import Airflow
-from include.nyc_taxi import Month, TripFile, coverage, publications, zones
+from include.nyc_taxi import Month, TripFile, publications, targets, zones
 from include.nyc_taxi.lake import Lake
 from include.nyc_taxi.publications import Publication
 
@@ -40,10 +40,10 @@ SHOWN = "yellow 2019-06"
 
 
 def main() -> None:
-    """Take the pictures that docs/ shows."""
-    parser = argparse.ArgumentParser(prog="devtools.screenshots", description=__doc__)
+    """Take the screenshots."""
+    parser = argparse.ArgumentParser(prog="devtools.screenshots", description="Take the screenshots of docs/images.")
     parser.add_argument("--zones", type=Path, help="a folder with taxi_zone_lookup.csv and taxi_zones.zip")
-    parser.add_argument("--into", type=Path, default=IMAGES, help="where the pictures go (default docs/images)")
+    parser.add_argument("--into", type=Path, default=IMAGES, help="where to put the screenshots (default docs/images)")
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
     (ROOT / ".local").mkdir(exist_ok=True)
@@ -68,15 +68,16 @@ def main() -> None:
 
 
 def _fill(airflow: Airflow, zone_files: Path | None) -> None:
-    """History, of which some months are missing or other than they should be, and what the publisher has by now."""
+    """Write the history with some months missing, different or replaced by the publisher since."""
     lake = Lake.at(airflow.lake)
     if zone_files:
         names = zones.read(Lake.at(zone_files), Path(zones.LOOKUP).name, Path(zones.SHAPES).name)
     else:
         names = zones.read(lake, *(zones.fetch(path, lake).key for path in (zones.LOOKUP, zones.SHAPES)))
+    target = targets.get("postgres")
     with psycopg.connect(airflow.warehouse) as connection:
         history.write(connection)
-        zones.replace_zones(connection, names)
+        target.replace_zones(connection, names)
         for name in NOT_LOADED:
             file = TripFile.parse(name)
             for table in ("load_ledger", "trips_by_month", "trips_by_hour", "trips_by_zone"):
@@ -89,7 +90,7 @@ def _fill(airflow: Airflow, zone_files: Path | None) -> None:
                 [file.service, str(file.month)],
             )
         connection.commit()
-        loads = coverage.loads_in_warehouse(connection)
+        loads = target.loads(connection)
     now = datetime.now(UTC)
     known = {file: Publication(file) for file in map(TripFile.parse, NOT_LOADED)}
     known |= {
@@ -105,7 +106,7 @@ def _fill(airflow: Airflow, zone_files: Path | None) -> None:
 
 
 def _run(airflow: Airflow) -> None:
-    """Runs that have failed, and runs that wait, as there is no scheduler."""
+    """Create failed runs, and queued ones, which wait because there is no scheduler."""
     airflow.knows("ingest_data")
     for name in (*FAILED, *RUNNING):
         file = TripFile.parse(name)
@@ -153,7 +154,7 @@ def _save(page: Page, path: Path) -> None:
 
 
 def _chromium() -> str | None:
-    """The machine's own; None for the one that playwright has installed."""
+    """The path of an installed Chromium; None for the one that playwright downloads."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
