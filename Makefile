@@ -18,14 +18,14 @@ IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/require
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-demo: install ## load a month through the real DAGs and query it [FLOW=bigquery SOURCE=... COLOUR=... MONTH=YYYY-MM]
+demo: install ## load a month with the real Dags and query it [FLOW=bigquery SOURCE=... COLOUR=... MONTH=YYYY-MM]
 	@$(RUN) devtools.demo $(if $(FLOW),--flow '$(FLOW)') $(if $(SOURCE),--source '$(SOURCE)') \
 		$(if $(COLOUR),--colour '$(COLOUR)') $(if $(MONTH),--month '$(MONTH)')
 
-ui: install ## Airflow with its web page, until Ctrl-C [PORT=8080]
+ui: install ## run Airflow with its web page, until Ctrl-C [PORT=8080]
 	@$(RUN) devtools.ui --port '$(PORT)'
 
-test: lint ## lint, then run the tests [ARGS="-k month"]
+test: lint ## run the linters and the tests [ARGS="-k month"]
 	@$(RUN) pytest $(ARGS)
 
 lint: install ## check style, types and the GitHub workflows
@@ -36,58 +36,60 @@ lint: install ## check style, types and the GitHub workflows
 	@$(RUN) check_jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*
 	@.venv/bin/zizmor --offline --quiet .github
 
-bench: install ## measure what the README claims [ARGS=...]
+bench: install ## measure speed and memory of the core [ARGS=--quick]
 	@$(RUN) benchmarks $(ARGS)
 
-bench-backfill: install ## months a minute, and Airflow's share [ARGS="--months 24 --rows 60000"]
+bench-backfill: install ## measure the months per minute of a backfill, and Airflow's share of the time [ARGS="--months 24 --rows 60000"]
 	@$(RUN) benchmarks.backfill $(ARGS)
 
-psql: install ## a prompt in the embedded warehouse [ARGS="-c 'select 1'"]
+psql: install ## open a SQL prompt in the embedded warehouse [ARGS="-c 'select 1'"]
 	@$(RUN) devtools.run psql $(ARGS)
 
-status: install ## which months are loaded, and whether they are right [ARGS="--target lake --json"]
+status: install ## list which months are loaded, and whether they are up to date [ARGS="--target lake --json"]
 	@$(RUN) devtools.run status $(ARGS)
 
-catalog: install ## print by which era each published file is read, and write docs/catalog.md
+catalog: install ## list the published files and their eras, and write docs/catalog.md
 	@$(RUN) devtools.catalog_docs --markdown > docs/catalog.md
 	@$(RUN) devtools.catalog_docs
 
-docs: install ## write docs/dags.md from the DAGs' own documentation
+docs: install ## write docs/dags.md, docs/catalog.md and docs/architecture.md from the code
 	@$(RUN) devtools.dags_docs
+	@$(RUN) devtools.catalog_docs --markdown > docs/catalog.md
+	@$(RUN) devtools.import_graph
 
-up: ## the stack in Docker, up to date and healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
+up: ## build and start the stack in Docker, and wait until it is healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
 	@$(COMPOSE) up --build --detach --wait $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
-	@echo "Airflow: http://localhost:$${API_PORT:-8080}, user admin; its password and all others: deploy/secrets/secrets.env"
+	@echo "Airflow: http://localhost:$${API_PORT:-8080}, user admin; all passwords are in deploy/secrets/secrets.env"
 
-down: ## stop the stack; its data stays [ARGS=--volumes]
+down: ## stop the stack and keep its data [ARGS=--volumes]
 	@$(STACK) down $(ARGS)
 
-logs: ## what the stack says, until Ctrl-C [ARGS=worker-default]
+logs: ## show the logs of the stack, until Ctrl-C [ARGS=worker-default]
 	@$(STACK) logs --follow --tail 100 $(ARGS)
 
-ps: ## the stack's containers and their health
+ps: ## list the containers of the stack and their health
 	@$(STACK) ps --all
 
-test-stack: install ## run the stack for real, kill its parts, take it down [ARGS="--only start scale"]
+test-stack: install ## run the stack in Docker, kill its parts during loads, and remove it [ARGS="--only start scale"]
 	@$(RUN) tests.stack $(ARGS)
 
-lock: install ## make requirements*.txt anew from requirements*.in [ARGS=--upgrade]
+lock: install ## compile requirements*.txt from requirements*.in [ARGS=--upgrade]
 	@for name in requirements requirements-dev; do \
 		$(UV) compile --quiet --python .venv/bin/python --universal --python-version 3.11 $(ARGS) \
 			--custom-compile-command 'make lock' --output-file $$name.txt $$name.in || exit; \
 	done
 
-# The stamp is a copy of the lock, made last: an environment without it was interrupted and starts over,
-# one with another lock is brought in step. uv does not read pip's configuration, so it is told pip's index;
-# where it cannot get through, pip itself goes the same way, slower.
-install: ## make .venv what requirements-dev.txt says (any target does this first)
+# .venv/requirements-dev.txt is a copy of the lock, written when the installation is complete: without it the installation
+# starts again, and if it differs from the lock, the packages are updated. uv does not read pip's configuration, so it gets
+# pip's index. If uv fails, pip installs the packages, which takes longer.
+install: ## install the locked packages into .venv (runs before every target)
 	@$(IN_STEP) || $(MAKE) --no-print-directory -s .venv-in-step
 
 .PHONY: .venv-in-step
 .venv-in-step:
 	@$(PYTHON) -c '$(IS_SUPPORTED)' 2>/dev/null || { \
-		echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo not there)." \
-			"Name another: make install PYTHON=python3.12" >&2; exit 1; }
+		echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo missing)." \
+			"Choose another: make install PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 && $(PYTHON) -c 'import venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no pip or no venv module. On Debian: apt install python3-pip python3-venv" >&2; exit 1; }
 	@mkdir -p .local && exec 9>.local/install.lock && if command -v flock >/dev/null; then flock 9; fi; \
@@ -99,12 +101,12 @@ install: ## make .venv what requirements-dev.txt says (any target does this firs
 	index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PYTHON) -m pip config get global.index-url 2>/dev/null)}}; \
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	$(UV) sync --quiet --python .venv/bin/python requirements-dev.txt || { \
-		echo "uv did not get through; now with pip, which takes some minutes" >&2; \
+		echo "uv failed; trying pip, which takes some minutes" >&2; \
 		$(PIP) install -qq --requirement requirements-dev.txt || exit; \
 	}; \
 	cp requirements-dev.txt .venv/requirements-dev.txt
 
-clean: ## stop what runs and remove all that was made: .venv, .local, caches
-	@if $(IN_STEP); then $(RUN) devtools.ui --remove || echo "removing the files all the same" >&2; fi
+clean: ## stop a running UI, and delete .venv, .local and caches
+	@if $(IN_STEP); then $(RUN) devtools.ui --remove || echo "deleting the files anyway" >&2; fi
 	@rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
-"""Fill a warehouse as 17 years of every service would: ledger, partitions and summaries of invented trips.
+"""A warehouse with 17 years of every service: ledger, partitions and summaries of made-up trips.
 
-Row counts are those of the published files. The partitions are empty, as no page reads them.
+Row counts are those of the published files. The partitions are empty, because the page does not read them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from include.nyc_taxi import Month, TripFile, catalog, targets
-from include.nyc_taxi.targets import ledger
-from include.nyc_taxi.targets.postgres.ledger import create as create_ledger
-from include.nyc_taxi.targets.postgres.ledger import write as write_ledger
+from include.nyc_taxi.targets.postgres import ledger
 from include.nyc_taxi.targets.postgres.server import text
 
 if TYPE_CHECKING:
@@ -22,10 +20,9 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from include.nyc_taxi.targets.postgres import Table
+    from include.nyc_taxi.targets.postgres.table import Table
 
 _ZONES = 263
-_BEGINS = {"yellow": Month(2009, 1), "green": Month(2014, 1), "fhv": Month(2015, 1), "fhvhv": Month(2019, 2)}
 _LAST = Month(2025, 12)
 _FIRST_WITH_ZONES = Month(2011, 1)
 _MANHATTAN = {
@@ -34,31 +31,37 @@ _MANHATTAN = {
     *(234, 236, 237, 238, 239, 246, 249, 261, 262, 263),
 }
 _AIRPORTS = {132, 138}
+# What sets the services apart, as rows: the mean fare, the months' rows where no file was counted, the share of trips
+# without a meter record since mid-2019, and how often cars stop in Manhattan, compared with a quiet zone.
 _FARE = {"yellow": 14.0, "green": 13.0, "fhvhv": 21.0}
+_ROWS = {"yellow": 3.6e6, "green": 5.3e4, "fhv": 1.9e6, "fhvhv": 2e7}
+_WITHOUT_METER = {"yellow": 0.05, "green": 0.3}
+_FIRST_WITHOUT_METER = Month(2019, 6)
+_IN_MANHATTAN = {"yellow": 60.0, "green": 0.2}
 
 
 def files() -> Iterator[TripFile]:
-    """Return every file of the history."""
-    for service, begin in _BEGINS.items():
-        for month in Month.range(begin, _LAST):
-            yield TripFile(service, month)
+    """Yield every file of the history."""
+    for service in catalog.services().values():
+        for month in Month.range(service.eras["official"][0].since, _LAST):
+            yield TripFile(service.name, month)
 
 
 def write(connection: psycopg.Connection[Any]) -> None:
     """Fill an empty warehouse with the history, and commit."""
     with connection.transaction():
-        create_ledger(connection)
-        for service in _BEGINS:
+        ledger.create(connection)
+        for service in catalog.services():
             query = (
                 "CREATE TABLE {} (pickup_datetime timestamp, file_month date NOT NULL) PARTITION BY LIST (file_month)"
             )
             connection.execute(sql.SQL(query).format(_table(service).identifier))
         for number, file in enumerate(files()):
-            _write_month(connection, file, Random(number))  # noqa: S311 - not a secret
+            _write_month(connection, file, Random(number))  # noqa: S311 - no secret
 
 
 def _table(service: str) -> Table:
-    table: Table = targets.get("postgres").table(service)
+    table: Table = targets.get("postgres").default_table(service)
     return table
 
 
@@ -70,22 +73,23 @@ def _write_month(connection: psycopg.Connection[Any], file: TripFile, random: Ra
             partition.identifier, table.identifier, sql.Literal(file.month.first_day)
         )
     )
-    key = ledger.key(file, "postgres", table)
-    entry = _ledger_entry(file, random)
-    write_ledger(connection, key | entry)
-    _write_summary(connection, key, file, entry["rows_loaded"], random)
-
-
-def _ledger_entry(file: TripFile, random: Random) -> dict[str, Any]:
+    key = {"service": file.service, "month": str(file.month), "target": "postgres", "target_table": str(table)}
     read = _rows(file, random)
-    rejected = int(read * random.uniform(0.006, 0.021)) if file.service in ("yellow", "green") else 0
+    rejected = int(read * random.uniform(0.006, 0.021)) if catalog.service(file.service).has_meter else 0
+    entry = _ledger_entry(file, read, rejected, random)
+    ledger.write(connection, key | entry)
+    _write_summary(connection, key, file, read - rejected, random)
+
+
+def _ledger_entry(file: TripFile, read: int, rejected: int, random: Random) -> dict[str, Any]:
+    trips = read - rejected
     return {
         "source_url": catalog.source("official").url(file),
         "source_etag": f'"{random.getrandbits(128):032x}-{1 + read // 300_000}"',
         "source_sha256": f"{random.getrandbits(256):064x}",
         "source_bytes": read * 15,
         "rows_read": read,
-        "rows_loaded": read - rejected,
+        "rows_loaded": trips,
         "rows_rejected": rejected,
         "rejected_by_reason": {"no_passengers": rejected} if rejected else {},
         "rule_hits": {"no_passengers": rejected, "pickup_outside_month": read // 4000},
@@ -93,7 +97,7 @@ def _ledger_entry(file: TripFile, random: Random) -> dict[str, Any]:
         "schema_era": catalog.service(file.service).era("official", file.month).name,
         "quality_profile": "notes",
         "recipe": f"{random.getrandbits(64):016x}",
-        "seconds": (read - rejected) / random.uniform(600_000, 750_000),
+        "seconds": trips / random.uniform(600_000, 750_000),
         "dag_id": "ingest_data",
         "run_id": f"backfill__{file.month}-01T00:00:00+00:00",
     }
@@ -112,41 +116,33 @@ def _write_summary(
         "fare_sum": sum(zones["fare_sum"]),
         "tip_sum": sum(zones["tip_sum"]),
     }
-    for statement, rows in (("insert_month", month), ("insert_hours", _by_hour(trips)), ("insert_zones", zones)):
-        connection.execute(text(statement), key | rows)
-
-
-def _by_hour(trips: int) -> dict[str, list[int]]:
     hours = [_busy(weekday, hour) for weekday in range(7) for hour in range(24)]
     total = sum(hours)
-    return {
+    by_hour = {
         "weekday": [weekday for weekday in range(1, 8) for _ in range(24)],
         "hour": list(range(24)) * 7,
         "trips": [int(trips * share / total) for share in hours],
     }
+    for statement, rows in (("insert_month", month), ("insert_hours", by_hour), ("insert_zones", zones)):
+        connection.execute(text(statement), key | rows)
 
 
 def _rows(file: TripFile, random: Random) -> int:
     seen = catalog.expected(file, "official")
-    return (
-        seen.rows
-        if seen
-        else int({"yellow": 3.6e6, "green": 5.3e4, "fhv": 1.9e6, "fhvhv": 2e7}[file.service] * random.uniform(0.9, 1.1))
-    )
+    return seen.rows if seen else int(_ROWS[file.service] * random.uniform(0.9, 1.1))
 
 
 def _without_meter(file: TripFile, trips: int, random: Random) -> int | None:
-    if file.service not in ("yellow", "green"):
+    if not catalog.service(file.service).has_meter:
         return None
-    share = 0.0 if file.month < Month(2019, 6) else {"yellow": 0.05, "green": 0.3}[file.service]
+    share = 0.0 if file.month < _FIRST_WITHOUT_METER else _WITHOUT_METER[file.service]
     return int(trips * share * random.uniform(0.7, 1.3))
 
 
 def _by_zone(file: TripFile, trips: int, fare: float, random: Random) -> dict[str, list[Any]]:
     if file.month < _FIRST_WITH_ZONES:
         return {name: [] for name in ("location_id", "pickups", "dropoffs", "fares", "fare_sum", "tip_sum")}
-    # The zones have the same weights in every month.
-    lasting = Random(file.service)  # noqa: S311 - as above
+    lasting = Random(file.service)  # noqa: S311 - no secret; zones keep their weights from month to month
     weights = [_popular(zone, file.service) * exp(lasting.gauss(0, 0.6)) for zone in range(1, _ZONES + 1)]
     total = sum(weights)
     pickups = [int(trips * weight / total * random.uniform(0.95, 1.05)) for weight in weights]
@@ -163,14 +159,14 @@ def _by_zone(file: TripFile, trips: int, fare: float, random: Random) -> dict[st
 
 
 def _popular(zone: int, service: str) -> float:
-    """Return how often cars of the service stop in the zone, relative to a quiet zone."""
-    return (
-        {"yellow": 60.0, "green": 0.2}.get(service, 6.0) if zone in _MANHATTAN else 50.0 if zone in _AIRPORTS else 1.0
-    )
+    """How often cars of the service stop in the zone, compared with a quiet one."""
+    if zone in _MANHATTAN:
+        return _IN_MANHATTAN.get(service, 6.0)
+    return 50.0 if zone in _AIRPORTS else 1.0
 
 
 def _busy(weekday: int, hour: int) -> float:
-    """Return how busy an hour of the week is: quiet at 4 am, and busy on Friday and Saturday nights."""
+    """How busy an hour of the week is: quiet at four in the morning, busy late on Friday and Saturday."""
     day = 1.1 - cos((hour - 4) / 24 * 2 * pi) * 0.8 + 0.25 * sin((hour - 14) / 12 * pi)
     night = 0.9 if (weekday, hour) in {(4, 22), (4, 23), (5, 22), (5, 23), (5, 0), (5, 1), (6, 0), (6, 1)} else 0.0
     return day + night

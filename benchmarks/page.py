@@ -1,4 +1,4 @@
-"""Time the questions that the coverage page asks a warehouse with 17 years of every service, and the page's answers.
+"""Time what the coverage page asks and answers with 17 years of every service loaded, each month by a run of its own.
 
 .venv/bin/python -m benchmarks.page
 """
@@ -21,13 +21,14 @@ from devtools.servers.whole_airflow import Airflow
 from include.nyc_taxi import Month, TripFile, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sized
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = 9
-SECONDS_UNTIL_SOMEONE_LOOKS = 5  # after the start of the API server
+SECONDS_TO_WARM_UP = 5  # after the start of the API server
 ANSWERS = [
     "",
+    "api/about",
     "api/coverage",
     "api/coverage?target=lake",
     "api/months/yellow/2024-01",
@@ -36,12 +37,14 @@ ANSWERS = [
     "api/city/yellow/2024-01",
     "api/zones",
 ]
+FAILED = TripFile("fhv", Month(2016, 3))
+RUNS_OF_SEVERAL_MONTHS = 30
 
 
 def main() -> None:
     (ROOT / ".local").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=ROOT / ".local"))
-    folder.chmod(0o711)  # root runs Postgres as another user
+    folder.chmod(0o711)  # the server may be another user
     server = EmbeddedPostgres(folder / "postgres")
     try:
         with server:
@@ -49,10 +52,15 @@ def main() -> None:
             with psycopg.connect(airflow.warehouse) as connection:
                 history.write(connection)
                 connection.commit()
-                _time(connection)
+                _time_questions(connection)
             try:
-                airflow.start(["api-server"])
-                _time_answers(airflow)
+                airflow.start(["api-server", "dag-processor"])
+                time.sleep(SECONDS_TO_WARM_UP)
+                _time_answers(airflow, "without a run")
+                _write_runs(airflow)
+                _time_answers(airflow, "with a run per month")
+                _fail(airflow)
+                _time_answers(airflow, "with a failed month and four that wait")
             finally:
                 airflow.stop()
     finally:
@@ -60,39 +68,71 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-def _time_answers(airflow: Airflow) -> None:
-    time.sleep(SECONDS_UNTIL_SOMEONE_LOOKS)
-    print(f"\nanswers of the page, in milliseconds: the first, then median and maximum of {TIMES} more\n")
+def _write_runs(airflow: Airflow) -> None:
+    """A successful run for each month, and some for several months each."""
+    for dag_id in ("ingest_data", "etl_parent_flow"):
+        airflow.knows(dag_id)
+    for file in history.files():
+        _run(airflow, "ingest_data", _conf(file), state="success")
+    for _ in range(RUNS_OF_SEVERAL_MONTHS):
+        _run_of_several_months(airflow, state="success")
+
+
+def _fail(airflow: Airflow) -> None:
+    _run(airflow, "ingest_data", _conf(FAILED), state="failed")
+    _run(airflow, "ingest_data", _conf(TripFile("yellow", Month(2025, 12))))
+    _run_of_several_months(airflow)
+
+
+def _run_of_several_months(airflow: Airflow, state: str | None = None) -> None:
+    conf = {"colour": ["green"], "year": 2024, "months": [1, 2, 3], "target": "postgres"}
+    run = _run(airflow, "etl_parent_flow", conf, state)
+    path = f"/dags/etl_parent_flow/dagRuns/{run['dag_run_id']}/taskInstances/which_months/xcomEntries"
+    airflow.post(path, key="return_value", value=[f"green_tripdata_2024-{month:02d}" for month in conf["months"]])
+
+
+def _run(airflow: Airflow, dag_id: str, conf: dict[str, Any], state: str | None = None) -> dict[str, Any]:
+    run = airflow.post(f"/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)
+    if state:
+        path = f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
+        airflow.api.patch(path, json={"state": state}).raise_for_status()
+    return run
+
+
+def _conf(file: TripFile) -> dict[str, Any]:
+    return {"colour": file.service, "year": file.month.year, "month": file.month.month}
+
+
+def _time_answers(airflow: Airflow, what: str) -> None:
+    print(f"\nanswers of the page {what}: milliseconds of the first, then median and most of {TIMES} more\n")
     for path in ANSWERS:
-        first, *others = _milliseconds(lambda path=path: _get(airflow, path), 1 + TIMES)  # type: ignore[misc]
-        print(f"/taxi/{path:<30} {first:>7.1f} {statistics.median(others):>7.1f} {max(others):>7.1f}")
+        url = f"{airflow.url}/taxi/{path}"
+        first, *others = _timed(lambda url=url: airflow.api.get(url).raise_for_status(), 1 + TIMES)
+        print(f"/taxi/{path:<30} {first:>7.1f} {statistics.median(others):>7.1f} {max(others):>7.1f}", flush=True)
 
 
-def _get(airflow: Airflow, path: str) -> None:
-    airflow.api.get(f"{airflow.url}/taxi/{path}").raise_for_status()
-
-
-def _time(connection: psycopg.Connection[Any]) -> None:
-    file, warehouse = TripFile("yellow", Month(2024, 1)), targets.get("postgres")
-    summaries = warehouse.summaries
-    assert summaries is not None  # noqa: S101 - Postgres has them
-    questions: dict[str, Callable[[], Sized]] = {
-        "the last load of every month": lambda: warehouse.loads(connection),
+def _time_questions(connection: psycopg.Connection[Any]) -> None:
+    file = TripFile("yellow", Month(2024, 1))
+    target = targets.summarising()
+    summaries = target.summaries
+    questions: dict[str, Callable[[], Any]] = {
+        "the last load of every month": lambda: target.loads(connection),
         "trips of every month": lambda: summaries.months(connection),
         "one month by zone": lambda: summaries.zones(connection, file),
         "one month by hour": lambda: summaries.hours(connection, file),
     }
-    print(f"{len(list(history.files()))} months; milliseconds, median and maximum of {TIMES}\n")
+    print(f"{len(list(history.files()))} months; milliseconds, median and most of {TIMES}\n")
     for name, ask in questions.items():
-        taken = _milliseconds(ask, TIMES)
+        taken = _timed(ask, TIMES)
         print(f"{name:<30} {len(ask()):>5,} rows {statistics.median(taken):>7.1f} {max(taken):>7.1f}")
 
 
-def _milliseconds(ask: Callable[[], object], times: int) -> list[float]:
+def _timed(call: Callable[[], Any], times: int) -> list[float]:
+    """The milliseconds of each of so many calls."""
     taken = []
     for _ in range(times):
         start = perf_counter()
-        ask()
+        call()
         taken.append(1000 * (perf_counter() - start))
     return taken
 

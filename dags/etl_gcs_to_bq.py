@@ -1,83 +1,107 @@
-"""Load one month of trip records from the lake into BigQuery: the notes' etl_gcs_to_bq.
+"""Load one month of trip records from the lake into BigQuery.
 
 `preflight` → `extract_from_gcs` → `transform` → `write_bq`
 
-- **What**: `preflight` sees that credentials, bucket and dataset are there and may work together. `extract_from_gcs`
-  finds the month in the lake's `data/`. `transform` says how many rows have no passenger count; nulls stay nulls.
-  `write_bq` has BigQuery load the file by itself, straight from the bucket (from a local lake by upload), into the
-  month's partition of `{dataset}.{colour}_trips`, and sees that it holds as many rows as the file.
-- **Grain**: one service (`colour`) and one month: that of the params `year` and `month`, else that of the run's
-  partition key, else that of its logical date. `etl_gcs_to_bq.{colour}` runs by itself when a month of its service
-  comes into the lake, whatever flow has brought it; where there is no connection `taxi_gcp`, such a run is skipped.
-- **Re-run safety**: run it again whenever you like, also at the same time. The load job replaces the partition in one
-  step; where these very rows are in place, nothing is done. `force` loads them again. Only `write_mode=append`, the
-  notes' way, doubles a month at the second run.
-- **Cost**: load jobs are free; what is asked of BigQuery besides reads the ledger and counts.
+- **What**: `preflight` checks that credentials, bucket and dataset exist and are in compatible locations.
+  `extract_from_gcs` finds the month in the lake's `data/`. `transform` counts the rows with a null passenger count,
+  and changes nothing. `write_bq` has BigQuery load the file straight from the bucket (from a local lake by upload)
+  into the month's partition of `{dataset}.{colour}_trips`, and checks that it holds as many rows as the file.
+- **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
+  run's partition key, else of its logical date.
+- **Schedule**: the deployment `etl_gcs_to_bq.{colour}` runs when a Dag of that service puts a month into the lake,
+  `etl_gcs_to_bq.any` when a Dag for any service does. They skip if the connection `taxi_gcp` is not set.
+- **Re-run safety**: idempotent, also if runs overlap. The load job replaces the partition in one step; a run does
+  nothing if these rows are already loaded. `force` loads them again. `write_mode=append` is not idempotent: a second
+  run doubles the month.
+- **Cost**: load jobs are free. The only queries read the ledger and count rows.
 
 ### Triage
 
-The error of a red task begins with one of these words.
+The error of a failed task begins with one of these words.
 
 - `NotInLake` (extract_from_gcs): run `etl_web_to_gcs` for the month first.
-- `WarehouseRefused` (preflight, write_bq): credentials, a right, the bucket or the project are missing, the locations
-  of bucket and dataset differ, another kind of table has the name, or it holds this month of another service. The line
-  says which. The account of `taxi_gcp` needs the roles BigQuery Data Editor, BigQuery Job User and Storage Object
-  Admin.
-- `WarehouseBusy`: BigQuery or the way there failed. It was retried; clear the task.
-- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, or the month was landed anew meanwhile. It was
-  retried; clear the task.
-- `CountMismatch` (write_bq): BigQuery took another number of rows than the file has. The partition holds them and the
-  ledger does not; clear the task, and report it if it comes back. With `write_mode=append`, a part of the month may be
-  there: remove its rows before you clear the task.
-- `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
+- `WarehouseRefused` (preflight, write_bq): credentials, a right, the bucket or the project are missing, the bucket and
+  the dataset are in different locations, the name belongs to another kind of table, or the table holds this month of
+  another service. The error says which. The account of `taxi_gcp` needs the roles BigQuery Data Editor, BigQuery Job
+  User and Storage Object Admin.
+- `WarehouseBusy`: BigQuery or the network failed. The task was retried; clear it.
+- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, or another run replaced the month. The task was
+  retried; clear it.
+- `CountMismatch` (write_bq): BigQuery loaded another number of rows than the file has. The partition holds them and
+  the ledger does not; clear the task, and report it if it comes back. With `write_mode=append`, a part of the month
+  may be loaded: delete its rows before you clear the task.
+- `ValueError`: a param, a connection or a Variable is wrong. The error gives the value and what was expected.
 """
 
-from airflow.sdk import get_current_context, task
+from airflow.sdk import PartitionedAtRuntime, task
 
+from include.orchestration.assets import Lineage, announced
 from include.orchestration.deployments import dag_with_deployments
-from include.orchestration.params import bigquery_params, trip_month_params
+from include.orchestration.params import force_params, loading_params, trip_month_params
+from include.orchestration.requests import this_file, this_run
 from include.orchestration.retries import DEFAULT_ARGS
-from include.orchestration.tags import Tag
+from include.orchestration.tags import Tag, target_tag
+from include.orchestration.xcoms import Landed, Loaded, Reached
+
+TARGET = "bigquery"
 
 
 @dag_with_deployments(
-    description="The notes' etl_gcs_to_bq: one month of trip records from the lake into BigQuery",
+    description="One month of trip records from the lake into BigQuery",
     doc_md=__doc__,
-    schedule=None,
-    params=trip_month_params() | bigquery_params(),
+    schedule=PartitionedAtRuntime(),
+    params=trip_month_params() | loading_params(TARGET) | force_params(),
     default_args=DEFAULT_ARGS,
     max_active_runs=4,
     is_paused_upon_creation=False,
-    tags=[Tag.TLC, Tag.NOTES, Tag.FROM_LAKE, Tag.BIGQUERY],
+    tags=[Tag.TLC, Tag.NOTES, Tag.FROM_LAKE, target_tag(TARGET)],
 )
-def etl_gcs_to_bq() -> None:
+def etl_gcs_to_bq(lineage: Lineage) -> None:
     @task
-    def preflight() -> dict:
+    def preflight() -> Reached:
         from include.orchestration import steps
 
-        return steps.check_bigquery(get_current_context())
+        run = this_run(TARGET)
+        return steps.reach(
+            this_file(),
+            TARGET,
+            table_name=run.table_name,
+            namespace=run.namespace,
+            optional=run.was_started_by_asset,
+        )
 
     @task(retries=3)
-    def extract_from_gcs() -> dict:
+    def extract_from_gcs() -> Landed:
         from include.orchestration import steps
 
-        return steps.find(get_current_context())
+        return steps.find(this_file())
 
     @task
-    def transform(data: dict) -> dict:
+    def transform(landed: Landed) -> Landed:
         from include.orchestration import steps
 
-        return steps.report_missing_passengers(get_current_context(), data)
+        steps.count_null_passengers(landed["file"])
+        return landed
 
-    @task(retries=3)
-    def write_bq(data: dict) -> dict:
+    @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET))
+    def write_bq(landed: Landed) -> Loaded:
         from include.orchestration import steps
 
-        return steps.load_bigquery(get_current_context(), data)
+        run = this_run(TARGET)
+        loaded = steps.load(
+            landed["file"],
+            TARGET,
+            table_name=run.table_name,
+            namespace=run.namespace,
+            write_mode=run.write_mode,
+            force=run.force,
+            run=run.id,
+        )
+        return announced(loaded)
 
-    data = extract_from_gcs()
-    preflight() >> data
-    write_bq(transform(data))
+    landed = extract_from_gcs()
+    preflight() >> landed
+    write_bq(transform(landed))  # type: ignore[arg-type] # tasks are given what tasks return
 
 
 etl_gcs_to_bq()

@@ -1,58 +1,59 @@
-"""Bring several months of several services from the web into the lake: the notes' etl_parent_flow.
+"""Put several months of several services from the web into the lake, and load them into a target if asked to.
 
-`which_months` → for each: `fetch` → `clean` → `write_local` → `write_gcs` → `load`; then `summary`
+`which_months` → for each month: `fetch` → `clean` → `write_local` → `write_gcs` → `load`; then `summary`
 
-- **What**: the tasks of `etl_web_to_gcs` for every month of `months` in `year` and every service of `colour`, and then,
-  if `target` says so, the month's load into Postgres or BigQuery. The map index shows which month it is:
-  `yellow-2021-01`.
-- **Grain**: every month of `months` of every `colour`, in one `year`.
-- **Re-run safety**: as `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq`, whose steps these are: run it again
-  whenever you like; months that are in place are left alone.
-- **Failures**: a month that fails does not stop the others. `summary` says of every month what became of it, and is red
-  where one failed.
+- **What**: runs the tasks of `etl_web_to_gcs` for every month of `months` in `year` and every service of `colour`.
+  `load` then loads the month into `target`, if that is not `none`. The map index shows the month: `yellow-2021-01`.
+- **Grain**: every month of `months` for every service of `colour`, in one `year`.
+- **Re-run safety**: idempotent, as its steps are those of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq`. Months
+  that are up to date are skipped.
+- **Failures**: a failed month does not stop the others. `summary` runs even if every month failed, logs the outcome of
+  each, and fails if one did.
 
 ### Triage
 
-- `summary` is red: its log names the months. Look at the red task of that map index, put right what it says (its words
-  are those of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq`), clear it, and `summary` follows.
-- `which_months` is red: a param is wrong. The line gives the value and what was expected.
+- `summary` failed: its log names the months. Open the failed task of that map index and fix what its error says (the
+  docs of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq` explain it). Then clear it; `summary` runs again.
+- `which_months` failed: a param is wrong. The error gives the value and what was expected.
 """
 
-from airflow.sdk import get_current_context, task
+from airflow.sdk import PartitionedAtRuntime, task
 
+from include.orchestration.assets import Lineage
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, target_params, trip_files_params
+from include.orchestration.requests import mapped_results, these_files
 from include.orchestration.retries import DEFAULT_ARGS
-from include.orchestration.tags import Tag
+from include.orchestration.tags import LAKE, Tag
 from include.orchestration.task_groups import web_to_target
+from include.orchestration.xcoms import Summary
 
 
 @dag_with_deployments(
-    description="The notes' etl_parent_flow: several months of several services from the web into the lake",
+    description="Several months of several services from the web into the lake",
     doc_md=__doc__,
-    schedule=None,
+    schedule=PartitionedAtRuntime(),
     params=trip_files_params() | target_params() | reading_params(),
     default_args=DEFAULT_ARGS,
     max_active_runs=1,
     max_active_tasks=4,
     is_paused_upon_creation=False,
-    tags=[Tag.TLC, Tag.NOTES, Tag.WEB, Tag.LAKE],
+    tags=[Tag.TLC, Tag.NOTES, Tag.WEB, LAKE],
 )
-def etl_parent_flow() -> None:
+def etl_parent_flow(lineage: Lineage) -> None:
     @task
     def which_months() -> list[str]:
+        return these_files()
+
+    @task(trigger_rule="all_done_min_one_success")  # which_months is the one that succeeded
+    def summary(files: list[str]) -> Summary:
         from include.orchestration import steps
 
-        return steps.which_files(get_current_context())
-
-    @task(trigger_rule="all_done_min_one_success")  # that one is which_months
-    def summary(files: list[str]) -> dict:
-        from include.orchestration import steps
-
-        return steps.summarise(get_current_context(), files, "load")
+        return steps.summarise(files, mapped_results("load", len(files)))
 
     files = which_months()
-    web_to_target.expand(file=files) >> summary(files)
+    months = web_to_target.partial(lineage=lineage).expand(file=files)
+    months >> summary(files)  # type: ignore[arg-type] # tasks are given what tasks return
 
 
 etl_parent_flow()

@@ -1,27 +1,27 @@
-"""Say "I am a flow :)" on a worker of the queue `demo`: the notes' lab on work pools.
+"""Print "I am a flow :)" on a worker of the queue `demo`, to show how tasks are routed to workers.
 
 `say_so`
 
-- **What**: one line in the log. It shows that a task runs where its queue sends it: start a worker with
-  `airflow celery worker --queues demo`, as the notes start an agent with `prefect agent start -q demo`.
+- **What**: prints one line to the log. Start a worker for its queue with `airflow celery worker --queues demo`.
 - **Grain**: none.
-- **Re-run safety**: run it as often as you like; nothing is kept.
+- **Re-run safety**: idempotent: it stores nothing.
 
 ### Triage
 
-- It stays queued: under the CeleryExecutor no worker reads the queue `demo`. Start one; the run then goes on by itself.
-  The LocalExecutor knows no queues and runs it at once.
+- It stays queued: with the CeleryExecutor, no worker reads the queue `demo`. Start one, and the run continues. The
+  LocalExecutor ignores queues and runs it at once.
 """
 
 from airflow.sdk import task
 
+from include.orchestration.assets import Lineage
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag
 
 
 @dag_with_deployments(
-    description="The notes' lab: one line, on the queue demo",
+    description="Prints one line on the queue demo, to show queue routing",
     doc_md=__doc__,
     schedule=None,
     params={},
@@ -30,10 +30,10 @@ from include.orchestration.tags import Tag
     is_paused_upon_creation=False,
     tags=[Tag.NOTES],
 )
-def flow_code() -> None:
+def flow_code(_: Lineage) -> None:
     @task
     def say_so() -> None:
-        print("I am a flow :)")  # noqa: T201 - Airflow brings it into the task's log
+        print("I am a flow :)")  # noqa: T201 - Airflow copies it into the task's log
 
     say_so()
 

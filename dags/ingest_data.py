@@ -1,91 +1,106 @@
-"""Bring one month of trip records from the web into Postgres: the notes' Ingest Flow.
+"""Load one month of trip records from the web into Postgres.
 
 `log_subflow` → `extract_data` → `transform_data` → `load_data`
 
-- **What**: the published file comes into the lake's `raw/`, its rows into `data/` (rejected ones, each with its reason,
-  into `rejects/`), and from there into the month's partition of `table_name`. All rows are loaded; the notes stopped
-  after the first 100,000, which was a slip of theirs.
-- **Grain**: one service (`colour`) and one month: that of the params `year` and `month`, else that of the run's
-  partition key, else that of its logical date.
-- **Re-run safety**: run it again whenever you like, also at the same time. A run replaces its month in one transaction,
-  and does nothing where the published file is unchanged and its rows are in place. `force` does every step again.
-- **Counts**: rows read = rows loaded + rows rejected, or the task fails. The table `load_ledger` tells them.
+- **What**: `extract_data` downloads the published file into the lake's `raw/`. `transform_data` puts its accepted rows
+  into `data/`, and its rejected rows, each with a reason, into `rejects/`. `load_data` loads the accepted rows into
+  the month's partition of `table_name`.
+- **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
+  run's partition key, else of its logical date.
+- **Re-run safety**: idempotent, also if runs overlap. A run replaces its month in one transaction, and does nothing if
+  the published file is unchanged and its rows are loaded. `force` re-runs every step.
+- **Counts**: rows read = rows loaded + rows rejected, or the task fails. The table `load_ledger` records them.
 
 ### Triage
 
-The error of a red task begins with one of these words.
+The error of a failed task begins with one of these words.
 
-- `NotPublished` (extract_data): healthy if the month is younger than about two months. Run again when it is out.
-- `SourceUnavailable`, `SourceThrottled` (extract_data): the publisher is down or throttles us. It was retried; clear
-  the task later.
-- `DamagedFile` (extract_data): the publisher's file is broken, or the connection `taxi_source` names a place that
-  answers with something else.
-- `SchemaMismatch` (transform_data): the publisher changed its files. Add to `include/nyc_taxi/catalog` the rows that
-  the error gives, or run with `unknown_columns=drop`. Where it says that too many values do not fit, a
-  column has another type or meaning: look at the file.
-- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full (the line says which), or two runs
-  of one month met. It was retried; clear the task.
-- `WarehouseBusy` (load_data): a long query held the table, or there was no connecting. Nothing has changed; clear the
+- `NotPublished` (extract_data): normal if the month is less than about two months old. Re-run once it is published.
+- `SourceUnavailable`, `SourceThrottled` (extract_data): the publisher is down or throttles us. The task was retried;
+  clear it later.
+- `DamagedFile` (extract_data): the publisher's file is broken, or the host in the connection `taxi_source` returned
+  something else.
+- `SchemaMismatch` (transform_data): the publisher changed its files. Add the rows that the error gives to
+  `include/nyc_taxi/catalog`, or run with `unknown_columns=drop`. If too many values do not fit, a column has another
+  type or meaning: look at the file.
+- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full (the error says which), or two runs
+  of one month collided. The task was retried; clear it.
+- `WarehouseBusy` (load_data): a long query held the table, or Postgres did not answer. Nothing has changed; clear the
   task.
-- `WarehouseRefused` (load_data): a right is missing, another kind of table has the name, or it holds this month of
-  another service. The line says which.
-- `CountMismatch`: rows were lost between two steps, and nothing was replaced. That is a defect of this bundle; please
+- `WarehouseRefused` (load_data): a right is missing, the name belongs to another kind of table, or the table holds
+  this month of another service. The error says which.
+- `CountMismatch`: rows were lost between two steps, and nothing was replaced. This is a bug in the bundle; please
   report it.
-- `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
-- `PermissionError`: who runs the task may not write into the lake's folder. The line gives the path.
+- `ValueError`: a param, a connection or a Variable is wrong. The error gives the value and what was expected.
+- `PermissionError`: the user that runs the task may not write to the lake's folder. The error gives the path.
 """
 
-from airflow.sdk import get_current_context, task, task_group
+from airflow.sdk import PartitionedAtRuntime, task, task_group
 
-from include.orchestration.assets import LAKE_ASSETS
+from include.orchestration.assets import Lineage, announced
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, table_params, trip_file_params
+from include.orchestration.requests import this_file, this_run
 from include.orchestration.retries import DEFAULT_ARGS
-from include.orchestration.tags import Tag
+from include.orchestration.tags import Tag, target_tag
+from include.orchestration.xcoms import Landed, Loaded, Raw
+
+TARGET = "postgres"
 
 
 @dag_with_deployments(
-    description="The notes' Ingest Flow: one month of trip records from the web into Postgres",
+    description="One month of trip records from the web into Postgres",
     doc_md=__doc__,
-    schedule=None,
-    params=trip_file_params() | table_params() | reading_params(),
+    schedule=PartitionedAtRuntime(),
+    params=trip_file_params() | table_params(TARGET) | reading_params(),
     default_args=DEFAULT_ARGS,
     max_active_runs=4,
     is_paused_upon_creation=False,
-    tags=[Tag.TLC, Tag.NOTES, Tag.WEB, Tag.POSTGRES],
+    tags=[Tag.TLC, Tag.NOTES, Tag.WEB, target_tag(TARGET)],
 )
-def ingest_data() -> None:
+def ingest_data(lineage: Lineage) -> None:
     @task_group
     def log_subflow() -> None:
         @task
         def log_table_name() -> None:
             from include.orchestration import steps
 
-            steps.announce(get_current_context())
+            steps.log_table_name(this_file(), TARGET, this_run().table_name)
 
         log_table_name()
 
-    @task(retries=3)
-    def extract_data() -> dict:
+    @task(retries=3, inlets=lineage.web, outlets=lineage.raw)
+    def extract_data() -> Raw:
         from include.orchestration import steps
 
-        return steps.fetch(get_current_context())
+        run = this_run()
+        return announced(steps.download(this_file(), source=run.source, cache_ttl=run.cache_ttl, force=run.force))
 
-    @task(outlets=LAKE_ASSETS)
-    def transform_data(raw: dict) -> dict:
+    @task(inlets=lineage.raw, outlets=lineage.lake)
+    def transform_data(raw: Raw) -> Landed:
         from include.orchestration import steps
 
-        return steps.land(get_current_context(), raw)
+        run = this_run()
+        landed = steps.land(
+            raw["file"],
+            source=raw["source"],
+            quality=run.quality,
+            unknown_columns=run.unknown_columns,
+            force=run.force,
+        )
+        return announced(landed)
 
-    @task(retries=3)
-    def load_data(data: dict) -> dict:
+    @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET))
+    def load_data(landed: Landed) -> Loaded:
         from include.orchestration import steps
 
-        return steps.load(get_current_context(), data)
+        run = this_run()
+        loaded = steps.load(landed["file"], TARGET, table_name=run.table_name, force=run.force, run=run.id)
+        return announced(loaded)
 
     raw = extract_data()
     log_subflow() >> raw
-    load_data(transform_data(raw))
+    load_data(transform_data(raw))  # type: ignore[arg-type] # tasks are given what tasks return
 
 
 ingest_data()

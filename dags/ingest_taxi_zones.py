@@ -1,61 +1,65 @@
-"""Bring the taxi zones from the web into Postgres, so that trips join to boroughs, names and shapes.
+"""Load the taxi zones from the web into every warehouse that takes them, so that trips join to boroughs and names.
 
 `fetch_zones` → `load_zones`
 
-- **What**: the publisher's `taxi_zone_lookup.csv` and its shapefile `taxi_zones.zip` come into the lake's `raw/`, and
-  from there into the table `taxi_zones`: names as published, shapes as GeoJSON in longitude and latitude. Each service
-  that has its table in schema `public` gets a view `{service}_trips_with_zones`: every trip, with `pickup_borough`,
-  `pickup_zone`, `dropoff_borough` and `dropoff_zone`.
+- **What**: `fetch_zones` downloads the publisher's `taxi_zone_lookup.csv` and its shapefile `taxi_zones.zip` into the
+  lake's `raw/`. `load_zones` loads them into the table `taxi_zones`: names as published, shapes as GeoJSON in
+  longitude and latitude. Each service whose table is in the schema `public` gets a view `{service}_trips_with_zones`:
+  every trip, with `pickup_borough`, `pickup_zone`, `dropoff_borough` and `dropoff_zone`.
 - **Grain**: all 265 zones. The publisher keeps one edition, so a run has no month.
-- **Re-run safety**: run it again whenever you like, also at the same time. The zones are replaced in one transaction,
-  and only where they differ from what the table holds; a view is made anew only where its trips have columns that it
-  lacks.
-- **First time**: start it once by hand; after that the schedule does. Start it again when a service or a column is new.
+- **Re-run safety**: idempotent, also if runs overlap. The zones are replaced in one transaction, and only if they
+  differ from those in the table; a view is created again only if it lacks columns of its trips.
+- **First run**: trigger it once; after that it is scheduled monthly. Trigger it again after a new service or column.
 
 ### Triage
 
-The error of a red task begins with one of these words.
+The error of a failed task begins with one of these words.
 
-- `SourceUnavailable`, `SourceThrottled` (fetch_zones): the publisher is down or throttles us. It was retried; clear the
-  task later. Nothing depends on this run: the zones of the last one are in place.
-- `NotPublished`, `DamagedFile` (fetch_zones): the publisher moved or broke a file, or the connection `taxi_source`
-  names a place that answers with something else.
-- `SchemaMismatch` (load_zones): the publisher changed its files: other columns, ids or polygons. The line gives what
-  came and what was expected; `include/nyc_taxi/zones.py` holds the latter.
-- `WarehouseBusy` (load_zones): a long query held a view, or there was no connecting. Clear the task.
-- `WarehouseRefused` (load_zones): a right is missing, or another table or view has the name. The line says which.
-- `ValueError`: a param, a connection or a Variable is wrong. The line gives the value and what was expected.
+- `SourceUnavailable`, `SourceThrottled` (fetch_zones): the publisher is down or throttles us. The task was retried;
+  clear it later. Nothing depends on this run: the last zones stay in place.
+- `NotPublished`, `DamagedFile` (fetch_zones): the publisher moved or broke a file, or the host in the connection
+  `taxi_source` returned something else.
+- `SchemaMismatch` (load_zones): the publisher changed its files: other columns, ids or polygons. The error gives what
+  was found and what was expected; the latter is in `include/nyc_taxi/zones.py`.
+- `WarehouseBusy` (load_zones): a long query held a view, or the warehouse did not answer. Clear the task.
+- `WarehouseRefused` (load_zones): a right is missing, or the name belongs to another table or view. The error says
+  which.
+- `ValueError`: a param, a connection or a Variable is wrong. The error gives the value and what was expected.
 """
 
-from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
+from airflow.sdk import CronTriggerTimetable, dag, task
 
+from include.orchestration.assets import RAW_ZONES, WEB_ZONES, ZONES
+from include.orchestration.requests import this_run
 from include.orchestration.retries import DEFAULT_ARGS
-from include.orchestration.tags import Tag
+from include.orchestration.tags import WITH_ZONES, Tag
+from include.orchestration.xcoms import LoadedZones, RawZones
 
 
 @dag(
-    description="The taxi zones, by name and by shape, from the web into Postgres",
+    description="The taxi zones, with names and shapes, from the web into the warehouse",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("0 6 5 * *", timezone="America/New_York"),
     catchup=False,
     default_args=DEFAULT_ARGS,
     max_active_runs=1,
-    tags=[Tag.TLC, Tag.WEB, Tag.POSTGRES],
+    tags=[Tag.TLC, Tag.WEB, *WITH_ZONES],
 )
 def ingest_taxi_zones() -> None:
-    @task(retries=3)
-    def fetch_zones() -> dict:
+    @task(retries=3, inlets=[WEB_ZONES], outlets=[RAW_ZONES])
+    def fetch_zones() -> RawZones:
         from include.orchestration import zone_steps
 
-        return zone_steps.fetch(get_current_context())
+        this_run()  # refuses params
+        return zone_steps.download()
 
-    @task(retries=3)
-    def load_zones(raw: dict) -> dict:
+    @task(retries=3, inlets=[RAW_ZONES], outlets=[ZONES])
+    def load_zones(raw: RawZones) -> LoadedZones:
         from include.orchestration import zone_steps
 
-        return zone_steps.load(raw)
+        return zone_steps.load(lookup=raw["lookup"], shapes=raw["shapes"])
 
-    load_zones(fetch_zones())
+    load_zones(fetch_zones())  # type: ignore[arg-type] # tasks are given what tasks return
 
 
 ingest_taxi_zones()

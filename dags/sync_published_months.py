@@ -1,80 +1,107 @@
-"""Keep the lake and the warehouse in step with the publisher; unpause `sync_published_months.daily` to do so every day.
+"""Keep a target up to date with the publisher. Unpause `sync_published_months.daily` to do so every day.
 
-`survey_publisher` → `choose_files` → for each: `fetch` → `clean` → `write_local` → `write_gcs` → `load`; then `report`
+`survey_publisher` → `choose_files` → for each file: `fetch` → `clean` → `write_local` → `write_gcs` → `load`; then
+`report`
 
-- **What**: asks with few requests what is published, compares it with what `target` holds, and brings what is new or
-  was published again, the newest first, up to `max_files_per_run`. Each file takes the steps of `etl_parent_flow`. The
-  first runs on an empty target catch up; every later day brings nothing, or just what is new.
-- **Grain**: a run is for the moment it starts. What it brings are months of services.
-- **Re-run safety**: run it again whenever you like; what is in place is not brought again. One run at a time.
-- **Requests**: the newest month and the unknown ones of each service, and `max_files_per_run` files in turns, so that
-  every published file is looked at again in about a month of days.
-- **Deployments**: `daily` keeps Postgres in step, `daily_bigquery` BigQuery, `daily_lake` the lake. One of them is
-  enough, as BigQuery follows the lake by `etl_gcs_to_bq.{colour}`.
-- **Result**: one line says what was brought and what is still to do; it is also the note of the asset
-  `published months`.
+- **What**: asks the publisher, in few requests, what is published; compares that with what `target` holds; and loads
+  what is new or republished, the newest first, up to `max_files_per_run`. Each file takes the steps of
+  `etl_parent_flow`. The first runs catch up; later runs load nothing, or only what is new.
+- **Grain**: the moment at which the run starts. It loads months of services.
+- **Re-run safety**: idempotent: months that are up to date are not loaded again. One run at a time.
+- **Requests**: checks the newest and the unknown months of each service, then `max_files_per_run` older files in
+  rotation, so that every published file is checked about once a month.
+- **Deployments**: `daily` keeps Postgres up to date, `daily_bigquery` BigQuery and `daily_lake` the lake. One of them
+  is enough for BigQuery too, as `etl_gcs_to_bq.any` loads every month that they put into the lake.
+- **Result**: one line reports what was loaded and what remains. It is also the note of the asset `published months`.
 
 ### Triage
 
-A month that is not published yet is no failure. A red month does not keep the others from coming, and the next day
-tries it again.
+A month that is not published yet is not a failure. A failed month does not stop the others, and the next run retries
+it.
 
-- `survey_publisher` green, and the report says that the survey ended early: the publisher was down or throttled us.
-  Healthy if it is gone the next day.
-- A month's task red: the first word of its error is explained in the docs of `etl_web_to_gcs`, `ingest_data` and
-  `etl_gcs_to_bq`.
-- `WarehouseBusy`, `WarehouseRefused` (choose_files, report): the warehouse cannot be asked; the line says why.
-- Alert "the newest month is old": no new month for `alert_after_months`. Look at the publisher's page: is there one?
-  Then look at the last runs' reports.
-- Alert "not ended within 6 h": the tasks wait for workers, or a download is slow. Catching up with hundreds of files
-  may take as long; lower `max_files_per_run`.
+- `survey_publisher` succeeded, but the report says that the survey ended early: the publisher was down or throttled
+  us. Normal if the next run's report does not say so.
+- A month's task failed: the docs of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq` explain the first word of its
+  error.
+- `WarehouseBusy`, `WarehouseRefused` (choose_files, report): the target did not answer, or refused; the error says
+  why.
+- Alert "the newest month is old": no new month was loaded for `alert_after_months`. Check whether the publisher's page
+  has one, then read the reports of the last runs.
+- Alert "not ended within 6 h": tasks wait for workers, or a download is slow. Catching up on hundreds of files may
+  take as long; lower `max_files_per_run`.
 """
 
-from airflow.sdk import get_current_context, result, task
+from airflow.sdk import PartitionedAtRuntime, result, task
 
-from include.orchestration.assets import PUBLISHED_MONTHS
+from include.orchestration import assets
+from include.orchestration.assets import PUBLISHED_MONTHS, Lineage
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, sync_params, target_params
+from include.orchestration.requests import this_sync
 from include.orchestration.retries import DEFAULT_ARGS
-from include.orchestration.tags import Tag
+from include.orchestration.tags import EVERY_TARGET, Tag
 from include.orchestration.task_groups import web_to_target
+from include.orchestration.xcoms import Surveyed
 
 
 @dag_with_deployments(
-    description="Bring what the publisher has and the target has not",
+    description="Loads what the publisher has and the target lacks",
     doc_md=__doc__,
-    schedule=None,
+    schedule=PartitionedAtRuntime(),
     params=sync_params() | target_params("postgres") | reading_params(cache_ttl_hours=0),
-    default_args=DEFAULT_ARGS | {"priority_weight": 10},  # what is new comes before a backfill's months
+    default_args=DEFAULT_ARGS | {"priority_weight": 10},  # new months go before those of a backfill
     max_active_runs=1,
     max_active_tasks=4,
     is_paused_upon_creation=False,
-    tags=[Tag.TLC, Tag.WEB, Tag.LAKE, Tag.POSTGRES, Tag.BIGQUERY],
+    tags=[Tag.TLC, Tag.WEB, *EVERY_TARGET],
 )
-def sync_published_months() -> None:
+def sync_published_months(lineage: Lineage) -> None:
     @task(retries=3)
-    def survey_publisher() -> dict:
+    def survey_publisher() -> Surveyed:
         from include.orchestration import sync_steps
 
-        return sync_steps.survey(get_current_context())
+        run = this_sync()
+        return sync_steps.survey(
+            source=run.source,
+            services=run.services,
+            since=run.since,
+            max_files=run.max_files,
+            retry_delay=run.retry_delay,
+        )
 
     @task(retries=3)
-    def choose_files(_survey: dict) -> list[str]:
+    def choose_files(survey: Surveyed) -> list[str]:  # noqa: ARG001 - it waits for the survey
         from include.orchestration import sync_steps
 
-        return sync_steps.choose(get_current_context())
+        run = this_sync()
+        cells = sync_steps.compare(
+            target=run.target, namespace=run.namespace, source=run.source, services=run.services, since=run.since
+        )
+        return sync_steps.choose(cells, run.max_files)
 
     @result
     @task(retries=3, outlets=[PUBLISHED_MONTHS])
-    def report(survey: dict, chosen: list[str]) -> str:
+    def report(survey: Surveyed | None, chosen: list[str] | None) -> str:
         from include.orchestration import sync_steps
 
-        return sync_steps.report(get_current_context(), survey, chosen)
+        run = this_sync()
+        cells = sync_steps.compare(
+            target=run.target, namespace=run.namespace, source=run.source, services=run.services, since=run.since
+        )
+        line = sync_steps.report(
+            cells,
+            services=run.services,
+            survey=survey,
+            chosen=chosen or [],
+            alert_after_months=run.alert_after_months,
+        )
+        return assets.reported(PUBLISHED_MONTHS, line)
 
     survey = survey_publisher()
-    files = choose_files(survey)
-    # A teardown runs also after a red month, and does not hide that from the run's own state.
-    web_to_target.expand(file=files) >> report(survey, files).as_teardown()
+    files = choose_files(survey)  # type: ignore[arg-type] # tasks are given what tasks return
+    months = web_to_target.partial(lineage=lineage).expand(file=files)
+    # A teardown also runs after a failed month, and does not hide that failure from the run's state.
+    months >> report(survey, files).as_teardown()
 
 
 sync_published_months()

@@ -1,6 +1,6 @@
-"""Write docs/dags.md from the documentation of each flow and from its deployments.
+"""Write docs/dags.md: the documentation, params and deployments of every flow.
 
-`make docs` runs it, and a test fails if the page is out of date.
+`make docs` runs it, and a test checks that the page is up to date.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from devtools.environment import ROOT, project_environment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow.sdk import DAG
+    from airflow.sdk import DAG, Param
 
     from include.orchestration.deployments import Deployment
 
 PAGE = ROOT / "docs" / "dags.md"
-HEAD = """# The DAGs
+HEAD = """# The Dags
 
-Written by `make docs` from the DAG files in `dags/` and from `include/deployments.yaml`; edit those.
+`make docs` writes this page from the files in `dags/` and from `include/deployments.yaml`; edit those.
+
+Each section has a flow's own Dag, its params, and its deployments: Dags with the same tasks and other defaults. A Dag's
+doc is also shown in the web UI.
 """
 
 
@@ -45,10 +48,7 @@ def page(dags: Mapping[str, DAG], entries: Iterable[Deployment]) -> str:
 
 
 def _section(dag: DAG, entries: list[Deployment]) -> str:
-    params = [
-        f"| `{name}` | `{dag.params.get_param(name).value!r}` | {dag.params.get_param(name).schema.get('title', '')} |"
-        for name in dag.params
-    ]
+    params = [_param(name, dag.params.get_param(name)) for name in dag.params]
     deployed = [
         f"| `{entry.dag_id}` | {entry.description} | {entry.runs} | "
         f"{', '.join(f'`{name}={value}`' for name, value in entry.params.items())} |"
@@ -56,10 +56,15 @@ def _section(dag: DAG, entries: list[Deployment]) -> str:
     ]
     parts = [f"## {dag.dag_id}", (dag.doc_md or "").strip().replace("\n### ", "\n#### ")]
     if params:
-        parts.append("\n".join(["| param | default | |", "|---|---|---|", *params]))
+        parts.append("\n".join(["| param | default | what |", "|---|---|---|", *params]))
     if deployed:
         parts.append("\n".join(["| deployment | what | runs | params |", "|---|---|---|---|", *deployed]))
     return "\n\n".join(parts) + "\n"
+
+
+def _param(name: str, param: Param) -> str:
+    description = param.description or param.schema.get("description_md", "")
+    return f"| `{name}` | `{param.value!r}` | {param.schema.get('title', name)}. {description} |"
 
 
 if __name__ == "__main__":

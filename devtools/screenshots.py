@@ -1,8 +1,8 @@
-"""Take the screenshots in docs/images: the page with 17 years of invented trips, in a real browser. Needs Chromium.
+"""Take the screenshots of docs/images: the page with 17 years of made-up trips, in a real browser. Needs Chromium.
 
     .venv/bin/python -m devtools.screenshots
 
-The shapes of the zones come from the publisher. Without access to it, `--zones` names a folder with its two files.
+The zones' shapes are downloaded from the publisher; offline, `--zones` names a folder with its two files.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from playwright.sync_api import sync_playwright
-from psycopg import sql
 
 from benchmarks import history
 from devtools.servers.postgres import EmbeddedPostgres
@@ -26,11 +25,7 @@ from include.nyc_taxi.lake import Lake
 from include.nyc_taxi.publications import Publication
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from playwright.sync_api import Browser, Page
-
-    from include.nyc_taxi.targets.ledger import Load
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -45,15 +40,15 @@ SHOWN = "yellow 2019-06"
 
 
 def main() -> None:
-    """Take the screenshots that docs/ shows."""
-    parser = argparse.ArgumentParser(prog="devtools.screenshots", description=__doc__)
+    """Take the screenshots."""
+    parser = argparse.ArgumentParser(prog="devtools.screenshots", description="Take the screenshots of docs/images.")
     parser.add_argument("--zones", type=Path, help="a folder with taxi_zone_lookup.csv and taxi_zones.zip")
-    parser.add_argument("--into", type=Path, default=IMAGES, help="folder for the screenshots (default docs/images)")
+    parser.add_argument("--into", type=Path, default=IMAGES, help="where to put the screenshots (default docs/images)")
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
     (ROOT / ".local").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=ROOT / ".local"))
-    folder.chmod(0o711)  # root runs Postgres as another user
+    folder.chmod(0o711)  # the server may be another user
     server = EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"})
     try:
         with server:
@@ -73,39 +68,29 @@ def main() -> None:
 
 
 def _fill(airflow: Airflow, zone_files: Path | None) -> None:
-    """Write the history, change or delete some of its months, and write what the publisher has."""
+    """Write the history with some months missing, different or replaced by the publisher since."""
     lake = Lake.at(airflow.lake)
     if zone_files:
         names = zones.read(Lake.at(zone_files), Path(zones.LOOKUP).name, Path(zones.SHAPES).name)
     else:
         names = zones.read(lake, *(zones.fetch(path, lake).key for path in (zones.LOOKUP, zones.SHAPES)))
-    warehouse = targets.get("postgres")
+    target = targets.get("postgres")
     with psycopg.connect(airflow.warehouse) as connection:
         history.write(connection)
-        warehouse.replace_zones(connection, names)
-        _spoil(connection)
-        loads = warehouse.loads(connection)
-    publications._write(lake, "official", _published(loads))  # noqa: SLF001 - as a survey of the publisher would
-
-
-def _spoil(connection: psycopg.Connection[Any]) -> None:
-    """Delete some months of the history, and let others have unexpected row counts."""
-    for name in NOT_LOADED:
-        file = TripFile.parse(name)
-        for table in ("load_ledger", "trips_by_month", "trips_by_hour", "trips_by_zone"):
-            query = sql.SQL("DELETE FROM {} WHERE service = %s AND month = %s").format(sql.Identifier(table))
-            connection.execute(query, [file.service, str(file.month)])
-    for name in DIFFERENT:
-        file = TripFile.parse(name)
-        connection.execute(
-            "UPDATE load_ledger SET rows_expected = rows_read + 1234 WHERE service = %s AND month = %s",
-            [file.service, str(file.month)],
-        )
-    connection.commit()
-
-
-def _published(loads: Mapping[TripFile, Load]) -> dict[TripFile, Publication]:
-    """Return what the publisher has: the loaded files, some of them replaced, and more."""
+        target.replace_zones(connection, names)
+        for name in NOT_LOADED:
+            file = TripFile.parse(name)
+            for table in ("load_ledger", "trips_by_month", "trips_by_hour", "trips_by_zone"):
+                query = f"DELETE FROM {table} WHERE service = %s AND month = %s"  # noqa: S608 - the names above
+                connection.execute(query, [file.service, str(file.month)])
+        for name in DIFFERENT:
+            file = TripFile.parse(name)
+            connection.execute(
+                "UPDATE load_ledger SET rows_expected = rows_read + 1234 WHERE service = %s AND month = %s",
+                [file.service, str(file.month)],
+            )
+        connection.commit()
+        loads = target.loads(connection)
     now = datetime.now(UTC)
     known = {file: Publication(file) for file in map(TripFile.parse, NOT_LOADED)}
     known |= {
@@ -113,14 +98,15 @@ def _published(loads: Mapping[TripFile, Load]) -> dict[TripFile, Publication]:
         for service in ("yellow", "green")
         for file in (TripFile(service, month) for month in Month.range(Month(2026, 1), Month(2026, 6)))
     }
-    return known | {
+    known |= {
         file: Publication(file, f'"{"5eed" * 8}-7"' if file.name in REPLACED else load.source_etag, checked_at=now)
         for file, load in loads.items()
     }
+    publications._write(lake, "official", known)  # noqa: SLF001 - as a survey of the real publisher would
 
 
 def _run(airflow: Airflow) -> None:
-    """Create failed runs, and queued runs that never start, because there is no scheduler."""
+    """Create failed runs, and queued ones, which wait because there is no scheduler."""
     airflow.knows("ingest_data")
     for name in (*FAILED, *RUNNING):
         file = TripFile.parse(name)
@@ -168,7 +154,7 @@ def _save(page: Page, path: Path) -> None:
 
 
 def _chromium() -> str | None:
-    """Return the path of an installed Chromium; None for the one that playwright has installed."""
+    """The path of an installed Chromium; None for the one that playwright downloads."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 

@@ -1,7 +1,7 @@
-"""The coverage page in Airflow's web UI: an entry "Taxi" in its navigation, and a tab on every DAG.
+"""The coverage page in Airflow's web UI: an entry "Taxi" in its navigation, and a tab on every Dag.
 
-Every Airflow process imports this file, tasks included. So it imports nothing for it: the page itself is in taxi_page/,
-which the API server imports when it starts.
+Every Airflow process imports this file, tasks included, so it imports no more than Airflow has anyway. The page itself
+is in taxi_page/, which only the API server imports, when it starts.
 """
 
 import asyncio
@@ -15,17 +15,18 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class _Page:
-    """The page's application, imported when it is first asked for something, if not before."""
+    """The page's application, imported at its first request or before."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         page = await asyncio.to_thread(_import_page)
-        await page(scope, receive, send)
+        # The page replaces `app` by itself, and it asks the API server's own app for runs.
+        await page({**scope, "airflow": scope["app"]}, receive, send)
 
 
 @cache
 def _import_page() -> Any:
-    # The API server does not load the bundle, so `include` is found beside this folder. Only here: in a task the
-    # bundle, which may be of another version, must find its own.
+    # The API server does not load Dag bundles, so `include` is found beside this folder. Do this nowhere else: a task
+    # must import the `include` of its own bundle, which may have another version.
     here = Path(__file__).resolve().parent
     sys.path.extend(str(folder) for folder in (here, here.parent) if str(folder) not in sys.path)
     from taxi_page.app import app
@@ -34,27 +35,27 @@ def _import_page() -> Any:
 
 
 def _at_start(app: Any) -> Any:
-    """Have the page imported, and asked once, so that the first who looks need not wait for it.
+    """Warm up the page in the background, so that the first viewer does not wait.
 
-    It stands where a middleware does, as the API server calls those when it starts; the app goes on without one.
+    Registered as a middleware only to run code at startup; the app stays as it is.
     """
-    Thread(target=_look_once, daemon=True).start()
+    Thread(target=_warm_up, daemon=True).start()
     return app
 
 
-def _look_once() -> None:
+def _warm_up() -> None:
     _import_page()
-    from include.orchestration.overview import look_once
+    from include.orchestration.overview import warm_up
 
-    look_once()
+    warm_up()
 
 
 class TaxiPlugin(AirflowPlugin):
-    """What Airflow is told of the page."""
+    """The page and its entries in Airflow's UI."""
 
     name = "taxi"
     fastapi_apps = [{"app": _Page(), "url_prefix": "/taxi", "name": "Taxi"}]
-    fastapi_root_middlewares = [{"middleware": _at_start, "name": "Taxi, at the start"}]
+    fastapi_root_middlewares = [{"middleware": _at_start, "name": "Taxi, at startup"}]
     external_views = [
         {
             "name": "Taxi",

@@ -1,8 +1,8 @@
-"""alerts: who is told of a failed task, a missed deadline or an old newest month.
+"""alerts: report failed tasks, missed deadlines and months that are overdue.
 
-The log says it always. Where there is a connection `taxi_alerts`, it goes there too: to type http as a POST of the JSON
-`{"text": ...}`, which chat programs take; to type smtp as mail, from and to the addresses `from_email` and `to_email`
-of its extra.
+Every alert is logged. If the connection `taxi_alerts` is set, it is sent there too: type http gets a POST of the JSON
+`{"text": ...}`, which chat programs accept; type smtp sends a mail, from and to the addresses `from_email` and
+`to_email` of the connection's extra.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ _TIMEOUT_SECONDS = 20
 
 
 def task_failed(context: Context) -> None:
-    """Tell of a task that is red for good, after its last try."""
+    """Alert that a task failed with no retries left."""
     ti = context["ti"]
     map_index = "" if ti.map_index is None or ti.map_index < 0 else f"[{ti.map_index}]"
     error = context.get("exception")
-    tell(
+    send(
         f"{ti.dag_id}: {ti.task_id}{map_index} failed",
-        f"run {ti.run_id}, try {ti.try_number}: {type(error).__name__}: {error}\nTriage is in the docs of the DAG.",
+        f"run {ti.run_id}, try {ti.try_number}: {type(error).__name__}: {error}\nSee Triage in the docs of the Dag.",
     )
 
 
 def deadline_missed(context: dict[str, Any], within: str) -> None:
-    """Tell of a run that has not ended in time."""
+    """Alert that a run missed its deadline."""
     run = context["dag_run"]
-    tell(
+    send(
         f"{run['dag_id']}: not ended within {within} of being queued",
-        f"run {run['dag_run_id']}\nTriage is in the docs of the DAG.",
+        f"run {run['dag_run_id']}\nSee Triage in the docs of the Dag.",
     )
 
 
 def deadline_after(hours: float) -> DeadlineAlert:
-    """A run is to end within so many hours of being queued, or somebody is told."""
+    """Return the deadline of a run: it alerts if the run has not ended this many hours after it was queued."""
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(hours=hours),
@@ -55,8 +55,8 @@ def deadline_after(hours: float) -> DeadlineAlert:
     )
 
 
-def tell(subject: str, text: str) -> None:
-    """Log it, and send it to where the connection says."""
+def send(subject: str, text: str) -> None:
+    """Log an alert, and send it to the connection `taxi_alerts` if that is set."""
     log.error("%s: %s", subject, text)
     try:
         connection = Connection.get(ALERTS_CONNECTION)

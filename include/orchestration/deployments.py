@@ -1,12 +1,12 @@
-"""deployments: each flow's own DAG, and one more `{flow}.{name}` for each of its entries in `deployments.yaml`.
+"""deployments: make a flow's own Dag, and a Dag `{flow}.{name}` for each of its entries in `deployments.yaml`.
 
     @dag_with_deployments(description=..., tags=[...])
-    def ingest_data() -> None: ...
+    def ingest_data(lineage: Lineage) -> None: ...
 
     ingest_data()
 
 The decorator takes what `airflow.sdk.dag` takes; an entry may replace the params' defaults, schedule, queue, pool and
-more. A bad entry fails the parse and says which it is and what was expected.
+more. A bad entry fails the parse with its name and what was expected.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
-from airflow.sdk import CronPartitionTimetable, CronTriggerTimetable, PartitionedAssetTimetable, dag
+from airflow.sdk import CronPartitionTimetable, CronTriggerTimetable, Param, PartitionedAssetTimetable, dag
 from airflow.sdk.exceptions import ParamValidationError
 from croniter import croniter
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from include.nyc_taxi import Month
+from include.orchestration import tags
 from include.orchestration.alerts import deadline_after
-from include.orchestration.assets import SERVICES, lake_asset
-from include.orchestration.tags import Tag
+from include.orchestration.assets import ANY, SERVICES, Lineage, lake_months
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow.sdk import DAG, Param
+    from airflow.sdk import DAG
 
 ENTRIES = Path(__file__).resolve().parents[1] / "deployments.yaml"
 FLOWS = ENTRIES.parents[1] / "dags"
 
 _OF_TASKS = {"queue", "pool", "owner"}
+# The assets of a Dag follow from these params, so an entry that sets one fixes it.
+_SERVICE_PARAMS = ("colour", "colours")
+_TARGET_PARAM = "target"
 
 
 def _cron(text: str) -> str:
@@ -54,8 +57,14 @@ def _flow(name: str) -> str:
 
 
 def _service(name: str) -> str:
-    if name not in SERVICES:
-        raise ValueError(f"{name!r} is not one of the services {sorted(SERVICES)}")
+    if name not in {*SERVICES, ANY}:
+        raise ValueError(f"{name!r} is not one of the services {sorted(SERVICES)}, nor {ANY!r}")
+    return name
+
+
+def _tag(name: str) -> str:
+    if name not in tags.KNOWN:
+        raise ValueError(f"{name!r} is not one of the tags {sorted(tags.KNOWN)}")
     return name
 
 
@@ -66,20 +75,20 @@ class _Strict(BaseModel):
 class Monthly(_Strict):
     """On the first of each month at 00:00 UTC, for the month that began `lag_months` earlier.
 
-    Midnight and UTC, so that a backfill up to `2022-03-01` takes March with it.
+    It is midnight in UTC so that a backfill up to `2022-03-01` includes March.
     """
 
     lag_months: Annotated[int, Field(ge=1)]
 
 
 class OnAsset(_Strict):
-    """Whenever a month of this service has come into the lake, for that month."""
+    """Whenever a Dag puts a month of this service into the lake, for that month."""
 
     asset: Annotated[str, AfterValidator(_service)]
 
 
 class Deployment(_Strict):
-    """An entry: a flow under a name of its own, with its own defaults."""
+    """An entry of the file: a flow under another name, with other defaults."""
 
     flow: Annotated[str, AfterValidator(_flow)]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -92,30 +101,41 @@ class Deployment(_Strict):
     queue: str | None = None
     pool: str | None = None
     owner: str | None = None
-    tags: list[Tag] = []
+    tags: list[Annotated[str, AfterValidator(_tag)]] = []
     max_active_runs: Annotated[int, Field(ge=1)] | None = None
     deadline_hours: Annotated[float, Field(gt=0)] | None = None
 
     @property
     def dag_id(self) -> str:
-        """The id of the DAG that it becomes."""
+        """The id of its Dag."""
         return f"{self.flow}.{self.name}"
 
     @property
     def runs(self) -> str:
-        """When it runs by itself, in words."""
+        """When it is scheduled, in words."""
         match self.schedule:
             case Monthly(lag_months=lag):
                 return f"on the first of each month, for the month that began {lag} months earlier"
             case OnAsset(asset=service):
-                return f"when a month of {service} has come into the lake"
+                return (
+                    f"when a month of {service} service is put into the lake"
+                    if service == ANY
+                    else f"when a month of {service} is put into the lake"
+                )
             case str(cron):
                 return f"`{cron}` UTC"
             case None:
-                return "when started"
+                return "when triggered"
+
+    @property
+    def lineage(self) -> Lineage:
+        """The assets that its Dag reads and writes."""
+        services: list[str] | str = next((self.params[name] for name in _SERVICE_PARAMS if name in self.params), [])
+        named = [services] if isinstance(services, str) else services
+        return Lineage(named[0] if len(named) == 1 else ANY, self.params.get(_TARGET_PARAM))
 
     @model_validator(mode="after")
-    def _starts_where_it_has_to(self) -> Deployment:
+    def _has_a_start_if_it_needs_one(self) -> Deployment:
         scheduled_by_time = isinstance(self.schedule, Monthly | str)
         if scheduled_by_time != (self.start is not None):
             raise ValueError(f"start={self.start} and schedule={self.schedule!r}: a schedule by time needs both")
@@ -124,21 +144,21 @@ class Deployment(_Strict):
         return self
 
     def settings(self, of_flow: Mapping[str, Any]) -> dict[str, Any]:
-        """The flow's settings with those of this entry in their place."""
+        """The flow's settings, overridden by those of this entry."""
         return {
             **of_flow,
             "dag_id": self.dag_id,
             "description": self.description,
             "doc_md": f"{self._summary()}\n\n---\n\n{of_flow['doc_md']}",
             "params": self._params(of_flow.get("params", {})),
-            "schedule": self._timetable(),
+            "schedule": self._timetable() or of_flow["schedule"],
             "start_date": self._start_date(),
             "catchup": self.catchup,
             "is_paused_upon_creation": self.schedule is not None if self.paused is None else self.paused,
             "deadline": None if self.deadline_hours is None else deadline_after(self.deadline_hours),
             "max_active_runs": self.max_active_runs or of_flow["max_active_runs"],
             "default_args": of_flow["default_args"] | self.model_dump(include=_OF_TASKS, exclude_none=True),
-            "tags": [*of_flow["tags"], Tag.DEPLOYMENT, *self.tags],
+            "tags": [*of_flow["tags"], tags.Tag.DEPLOYMENT, *self.tags],
         }
 
     def _summary(self) -> str:
@@ -156,9 +176,11 @@ class Deployment(_Strict):
         params = {name: copy(param) for name, param in of_flow.items()}
         for name, value in self.params.items():
             try:
-                params[name].value = params[name].resolve(value)
+                params[name].resolve(value)
             except ParamValidationError as error:
                 raise ValueError(f"{ENTRIES}: {self.dag_id}: param {name}={value!r}: {error}") from error
+            if name in (*_SERVICE_PARAMS, _TARGET_PARAM):
+                params[name] = _fixed(params[name], value)
         return params
 
     def _timetable(self) -> CronPartitionTimetable | CronTriggerTimetable | PartitionedAssetTimetable | None:
@@ -166,7 +188,7 @@ class Deployment(_Strict):
             case Monthly(lag_months=lag):
                 return CronPartitionTimetable("0 0 1 * *", timezone="UTC", run_offset=-lag, key_format="%Y-%m")
             case OnAsset(asset=service):
-                return PartitionedAssetTimetable(assets=lake_asset(service))
+                return PartitionedAssetTimetable(assets=lake_months(service))
             case str(cron):
                 return CronTriggerTimetable(cron, timezone="UTC")
             case None:
@@ -175,37 +197,52 @@ class Deployment(_Strict):
     def _start_date(self) -> datetime | None:
         if self.start is None:
             return None
-        # Airflow counts from the day of the run, which is later than the month that it is for.
+        # Airflow counts from the day of the run, which is `lag_months` after the run's month.
         lag = self.schedule.lag_months if isinstance(self.schedule, Monthly) else 0
         return datetime.combine((self.start + lag).first_day, time.min, UTC)
 
 
-# Airflow's DAG processor passes over files without the words "airflow" and "dag": this name brings one of them there.
-def dag_with_deployments(**settings: Any) -> Callable[[Callable[[], None]], Callable[[], list[DAG]]]:  # noqa: ANN401
-    """Turn a function that wires tasks into one that makes its DAG, and a DAG for each of its deployments."""
+def _fixed(param: Param, value: Any) -> Param:  # noqa: ANN401 - JSON
+    """Return the param without any other choice than the value, or than the members of a list."""
+    if isinstance(value, list):
+        items = {**param.schema["items"], "enum": value}
+        schema = param.schema | {"type": "array", "items": items, "examples": value}
+    else:
+        schema = param.schema | {"enum": [value]}
+    return Param(value, param.description, schema=schema)
 
-    def decorate(wire: Callable[[], None]) -> Callable[[], list[DAG]]:
+
+# Airflow's safe mode skips files that do not contain "dag" and "airflow"; a Dag file has the first in this name.
+def dag_with_deployments(**settings: Any) -> Callable[[Callable[[Lineage], None]], Callable[[], list[DAG]]]:  # noqa: ANN401
+    """Turn a function that wires tasks into one that makes its Dag, and a Dag for each of its deployments."""
+
+    def decorate(wire: Callable[[Lineage], None]) -> Callable[[], list[DAG]]:
         @wraps(wire)
         def make() -> list[DAG]:
+            of_flow = {"dag_id": wire.__name__} | settings
             entries = [entry for entry in deployments() if entry.flow == wire.__name__]
-            return [_made(wire, each) for each in (settings, *(entry.settings(settings) for entry in entries))]
+            own = _made(wire, of_flow, Lineage())
+            return [own, *(_made(wire, entry.settings(of_flow), entry.lineage) for entry in entries)]
 
         return make
 
     return decorate
 
 
-def _made(wire: Callable[[], None], settings: Mapping[str, Any]) -> DAG:
+def _made(wire: Callable[[Lineage], None], settings: Mapping[str, Any], lineage: Lineage) -> DAG:
+    def wired() -> None:
+        wire(lineage)
+
     decorate: Any = dag(**settings)  # noqa: AIR002 - the schedule is in the settings
-    made: DAG = decorate(wire)()
+    made: DAG = decorate(wired)()
     return made
 
 
 def deployments(path: Path = ENTRIES) -> list[Deployment]:
-    """Every entry of the file.
+    """Read every entry of the file.
 
     Raises:
-        ValueError: an entry is not a deployment; the message says which, and why.
+        ValueError: an entry is not a deployment; the message names it and gives the reason.
     """
     found = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(found, list):
@@ -213,7 +250,7 @@ def deployments(path: Path = ENTRIES) -> list[Deployment]:
     entries = [_deployment(entry, f"{path}: entry {number}") for number, entry in enumerate(found, start=1)]
     twice = [dag_id for dag_id, count in Counter(entry.dag_id for entry in entries).items() if count > 1]
     if twice:
-        raise ValueError(f"{path}: {twice} are there more than once")
+        raise ValueError(f"{path}: {twice} are in it more than once")
     return entries
 
 

@@ -1,50 +1,63 @@
-"""params: what a person can choose for a run, as the form of the web UI shows it and the API checks it."""
+"""params: what people can choose for a run. The web UI shows them as a form, and the API checks them."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from airflow.sdk import Param
 
-from include.nyc_taxi import catalog
+from include.nyc_taxi import catalog, targets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FIRST_YEAR = 2009
-_WHICH = "Which file"
-_WHERE = "Where to"
+_FILE = "File"
+_FILES = "Files"
+_READING = "Reading"
+_DESTINATION = "Destination"
 
 
 def trip_file_params() -> dict[str, Param]:
-    """Which file: its service (under the notes' name `colour`), its month and who publishes it."""
-    return trip_month_params() | {
-        "source": Param(
-            "official",
-            enum=sorted(catalog.sources()),
-            title="Source",
-            description_md=" ".join(
-                f"**{source.name}**: {source.description}" for source in catalog.sources().values()
-            ),
-            section=_WHICH,
-        ),
-    }
+    """Return the params of one file: its service (called `colour`), its month and its source."""
+    return trip_month_params() | {"source": _source(_FILE)}
 
 
 def trip_month_params() -> dict[str, Param]:
-    """Which month of which service."""
+    """Return the params of one month of one service."""
+    or_own_month = "Leave year and month empty to use the month of the run's partition key or logical date."
     return {
-        "colour": Param("yellow", title="Colour", enum=sorted(catalog.services()), section=_WHICH),
+        "colour": Param(
+            "yellow",
+            enum=sorted(catalog.services()),
+            title="Service",
+            description_md="The taxi service: yellow or green taxis, **fhv** for-hire vehicles, or **fhvhv** "
+            "high-volume for-hire vehicles such as Uber and Lyft.",
+            section=_FILE,
+        ),
         "year": Param(
             None,
             type=["null", "integer"],
             minimum=FIRST_YEAR,
             maximum=9999,
             title="Year",
-            description="Leave year and month empty to take the month of the run's partition key or logical date.",
-            section=_WHICH,
+            description=f"The year of the file. {or_own_month}",
+            section=_FILE,
         ),
-        "month": Param(None, type=["null", "integer"], minimum=1, maximum=12, title="Month", section=_WHICH),
+        "month": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=12,
+            title="Month",
+            description=f"The month of the file, 1 to 12. {or_own_month}",
+            section=_FILE,
+        ),
     }
 
 
 def trip_files_params() -> dict[str, Param]:
-    """Which files: the notes' parent flow takes several months of a year, and here several services."""
+    """Return the params of several files: months of one year, for one or more services."""
     return {
         "months": Param(
             [1, 2],
@@ -53,161 +66,198 @@ def trip_files_params() -> dict[str, Param]:
             examples=list(range(1, 13)),
             minItems=1,
             title="Months",
-            section=_WHICH,
+            description="The months of the files, 1 to 12.",
+            section=_FILES,
         ),
-        "year": Param(2020, type="integer", minimum=FIRST_YEAR, maximum=9999, title="Year", section=_WHICH),
-        "colour": Param(
-            ["green"],
-            type=["array", "string"],
-            items={"type": "string", "enum": sorted(catalog.services())},
-            examples=sorted(catalog.services()),
-            title="Colour",
-            section=_WHICH,
+        "year": Param(
+            2020,
+            type="integer",
+            minimum=FIRST_YEAR,
+            maximum=9999,
+            title="Year",
+            description="The year of the files.",
+            section=_FILES,
         ),
-        "source": trip_file_params()["source"],
+        "colour": _services(
+            ["green"], "One or more taxi services; every month is loaded for each.", type=["array", "string"]
+        ),
+        "source": _source(_FILES),
     }
 
 
 def sync_params() -> dict[str, Param]:
-    """What is kept in step with the publisher."""
-    section = "What to keep in step"
+    """Return the params of which files are kept up to date."""
     return {
-        "colours": Param(
-            sorted(catalog.services()),
-            type="array",
-            items={"type": "string", "enum": sorted(catalog.services())},
-            examples=sorted(catalog.services()),
-            minItems=1,
-            title="Colours",
-            section=section,
+        "colours": _services(
+            sorted(catalog.services()), "The taxi services to keep up to date.", type="array", minItems=1
         ),
         "since": Param(
             None,
             type=["null", "string"],
             pattern=r"^[0-9]{4}-[0-9]{2}$",
-            title="Since",
-            description="The first month, YYYY-MM; empty for all that was ever published.",
-            section=section,
+            title="First month",
+            description="The first month to load, as YYYY-MM; empty for every published month.",
+            section=_FILES,
         ),
         "max_files_per_run": Param(
             24,
             type="integer",
             minimum=1,
             maximum=1000,
-            title="Files per run",
-            description="At most so many are brought in one run, and as many old files are asked for.",
-            section=section,
+            title="Maximum files per run",
+            description="The most files that one run loads, and the most older files that it checks for changes.",
+            section=_FILES,
         ),
-        "source": trip_file_params()["source"],
+        "source": _source(_FILES),
         "alert_after_months": Param(
             5,
             type="integer",
             minimum=1,
-            title="Alert after months",
-            description="Alert when the newest month in place began more months ago than this.",
-            section=section,
+            title="Months before an alert",
+            description="The age in months of the newest loaded month from which a run sends an alert.",
+            section="Alerts",
         ),
     }
 
 
 def reading_params(cache_ttl_hours: int = 24) -> dict[str, Param]:
-    """How the file is read, and which of its rows are kept."""
-    section = "How to read it"
+    """Return the params of how a file is read, and which of its rows are kept."""
     return {
         "quality": Param(
             "notes",
             enum=["none", "notes", "strict"],
             title="Quality profile",
-            description_md="**notes** rejects rows with passenger_count 0, as the notes did; **strict** all that a "
-            "rule finds wrong; **none** nothing that fits. Rejected rows stay in the lake with their reason.",
-            section=section,
+            description_md="**notes** rejects rows with passenger_count 0; **strict** rejects every row that a quality "
+            "rule matches; **none** rejects only values that do not fit their column. Rejected rows stay in the lake.",
+            section=_READING,
         ),
         "unknown_columns": Param(
             "error",
             enum=["error", "drop"],
             title="Unknown columns",
-            description="error stops at a column that the catalogue does not know; drop leaves it out, with a warning.",
-            section=section,
+            description_md="**error** fails the run if the file has a column that the catalogue lacks; **drop** leaves "
+            "the column out and logs a warning.",
+            section=_READING,
         ),
         "cache_ttl_hours": Param(
             cache_ttl_hours,
             type="number",
             minimum=0,
-            title="Cache, hours",
-            description="For how long a raw file is used without asking the publisher.",
-            section=section,
+            title="Cache lifetime in hours",
+            description="How long a downloaded file is used before the publisher is asked whether it changed; "
+            "0 always asks.",
+            section=_READING,
         ),
-        "force": _force(section),
+        "force": _force(_READING),
     }
 
 
-def table_params() -> dict[str, Param]:
-    """Where the rows go in the warehouse."""
-    return {
-        "table_name": Param(
-            None,
-            type=["null", "string"],
-            maxLength=127,
-            title="Table",
-            description_md="table or schema.table; empty for `{colour}_taxi_trips` in schema public.",
-            section=_WHERE,
-        ),
-    }
+def loading_params(name: str) -> dict[str, Param]:
+    """Return the params of a load into the named target: its table, and how it is written if there is a choice."""
+    target = targets.get(name)
+    return _namespace_params([target]) | {"table_name": _table(target)} | _write_mode_params(target)
 
 
-def bigquery_params() -> dict[str, Param]:
-    """Where the rows go in BigQuery, and how."""
-    return {
-        "dataset": _dataset(),
-        "table_name": Param(
-            None,
-            type=["null", "string"],
-            title="Table",
-            description_md="dataset.table or project.dataset.table; empty for `{dataset}.{colour}_trips`.",
-            section=_WHERE,
-        ),
-        "write_mode": Param(
-            "replace",
-            enum=["replace", "append"],
-            title="Write mode",
-            description_md="**replace** puts the month in its partition's place; **append**, the notes' way, adds its "
-            "rows in chunks of 500,000 whatever is there, so that a second run doubles them.",
-            section=_WHERE,
-        ),
-        "force": _force(_WHERE),
-    }
+def table_params(name: str) -> dict[str, Param]:
+    """Return the param of the table that the named target is loaded into."""
+    return {"table_name": _table(targets.get(name))}
 
 
-def target_params(target: str = "none") -> dict[str, Param]:
-    """What is loaded once a month is in the lake."""
+def target_params(default: str = targets.NO_TARGET) -> dict[str, Param]:
+    """Return the params of which target each month is loaded into once it is in the lake."""
     return {
         "target": Param(
-            target,
-            enum=["none", "postgres", "bigquery"],
+            default,
+            enum=[targets.NO_TARGET, *(target.name for target in targets.loadable())],
             title="Target",
-            description="Load each month into this too, once it is in the lake.",
-            section=_WHERE,
+            description_md=f"Where each month is loaded once it is in the lake; **{targets.NO_TARGET}** stops there.",
+            section=_DESTINATION,
         ),
-        "dataset": _dataset(),
-    }
+    } | _namespace_params(targets.loadable())
 
 
-def _dataset() -> Param:
+def force_params() -> dict[str, Param]:
+    """Return the param that re-runs a load."""
+    return {"force": _force(_DESTINATION)}
+
+
+def _source(section: str) -> Param:
     return Param(
-        "nyc_taxi",
-        type="string",
-        pattern=r"^\w+$",
-        title="Dataset of BigQuery",
-        description="Made where it is missing, in the location of the lake's bucket.",
-        section=_WHERE,
+        "official",
+        enum=sorted(catalog.sources()),
+        title="Source",
+        description_md=" ".join(f"**{source.name}**: {source.description}" for source in catalog.sources().values()),
+        section=section,
     )
+
+
+def _services(default: list[str], description: str, **schema: Any) -> Param:  # noqa: ANN401 - JSON schema
+    services = sorted(catalog.services())
+    return Param(
+        default,
+        items={"type": "string", "enum": services},
+        examples=services,
+        title="Services",
+        description=description,
+        section=_FILES,
+        **schema,
+    )
+
+
+def _table(target: targets.Target[Any, Any]) -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        maxLength=255,
+        title="Table",
+        description_md=f"The table to load, as `{target.namespace_kind}.table`; empty for the service's own, such as "
+        f"`{target.default_table('yellow')}`.",
+        section=_DESTINATION,
+    )
+
+
+def _namespace_params(among: Iterable[targets.Target[Any, Any]]) -> dict[str, Param]:
+    """Return a param for each kind of namespace that some of the targets have, such as `dataset`."""
+    holders: dict[str, list[targets.Target[Any, Any]]] = {}
+    for target in among:
+        if target.namespace_kind is not None:
+            holders.setdefault(target.namespace_kind, []).append(target)
+    return {kind: _namespace(kind, its_targets) for kind, its_targets in holders.items()}
+
+
+def _namespace(kind: str, its_targets: list[targets.Target[Any, Any]]) -> Param:
+    defaults = {target.title: target.default_namespace for target in its_targets}
+    return Param(
+        next(iter(defaults.values())) if len(set(defaults.values())) == 1 else None,
+        type=["null", "string"],
+        pattern=r"^\w+$",
+        title=f"{kind.capitalize()} of {' and '.join(defaults)}",
+        description=f"The {kind} of the tables; it is created if it is missing. Empty for "
+        f"{' or '.join(f'{default} in {title}' for title, default in defaults.items())}.",
+        section=_DESTINATION,
+    )
+
+
+def _write_mode_params(target: targets.Target[Any, Any]) -> dict[str, Param]:
+    if len(target.write_modes) == 1:
+        return {}
+    return {
+        "write_mode": Param(
+            target.write_modes[0],
+            enum=list(target.write_modes),
+            title="Write mode",
+            description_md="**replace** replaces the month; **append** adds its rows to those in the table, so that a "
+            "second run doubles them.",
+            section=_DESTINATION,
+        ),
+    }
 
 
 def _force(section: str) -> Param:
     return Param(
         False,
         type="boolean",
-        title="Do every step again",
-        description="Also where its result is there and its input has not changed.",
+        title="Forced re-run",
+        description="Re-run every step, even if its result is up to date.",
         section=section,
     )

@@ -1,4 +1,7 @@
-"""requests: what a run asks for, read from its params in one place, whatever started it."""
+"""requests: what a run asks for, read from its params in one place, however it was started.
+
+`this_run()` and its siblings are for tasks. They are the only readers of Airflow's context: steps take named values.
+"""
 
 from __future__ import annotations
 
@@ -6,84 +9,170 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from include.nyc_taxi import Month, TripFile
+from airflow.sdk import get_current_context
+
+from include.nyc_taxi import Month, TripFile, targets
+from include.nyc_taxi.targets.ledger import Run
+from include.orchestration.assets import parse_partition_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context
 
     from include.nyc_taxi.reading import UnknownColumns
 
+LABEL = "{{ label }}"
+"""The template of map indexes, which `label` fills in."""
+
+_BY_ASSET = "asset_triggered"
+
 
 @dataclass(frozen=True)
 class Request:
-    """How a run wants its files fetched and read, under the core's names."""
+    """How a run wants its files downloaded, read and loaded. Params that its Dag lacks have their defaults here."""
 
+    id: Run
+    was_started_by_asset: bool = False
+    source: str = "official"
+    quality: str = "notes"
+    unknown_columns: UnknownColumns = "error"
+    cache_ttl: timedelta = timedelta(days=1)
+    force: bool = False
+    target: str = targets.NO_TARGET
+    table_name: str | None = None
+    namespace: str | None = None
+    write_mode: str = "replace"
+
+
+@dataclass(frozen=True)
+class SyncRequest:
+    """Which months a run of `sync_published_months` keeps up to date, and where."""
+
+    services: Sequence[str]
+    since: Month | None
     source: str
-    quality: str
-    unknown_columns: UnknownColumns
-    cache_ttl: timedelta
-    force: bool
+    target: str
+    namespace: str | None
+    max_files: int
+    alert_after_months: int
+    retry_delay: timedelta
 
 
-def request_of(context: Context) -> Request:
-    """How this run wants its files fetched and read."""
-    params = context["params"]
+def this_run(target: str | None = None) -> Request:
+    """Read what the current run asks for. `target` is where its Dag loads, if no param says so.
+
+    Raises:
+        ValueError: the run has a param that its Dag does not know.
+    """
+    context = _checked()
+    params: Mapping[str, Any] = context["params"]
+    names = ("source", "quality", "unknown_columns", "force", "table_name", "write_mode")
+    given = {name: params[name] for name in names if name in params}
+    if "cache_ttl_hours" in params:
+        given["cache_ttl"] = timedelta(hours=params["cache_ttl_hours"])
+    target = target or params.get("target", targets.NO_TARGET)
     return Request(
-        source=params["source"],
-        quality=params["quality"],
-        unknown_columns=params["unknown_columns"],
-        cache_ttl=timedelta(hours=params["cache_ttl_hours"]),
-        force=params["force"],
+        id=Run(context["dag"].dag_id, context["run_id"]),
+        was_started_by_asset=context["dag_run"].run_type == _BY_ASSET,
+        target=target,
+        namespace=_namespace(params, target),
+        **given,
     )
 
 
-def file_of(context: Context) -> TripFile:
-    """The file that this run is for.
+def this_sync() -> SyncRequest:
+    """Read what the current run of `sync_published_months` asks for.
 
     Raises:
-        ValueError: the run has no month, or a param that the DAG does not know.
+        ValueError: the run has a param that its Dag does not know.
     """
-    refuse_unknown_params(context)
-    return TripFile(context["params"]["colour"], month_of(context))
-
-
-def files_of(context: Context) -> list[TripFile]:
-    """The files that a run for several months or services is for, in the order in which they were asked for.
-
-    Raises:
-        ValueError: the run names no month or service, or a param that the DAG does not know.
-    """
-    refuse_unknown_params(context)
+    context = _checked()
     params: Mapping[str, Any] = context["params"]
+    return SyncRequest(
+        services=params["colours"],
+        since=None if params["since"] is None else Month.parse(params["since"]),
+        source=params["source"],
+        target=params["target"],
+        namespace=_namespace(params, params["target"]),
+        max_files=params["max_files_per_run"],
+        alert_after_months=params["alert_after_months"],
+        retry_delay=context["task"].retry_delay,
+    )
+
+
+def this_file() -> str:
+    """Return the name of the file that the current run is for.
+
+    Raises:
+        ValueError: the run has no month, or a param that its Dag does not know.
+    """
+    context = _checked()
+    return requested_file(context["params"], context.get("partition_key"), context.get("logical_date")).name
+
+
+def these_files() -> list[str]:
+    """Return the names of the files that the current run, for several months or services, asks for, in order.
+
+    Raises:
+        ValueError: the run names no month or service, or has a param that its Dag does not know.
+    """
+    params: Mapping[str, Any] = _checked()["params"]
     services = [params["colour"]] if isinstance(params["colour"], str) else params["colour"]
     files = [TripFile(service, Month(params["year"], month)) for service in services for month in params["months"]]
     if not files:
-        raise ValueError(f"params colour={services} and months={params['months']}: give at least one of each")
-    return list(dict.fromkeys(files))
+        raise ValueError(f"params colour={services} and months={params['months']}: expected at least one of each")
+    return list(dict.fromkeys(file.name for file in files))
+
+
+def label(file: str) -> str:
+    """Name the current task's map index after the file, as in `green-2024-01`; returns the file."""
+    parsed = TripFile.parse(file)
+    get_current_context()["label"] = f"{parsed.service}-{parsed.month}"  # type: ignore[typeddict-unknown-key]
+    return file
+
+
+def mapped_results(task_id: str, count: int) -> list[Any]:
+    """Return what each map index of a task returned; None for those that failed."""
+    ti = get_current_context()["ti"]
+    return [ti.xcom_pull(task_ids=task_id, map_indexes=index) for index in range(count)]
+
+
+def requested_file(params: Mapping[str, Any], partition_key: str | None, logical_date: datetime | None) -> TripFile:
+    """Find the file of a run: a partition key may name its service too, as in `green|2024-01`."""
+    service = parse_partition_key(partition_key)[0] if partition_key else None
+    return TripFile(service or params["colour"], _month(params, partition_key, logical_date))
 
 
 def month_of(context: Context) -> Month:
-    """The month of a run: of its params, else of its partition key, else the month that its logical date lies in."""
-    params: Mapping[str, Any] = context["params"]
+    """Return the month of a run: of its params, else of its partition key, else of its logical date."""
+    return _month(context["params"], context.get("partition_key"), context.get("logical_date"))
+
+
+def _month(params: Mapping[str, Any], partition_key: str | None, logical_date: datetime | None) -> Month:
     year, month = params.get("year"), params.get("month")
     if year is not None and month is not None:
         return Month(year, month)
     if year is not None or month is not None:
-        raise ValueError(f"params year={year} and month={month}: give both, or neither to take the run's own month")
-    partition_key = context.get("partition_key")
+        raise ValueError(f"params year={year} and month={month}: give both, or neither to use the run's own month")
     if partition_key:
-        return Month.parse(partition_key)
-    logical_date = context.get("logical_date")
+        return parse_partition_key(partition_key)[1]
     if logical_date is not None:
         return Month.of(logical_date)
     raise ValueError("this run has no month: give the params year and month, a partition key YYYY-MM or a logical date")
 
 
-def refuse_unknown_params(context: Context) -> None:
-    """Airflow takes any key of a run's conf without a word, so that a slip like `monthz` would go unseen."""
+def _namespace(params: Mapping[str, Any], target: str) -> str | None:
+    kind = targets.get(target).namespace_kind
+    return None if kind is None else params.get(kind)
+
+
+def _checked() -> Context:
+    """Return the current context, if its run has no unknown param: Airflow accepts any key of a run's conf."""
+    context = get_current_context()
     known = set(context["dag"].params)
     unknown = sorted(set(context["dag_run"].conf or {}) - known)
     if unknown:
         raise ValueError(f"params {unknown} are not known to {context['dag'].dag_id}; it has {sorted(known)}")
+    return context

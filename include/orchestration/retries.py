@@ -1,4 +1,4 @@
-"""retries: try again what can heal, and fail at once what cannot.
+"""retries: retry transient errors, and fail at once on permanent ones.
 
 The delay is Airflow's own setting, ``[core] default_task_retry_delay``, and grows with every try.
 """
@@ -16,12 +16,12 @@ from include.orchestration.alerts import task_failed
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(TransientError, RetryAction.RETRY, reason="the cause may be gone at the next try"),
-        RetryRule(PermanentError, RetryAction.FAIL, reason="the same input gives the same error"),
+        RetryRule(TransientError, RetryAction.RETRY, reason="the error is transient"),
+        RetryRule(PermanentError, RetryAction.FAIL, reason="the error is permanent: the same input gives it again"),
         RetryRule(
             [ValueError, TypeError, KeyError, PermissionError, ParamValidationError, AirflowNotFoundException],
             RetryAction.FAIL,
-            reason="the run's params, a connection, a Variable or a folder's owner must be put right first",
+            reason="a param, a connection, a Variable or a folder's owner must be corrected first",
         ),
     ]
 )

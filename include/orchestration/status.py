@@ -1,7 +1,10 @@
-"""The coverage of this deployment in a terminal, or as JSON.
+"""status: the coverage of this deployment in a terminal, or as JSON.
 
 make status
 make status ARGS="--target lake --json"
+
+Running and failed loads come from Airflow's API server. It is found and logged in to with `AIRFLOW_API_URL`,
+`AIRFLOW_API_USER` and `AIRFLOW_API_PASSWORD` (or `AIRFLOW_API_PASSWORD_FILE`), whose defaults fit `make ui`.
 """
 
 from __future__ import annotations
@@ -10,12 +13,16 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.nyc_taxi import catalog, coverage
+from include.nyc_taxi import catalog, coverage, targets
 from include.nyc_taxi.coverage import State
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from include.orchestration.airflow_api import AirflowApi
     from include.orchestration.overview import Overview
 
 MARKS = {
@@ -27,24 +34,29 @@ MARKS = {
     State.PUBLISHED: "o",
     State.NOT_PUBLISHED: ".",
 }
+_DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 def main() -> None:
-    """Print the state of every month."""
+    """Print the state of every month. Exit with 1 if a part of the deployment does not answer."""
+    names = [target.name for target in targets.every()]
     parser = argparse.ArgumentParser(
-        prog="make status", description="Which months lie where, and whether they are right."
+        prog="make status", description="Print which months are in a target, and whether they are right."
     )
-    parser.add_argument("--target", choices=["postgres", "lake", "bigquery"], default="postgres")
-    parser.add_argument("--json", action="store_true", help="every month and its state, for a program")
+    parser.add_argument("--target", choices=names, default=names[0])
+    parser.add_argument("--json", action="store_true", help="print every month and its state, for a program")
     options = parser.parse_args()
-    # By this, connections and Variables of the metadata database are found too.
+    # Airflow's own commands set this, too: it makes Airflow look for connections and Variables in its database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    from airflow.utils.session import create_session
-
+    from include.orchestration.airflow_api import AirflowUnavailable
     from include.orchestration.overview import as_json, overview
 
-    with create_session() as session:
-        seen = overview(options.target, session)
+    api = None
+    try:
+        api = _logged_in(os.environ)
+    except AirflowUnavailable as error:
+        print(f"Running and failed loads are not shown: {error}", file=sys.stderr)
+    seen = overview(targets.get(options.target), api)
     print(json.dumps(as_json(seen), indent=2) if options.json else as_text(seen))
     for problem in seen.problems:
         print(problem, file=sys.stderr)
@@ -52,8 +64,8 @@ def main() -> None:
 
 
 def as_text(seen: Overview) -> str:
-    """A line per year and a mark per month, a block per service; and what the marks say."""
-    lines = [f"target {seen.target}", ""]
+    """Return a line per year with a mark per month, a block per service, and what the marks mean."""
+    lines = [f"target {seen.target.name}", ""]
     years: dict[tuple[str, int], list[str]] = {}
     for file, cell in seen.cells.items():
         months = years.setdefault((file.service, file.month.year), [" "] * 12)
@@ -64,8 +76,36 @@ def as_text(seen: Overview) -> str:
         marks = ("".join(years.get((service, year), [])) for service in services)
         lines.append(f"{year}  " + "".join(f"{mark:<14}" for mark in marks).rstrip())
     counts = coverage.counts(seen.cells.values())
-    lines += ["", *(f"{MARKS[state]} {count:>5,}  {state.says}" for state, count in counts.items() if count)]
+    lines += ["", *(f"{MARKS[state]} {count:>5,}  {state.description}" for state, count in counts.items() if count)]
     return "\n".join(lines)
+
+
+def _logged_in(environment: Mapping[str, str]) -> AirflowApi:
+    """The API server that the environment names.
+
+    Raises:
+        AirflowUnavailable: no server answers there, or it refuses the login.
+    """
+    from airflow.sdk import conf
+
+    from include.orchestration.airflow_api import log_in
+
+    url = environment.get("AIRFLOW_API_URL") or conf.get("api", "base_url", fallback=None) or _DEFAULT_URL
+    user = environment.get("AIRFLOW_API_USER", "admin")
+    return log_in(url, user, _password(user, environment))
+
+
+def _password(user: str, environment: Mapping[str, str]) -> str:
+    """The user's password: that of the environment, else the one that Airflow's simple auth manager keeps in a file."""
+    if "AIRFLOW_API_PASSWORD" in environment:
+        return environment["AIRFLOW_API_PASSWORD"]
+    if "AIRFLOW_API_PASSWORD_FILE" in environment:
+        return Path(environment["AIRFLOW_API_PASSWORD_FILE"]).read_text(encoding="utf-8").strip()
+    home = Path(environment.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    kept = environment.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE")
+    file = Path(kept) if kept else home / "simple_auth_manager_passwords.json.generated"
+    passwords: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return passwords.get(user, "")
 
 
 if __name__ == "__main__":

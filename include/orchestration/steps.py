@@ -1,252 +1,194 @@
-"""steps: the adapters between a run and the core: open what is needed, call one function, return address and counts.
+"""steps: what tasks do. Each step opens what it needs, calls the core and returns names and counts.
 
-Import this inside a task: it brings pyarrow and psycopg with it.
+Import this inside a task, as it imports pyarrow. A `file` is the name of a trip file, such as `green_tripdata_2024-01`.
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.nyc_taxi import TripFile, download, landing
+from include.nyc_taxi import TripFile, landing, targets
+from include.nyc_taxi import download as downloading
 from include.nyc_taxi.errors import LakeChanged, PermanentError
-from include.nyc_taxi.lake import data_key, source_of
-from include.nyc_taxi.targets import postgres
-from include.nyc_taxi.targets.ledger import Run
-from include.orchestration import assets, connections
-from include.orchestration.requests import file_of, files_of, request_of
+from include.nyc_taxi.lake import data_key
+from include.orchestration import connections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
-    from airflow.sdk import Context
-
-    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.reading import UnknownColumns
+    from include.nyc_taxi.targets.ledger import Run
+    from include.orchestration.xcoms import Checked, Landed, Loaded, Raw, Reached, Staged, Summary
 
 log = logging.getLogger(__name__)
 
-_BY_EVENT = "asset_triggered"
 _HEAD_ROWS = 2
 
 
-def announce(context: Context) -> None:
-    """The notes' subflow: say which table the run is for; and, as it comes first, check all that the run asks for."""
-    table = _warehouse_table(context, file_of(context))
-    postgres.Table.parse(table)
+def log_table_name(file: str, target: str, table_name: str | None = None) -> None:
+    """Log which table the run is for. As the first step of a run, it refuses a table name that is none."""
+    table = targets.get(target).table(TripFile.parse(file).service, name=table_name)
     log.info("Logging Subflow for: %s", table)
 
 
-def which_files(context: Context) -> list[str]:
-    """The names of the files that the run is for."""
-    return [file.name for file in files_of(context)]
-
-
-def fetch(context: Context, name: str | None = None) -> dict[str, Any]:
-    """Have the named file, or else the run's own, in raw/; returns its key in the lake."""
-    request = request_of(context)
-    file = TripFile.parse(name) if name else file_of(context)
-    label(context, file)
-    fetched = download.fetch(
-        file,
+def download(file: str, *, source: str, cache_ttl: timedelta, force: bool) -> Raw:
+    """Download a file into raw/, unless the cached copy is younger than `cache_ttl` or unchanged."""
+    fetched = downloading.fetch(
+        TripFile.parse(file),
         connections.lake(),
-        source=request.source,
-        base_url=connections.base_url(request.source),
-        cache_ttl=request.cache_ttl,
-        force=request.force,
+        source=source,
+        base_url=connections.base_url(source),
+        cache_ttl=cache_ttl,
+        force=force,
     )
-    return {"key": fetched.key, "bytes": fetched.manifest.bytes, "outcome": fetched.outcome}
+    return {
+        "file": file,
+        "source": source,
+        "key": fetched.key,
+        "bytes": fetched.manifest.bytes,
+        "outcome": fetched.outcome,
+    }
 
 
-def stage(context: Context, raw: dict[str, Any]) -> dict[str, Any]:
-    """Have the raw file's rows staged, and say what they look like; returns their recipe and the counts."""
-    request = request_of(context)
-    file = _file(context, raw)
-    lake = connections.lake()
+def stage(file: str, *, source: str, quality: str, unknown_columns: UnknownColumns, force: bool) -> Staged:
+    """Read a raw file, stage its accepted and rejected rows, and log the first accepted ones."""
+    trip_file, lake = TripFile.parse(file), connections.lake()
     staged = landing.stage(
-        file,
-        lake,
-        source=source_of(raw["key"]),
-        profile=request.quality,
-        unknown_columns=request.unknown_columns,
-        force=request.force,
+        trip_file, lake, source=source, profile=quality, unknown_columns=unknown_columns, force=force
     )
-    head = landing.preview(file, lake, staged.recipe, _HEAD_ROWS).to_pandas()
+    head = landing.preview(trip_file, lake, staged.recipe, _HEAD_ROWS).to_pandas()
     log.info("the first accepted rows:\n%s", head.to_string())
     log.info("columns: %s", head.dtypes.to_string())
     log.info("rows: %d", staged.rows_read)
-    return {"key": raw["key"], "recipe": staged.recipe, **_counts(staged)}
+    return {
+        "file": file,
+        "source": source,
+        "recipe": staged.recipe,
+        "rows_read": staged.rows_read,
+        "rows_rejected": staged.rows_rejected,
+    }
 
 
-def check(context: Context, staged: dict[str, Any]) -> dict[str, Any]:
-    """Read what was staged as whoever loads it will; returns its size."""
-    file, lake = _file(context, staged), connections.lake()
+def check(staged: Staged, *, quality: str, unknown_columns: UnknownColumns) -> Checked:
+    """Read the staged rows back, as a target will. If they are gone, stage them again."""
+    file, lake = TripFile.parse(staged["file"]), connections.lake()
     try:
         size = landing.check(file, lake, staged["recipe"])
     except LakeChanged as change:
-        log.warning("%s: this run reads it again", change)
-        staged = stage(context, staged)
+        log.warning("%s: staging the rows again", change)
+        staged = stage(
+            staged["file"], source=staged["source"], quality=quality, unknown_columns=unknown_columns, force=False
+        )
         size = landing.check(file, lake, staged["recipe"])
-    return staged | {"bytes": size}
+    return {**staged, "bytes": size}
 
 
-def publish(context: Context, staged: dict[str, Any]) -> dict[str, Any]:
-    """Have the staged rows in data/ and rejects/; returns the key of the former and the counts."""
-    file, lake = _file(context, staged), connections.lake()
+def commit(staged: Staged, *, quality: str, unknown_columns: UnknownColumns) -> Landed:
+    """Move the staged rows to data/ and rejects/. If they are gone, read the raw file again."""
+    file, lake = TripFile.parse(staged["file"]), connections.lake()
     try:
         landed = landing.publish(file, lake, staged["recipe"])
     except LakeChanged as change:
-        log.warning("%s: this run reads it again", change)
-        request = request_of(context)
-        landed = landing.land(
-            file,
-            lake,
-            source=source_of(staged["key"]),
-            profile=request.quality,
-            unknown_columns=request.unknown_columns,
-        )
-    return _published(context, file, landed)
+        log.warning("%s: reading the raw file again", change)
+        landed = landing.land(file, lake, source=staged["source"], profile=quality, unknown_columns=unknown_columns)
+    return _landed(file, landed)
 
 
-def land(context: Context, raw: dict[str, Any]) -> dict[str, Any]:
-    """Have the raw file's rows in data/ and rejects/; returns the key of the former and the counts."""
-    request = request_of(context)
-    file = TripFile.parse_key(raw["key"])
+def land(file: str, *, source: str, quality: str, unknown_columns: UnknownColumns, force: bool) -> Landed:
+    """Read a raw file into data/ and rejects/, and log how many rows have no passengers before and after."""
+    trip_file = TripFile.parse(file)
     landed = landing.land(
-        file,
+        trip_file,
         connections.lake(),
-        source=source_of(raw["key"]),
-        profile=request.quality,
-        unknown_columns=request.unknown_columns,
-        force=request.force,
+        source=source,
+        profile=quality,
+        unknown_columns=unknown_columns,
+        force=force,
     )
-    log.info("pre: missing passenger count: %d", landed.without_passengers_read)
-    log.info("post: missing passenger count: %d", landed.without_passengers_kept)
-    return _published(context, file, landed)
+    log.info("pre: rows with passenger_count 0: %d", landed.without_passengers_read)
+    log.info("post: rows with passenger_count 0: %d", landed.without_passengers_kept)
+    return _landed(trip_file, landed)
 
 
-def load(context: Context, data: dict[str, Any]) -> dict[str, Any]:
-    """Have the landed rows in the month's partition of the warehouse; returns the table and the count."""
-    file = _file(context, data)
-    with closing(connections.warehouse()) as connection:
-        loaded = postgres.replace_month(
-            connection,
-            file,
-            connections.lake(),
-            table=postgres.Table.parse(_warehouse_table(context, file)),
-            run=_run(context),
-            force=context["params"]["force"],
-        )
-    return {"table": str(loaded.table), "rows_loaded": loaded.rows_loaded, "outcome": loaded.outcome}
+def reach(file: str, target: str, *, table_name: str | None, namespace: str | None, optional: bool = False) -> Reached:
+    """Check that a target can be reached, from the lake too, and may take a load.
 
-
-def check_bigquery(context: Context) -> dict[str, Any]:
-    """See that the run's month is known, and that BigQuery and the lake's bucket can be reached."""
-    from include.nyc_taxi.targets import bigquery
-
-    file = file_of(context)
-    table = _bigquery_table(context, file)
-    if context["dag_run"].run_type == _BY_EVENT and not connections.has_cloud():
-        raise AirflowSkipException(f"{file}: no connection {connections.CLOUD_CONNECTION}, so no BigQuery to load into")
-    location = bigquery.check(connections.bigquery_client(), connections.lake(), table)
+    Raises:
+        AirflowSkipException: the target's connection is not set, and the target is `optional`.
+    """
+    place = targets.get(target)
+    if optional and not connections.is_configured(place):
+        raise AirflowSkipException(f"{file}: {place.connected_by} is not set: not loaded into {place.title}")
+    table = place.table(TripFile.parse(file).service, name=table_name, namespace=namespace)
+    with connections.opened(place) as client:
+        location = place.check(client, connections.lake(), table)
     return {"table": str(table), "location": location}
 
 
-def find(context: Context) -> dict[str, Any]:
-    """Find the run's month in the lake; returns its key and the counts."""
-    file, lake = file_of(context), connections.lake()
-    landed = landing.whole(file, lake)
-    log.info("%s: %s rows in %s", file, f"{landed.rows_accepted:,}", lake.url(data_key(file)))
-    return {"key": data_key(file), **_counts(landed)}
+def find(file: str) -> Landed:
+    """Find a month in the lake's data/."""
+    trip_file, lake = TripFile.parse(file), connections.lake()
+    landed = landing.whole(trip_file, lake)
+    log.info("%s: found %s rows in %s", file, f"{landed.rows_accepted:,}", lake.url(data_key(trip_file)))
+    return _landed(trip_file, landed)
 
 
-def report_missing_passengers(context: Context, data: dict[str, Any]) -> dict[str, Any]:
-    """Say how many rows have no passenger count, as the notes did; nulls stay nulls, in every target alike."""
-    file = _file(context, data)
-    missing = landing.nulls(file, connections.lake()).get("passenger_count", 0)
-    log.info("pre: missing passenger count: %d", missing)
-    log.info("post: missing passenger count: %d, kept as null", missing)
-    return data
+def count_null_passengers(file: str) -> None:
+    """Log how many rows have a null passenger count. They are loaded as they are, into every target."""
+    nulls = landing.nulls(TripFile.parse(file), connections.lake()).get("passenger_count", 0)
+    log.info("pre: rows with a null passenger_count: %d", nulls)
+    log.info("post: rows with a null passenger_count: %d", nulls)
 
 
-def load_bigquery(context: Context, data: dict[str, Any]) -> dict[str, Any]:
-    """Have the landed rows in the month's partition of BigQuery; returns the table and the count."""
-    from include.nyc_taxi.targets import bigquery
-
-    file, lake = _file(context, data), connections.lake()
-    client, table = connections.bigquery_client(), _bigquery_table(context, file)
-    if context["params"].get("write_mode") == "append":
-        loaded = bigquery.append_month(client, file, lake, table=table, run=_run(context))
-    else:
-        force = context["params"]["force"]
-        loaded = bigquery.replace_month(client, file, lake, table=table, run=_run(context), force=force)
-    return {"table": str(table), "rows_loaded": loaded.rows_loaded, "outcome": loaded.outcome}
-
-
-def load_into_target(context: Context, data: dict[str, Any]) -> dict[str, Any]:
-    """Load a published month into what the run's param `target` names; returns what became of it."""
-    match context["params"]["target"]:
-        case "postgres":
-            return load(context, data)
-        case "bigquery":
-            return load_bigquery(context, data)
-    _file(context, data)
-    return {"table": None, "rows_loaded": data["rows_read"] - data["rows_rejected"], "outcome": "in the lake"}
+def load(
+    file: str,
+    target: str,
+    *,
+    run: Run,
+    table_name: str | None = None,
+    namespace: str | None = None,
+    write_mode: str = "replace",
+    force: bool = False,
+) -> Loaded:
+    """Load a month from the lake into a target; the lake itself has it already."""
+    place, trip_file, lake = targets.get(target), TripFile.parse(file), connections.lake()
+    table = place.table(trip_file.service, name=table_name, namespace=namespace)
+    with connections.opened(place) as client:
+        if write_mode == "append":
+            loaded = place.append_month(client, trip_file, lake, table=table, run=run)
+        else:
+            loaded = place.replace_month(client, trip_file, lake, table=table, run=run, force=force)
+    return {"file": file, "table": str(loaded.table), "rows_loaded": loaded.rows_loaded, "outcome": loaded.outcome}
 
 
-def summarise(context: Context, names: Sequence[str], task_id: str) -> dict[str, Any]:
-    """Say of every month what became of it at its last task.
+def summarise(files: Sequence[str], results: Sequence[Loaded | None]) -> Summary:
+    """Log the outcome of every month.
 
     Raises:
         PermanentError: a month failed; its own task says why.
     """
-    results = [context["ti"].xcom_pull(task_ids=task_id, map_indexes=index) for index in range(len(names))]
-    failed = []
-    for name, result in zip(names, results, strict=True):
-        if result is None:
-            failed.append(name)
-            log.error("%s: failed; see the red task of that map index", name)
-        else:
-            log.info("%s: %s, %s rows", name, result["outcome"], f"{result['rows_loaded']:,}")
+    failed = [file for file, result in zip(files, results, strict=True) if result is None]
+    loaded = [result for result in results if result is not None]
+    for file in failed:
+        log.error("%s: failed; see the log of the failed task of that map index", file)
+    for result in loaded:
+        log.info(
+            "%s: %s %s rows in %s", result["file"], result["outcome"], f"{result['rows_loaded']:,}", result["table"]
+        )
     if failed:
-        raise PermanentError(f"{len(failed)} of {len(names)} months failed: {', '.join(failed)}")
-    return {"months": len(names), "rows": sum(result["rows_loaded"] for result in results if result)}
+        raise PermanentError(f"{len(failed)} of {len(files)} months failed: {', '.join(failed)}")
+    return {"months": len(files), "rows": sum(result["rows_loaded"] for result in loaded)}
 
 
-def label(context: Context, file: TripFile) -> None:
-    """Name this task's map index after the file, as in yellow-2021-01."""
-    context["label"] = f"{file.service}-{file.month}"  # type: ignore[typeddict-unknown-key]
-
-
-def _file(context: Context, upstream: dict[str, Any]) -> TripFile:
-    file = TripFile.parse_key(upstream["key"])
-    label(context, file)
-    return file
-
-
-def _published(context: Context, file: TripFile, landed: Landed) -> dict[str, Any]:
-    published = {"key": data_key(file), **_counts(landed)}
-    assets.announce(context, file, published)
-    return published
-
-
-def _counts(landed: Landed) -> dict[str, int]:
-    return {"rows_read": landed.rows_read, "rows_rejected": landed.rows_rejected}
-
-
-def _run(context: Context) -> Run:
-    return Run(context["dag"].dag_id, context["run_id"])
-
-
-def _warehouse_table(context: Context, file: TripFile) -> str:
-    """The table in Postgres, as the person spelled it."""
-    return context["params"].get("table_name") or f"{file.service}_taxi_trips"
-
-
-def _bigquery_table(context: Context, file: TripFile) -> Any:  # noqa: ANN401 - its module costs seconds to import
-    from include.nyc_taxi.targets import bigquery
-
-    name = context["params"].get("table_name")
-    return bigquery.Table.parse(name) if name else bigquery.Table.of_service(file.service, context["params"]["dataset"])
+def _landed(file: TripFile, landed: landing.Landed) -> Landed:
+    return {
+        "file": file.name,
+        "key": data_key(file),
+        "rows_read": landed.rows_read,
+        "rows_accepted": landed.rows_accepted,
+        "rows_rejected": landed.rows_rejected,
+    }

@@ -1,56 +1,73 @@
-"""task_groups: what several flows are made of, as the notes' flows were made of subflows."""
+"""task_groups: the tasks that several Dags share."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import get_current_context, task, task_group
+from airflow.sdk import task, task_group
 
-from include.orchestration.assets import LAKE_ASSETS
+from include.orchestration.assets import Lineage, announced
+from include.orchestration.requests import LABEL, label, this_file, this_run
+
+if TYPE_CHECKING:
+    from include.orchestration.xcoms import Checked, Landed, Loaded, Raw, Staged
 
 
 @task_group(prefix_group_id=False)
-def web_to_gcs(file: str | None = None) -> Any:  # noqa: ANN401 - what wires tasks is none of the public types
-    """One month from the web into the lake, by the notes' four tasks.
+def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN401 - Airflow types no task's wiring
+    """Download one month, read it and put it into the lake. Without a file it is the run's own."""
 
-    `file` names it, as in `green_tripdata_2024-01`; without one it is the file that the run is for.
-    """
-
-    @task(retries=3, map_index_template="{{ label }}")
-    def fetch(file: str | None) -> dict[str, Any]:
+    @task(retries=3, map_index_template=LABEL, inlets=lineage.web, outlets=lineage.raw)
+    def fetch(file: str | None) -> Raw:
         from include.orchestration import steps
 
-        return steps.fetch(get_current_context(), file)
+        run = this_run()
+        file = label(file or this_file())
+        return announced(steps.download(file, source=run.source, cache_ttl=run.cache_ttl, force=run.force))
 
-    @task(map_index_template="{{ label }}")
-    def clean(raw: dict[str, Any]) -> dict[str, Any]:
+    @task(map_index_template=LABEL)
+    def clean(raw: Raw) -> Staged:
         from include.orchestration import steps
 
-        return steps.stage(get_current_context(), raw)
+        run = this_run()
+        file = label(raw["file"])
+        return steps.stage(
+            file,
+            source=raw["source"],
+            quality=run.quality,
+            unknown_columns=run.unknown_columns,
+            force=run.force,
+        )
 
-    @task(map_index_template="{{ label }}")
-    def write_local(staged: dict[str, Any]) -> dict[str, Any]:
+    @task(map_index_template=LABEL)
+    def write_local(staged: Staged) -> Checked:
         from include.orchestration import steps
 
-        return steps.check(get_current_context(), staged)
+        run = this_run()
+        label(staged["file"])
+        return steps.check(staged, quality=run.quality, unknown_columns=run.unknown_columns)
 
-    @task(retries=3, map_index_template="{{ label }}", outlets=LAKE_ASSETS)
-    def write_gcs(checked: dict[str, Any]) -> dict[str, Any]:
+    @task(retries=3, map_index_template=LABEL, inlets=lineage.raw, outlets=lineage.lake)
+    def write_gcs(staged: Checked) -> Landed:
         from include.orchestration import steps
 
-        return steps.publish(get_current_context(), checked)
+        run = this_run()
+        label(staged["file"])
+        return announced(steps.commit(staged, quality=run.quality, unknown_columns=run.unknown_columns))
 
     return write_gcs(write_local(clean(fetch(file))))  # type: ignore[arg-type] # tasks are given what tasks return
 
 
 @task_group(prefix_group_id=False)
-def web_to_target(file: str) -> None:
-    """One month from the web into the lake, and from there into what the run's param `target` names."""
+def web_to_target(lineage: Lineage, file: str) -> None:
+    """Put one month into the lake, and load it from there into the target that the run's param names."""
 
-    @task(retries=3, map_index_template="{{ label }}")
-    def load(data: dict[str, Any]) -> dict[str, Any]:
+    @task(retries=3, map_index_template=LABEL, inlets=lineage.lake, outlets=lineage.loaded())
+    def load(landed: Landed) -> Loaded:
         from include.orchestration import steps
 
-        return steps.load_into_target(get_current_context(), data)
+        run = this_run()
+        file = label(landed["file"])
+        return announced(steps.load(file, run.target, namespace=run.namespace, force=run.force, run=run.id))
 
-    load(web_to_gcs(file))  # type: ignore[arg-type] # as above
+    load(web_to_gcs(lineage, file))  # type: ignore[arg-type] # as above

@@ -1,30 +1,41 @@
-"""zone_steps: the adapters between a run of `ingest_taxi_zones` and the core. Import this inside a task."""
+"""zone_steps: the steps of `ingest_taxi_zones`. Import this inside a task."""
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from include.nyc_taxi import zones
+from include.nyc_taxi import targets, zones
 from include.orchestration import connections
-from include.orchestration.requests import refuse_unknown_params
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from include.orchestration.xcoms import LoadedZones, RawZones
 
 
-def fetch(context: Context) -> dict[str, Any]:
-    """Have the lookup and the shapes in raw/; returns their keys in the lake."""
-    refuse_unknown_params(context)
+def download() -> RawZones:
+    """Download the lookup and the shapes into raw/, unless they are unchanged."""
     lake, base_url = connections.lake(), connections.base_url(zones.SOURCE)
     lookup, shapes = (zones.fetch(path, lake, base_url=base_url) for path in (zones.LOOKUP, zones.SHAPES))
     return {"lookup": lookup.key, "shapes": shapes.key, "bytes": lookup.manifest.bytes + shapes.manifest.bytes}
 
 
-def load(raw: dict[str, Any]) -> dict[str, Any]:
-    """Have the zones in the warehouse, and a view for each service's trips; returns the table and counts."""
-    rows = zones.read(connections.lake(), raw["lookup"], raw["shapes"])
-    with closing(connections.warehouse()) as connection:
-        outcome = zones.replace_zones(connection, rows)
-        views = zones.replace_views(connection)
-    return {"table": str(zones.TABLE), "zones": len(rows), "views": len(views), "outcome": outcome}
+def load(lookup: str, shapes: str) -> LoadedZones:
+    """Load the zones from raw/ into every configured target that takes them.
+
+    Raises:
+        ValueError: no such target is configured.
+    """
+    able = targets.with_zones()
+    into = [target for target in able if connections.is_configured(target)]
+    if not into:
+        raise ValueError(f"no target for the taxi zones: set one of {[target.connected_by for target in able]}")
+    rows = zones.read(connections.lake(), lookup, shapes)
+    loads = []
+    for target in into:
+        with connections.opened(target) as client:
+            loads.append(target.replace_zones(client, rows))
+    return {
+        "table": ", ".join(load.table for load in loads),
+        "zones": len(rows),
+        "views": sum(len(load.views) for load in loads),
+        "outcome": "replaced" if any(load.outcome == "replaced" for load in loads) else "unchanged",
+    }

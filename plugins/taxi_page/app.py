@@ -1,36 +1,38 @@
-"""The page's application: its files, and what it asks, as JSON.
+"""The page's application: its files, and its data as JSON.
 
-Every route, the files among them, wants the login of Airflow and the right to see plugins. Nothing here changes
-anything: the page starts runs by Airflow's own API, with the rights of who looks at it.
+Every route, also of a file, needs a login and the right to see plugins. Nothing here changes anything: the page starts
+runs through Airflow's own API, with the viewer's rights.
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
-from airflow.api_fastapi.common.db.common import SessionDep  # noqa: TC002 - FastAPI reads the annotations
-from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_view
-from airflow.models.dag import DagModel
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 
-from include.nyc_taxi import Month, TripFile, catalog, coverage
+from include.nyc_taxi import Month, TripFile, catalog, coverage, targets
 from include.nyc_taxi.errors import TaxiError
-from include.orchestration import connections, overview
+from include.nyc_taxi.targets import Target
+from include.orchestration import attempts, connections, overview
+from include.orchestration.airflow_api import AirflowUnavailable
 from taxi_page import city
+from taxi_page.airflow_inside import LOGGED_IN, Api, User, login_url, may_start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-    from sqlalchemy.orm import Session
+
+    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.summaries import MonthOfTrips, Summaries
+    from include.orchestration.airflow_api import AirflowApi
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +44,9 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-
-Target = Literal["postgres", "lake", "bigquery"]
+# Threads that wait for Airflow's API are these. Waiting in those that answer the API could block the whole server.
+_waiting = CapacityLimiter(8)
+_maps: dict[str, list[city.DrawnZone]] = {}
 
 
 def _file(service: str, month: str) -> TripFile:
@@ -53,15 +56,17 @@ def _file(service: str, month: str) -> TripFile:
         raise HTTPException(404, str(error)) from error
 
 
-File = Annotated[TripFile, Depends(_file)]
+def _target(target: str = targets.every()[0].name) -> Target[Any, Any]:
+    try:
+        return targets.get(target)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
 
-app = FastAPI(
-    title="Taxi",
-    docs_url=None,
-    redoc_url=None,
-    openapi_url=None,
-    dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
-)
+
+File = Annotated[TripFile, Depends(_file)]
+KnownTarget = Annotated[Target[Any, Any], Depends(_target)]
+
+app = FastAPI(title="Taxi", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[LOGGED_IN])
 
 
 @app.middleware("http")
@@ -73,97 +78,79 @@ async def _with_headers(request: Request, call_next: Callable[[Request], Awaitab
 
 @app.exception_handler(401)
 async def _to_login(request: Request, error: HTTPException) -> Response:
-    """A person is brought to the login page, and from there back."""
+    """Send a person to the login page, and from there back; tell a program."""
     if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse(get_auth_manager().get_url_login(next_url=str(request.url)))
+        return RedirectResponse(login_url(str(request.url)))
     return JSONResponse({"detail": error.detail}, error.status_code)
 
 
 @app.exception_handler(TaxiError)
-def _to_words(_request: Request, error: TaxiError) -> Response:
-    """The page says that the warehouse is down; why, only the log does."""
-    log.warning("the page got no answer: %s: %s", type(error).__name__, error)
+def _no_answer(_request: Request, error: TaxiError) -> Response:
+    """Tell that the warehouse does not answer. The reason may hold addresses, so only the log has it."""
+    log.warning("a store of the page does not answer: %s: %s", type(error).__name__, error)
     name = type(error).__name__
-    detail = f"The warehouse does not answer ({name}); the API server's log says why. Load this page again later."
+    detail = f"{targets.summarising().title} does not answer. See the API server's log ({name}), then reload this page."
     return JSONResponse({"detail": detail}, 503)
 
 
 @app.get("/")
 def page() -> FileResponse:
-    """The page itself."""
+    """Return the page itself."""
     return FileResponse(STATIC / "index.html")
 
 
 @app.get("/static/{path:path}")
 def static(path: str) -> FileResponse:
-    """A file of the page."""
+    """Return a file of the page."""
     file = (STATIC / path).resolve()
     if not file.is_relative_to(STATIC) or not file.is_file():
         raise HTTPException(404, f"no file {path!r}")
     return FileResponse(file)
 
 
-@app.get("/api/coverage")
-def of_target(session: SessionDep, user: GetUserDep, target: Target = "postgres") -> dict[str, Any]:
-    """The state of every month in a target, and who may load what is missing."""
-    seen = overview.overview(target, session, _sees_runs(user))
-    return overview.as_json(seen) | {
-        "at": datetime.now(UTC),
-        "services": {name: service.description for name, service in catalog.services().items()},
-        "says": {state: state.says for state in coverage.State},
-        "load": _loading(target, session, user),
+@app.get("/api/about")
+def about() -> dict[str, Any]:
+    """Return what the page shows: targets, services and the states of a month."""
+    return {
+        "targets": [_described(target) for target in targets.every()],
+        "summaries": targets.summarising().name,
+        "services": [_traits(service) for service in catalog.services().values()],
+        "states": {state: state.description for state in coverage.State},
     }
 
 
+@app.get("/api/coverage")
+async def of_target(target: KnownTarget, api: Api, user: User) -> dict[str, Any]:
+    """Return the state of every month in a target, and whether the viewer may load the missing ones."""
+    return await to_thread.run_sync(_coverage, target, api, user, limiter=_waiting)
+
+
 @app.get("/api/months/{service}/{month}")
-def of_month(
-    file: File,
-    session: SessionDep,
-    user: GetUserDep,
-    target: Target = "postgres",
-) -> dict[str, Any]:
-    """What is known of one month in a target."""
-    seen = overview.overview(target, session, _sees_runs(user))
-    cell = seen.cells.get(file, coverage.Cell(file, coverage.State.NOT_PUBLISHED))
-    parts = {name: part and asdict(part) for name, part in vars(cell).items() if name not in ("file", "state")}
-    for part in filter(None, parts.values()):
-        part.pop("file")
-    source = cell.load and cell.load.source
-    about = {"problems": seen.problems, "target_answers": seen.target_answers}
-    return {"state": cell.state, "says": cell.state.says, "source": source} | about | parts
+async def of_month(file: File, target: KnownTarget, api: Api) -> dict[str, Any]:
+    """Return what is known of one month in a target."""
+    return await to_thread.run_sync(_month, file, target, api, limiter=_waiting)
 
 
 @app.get("/api/quality")
 def quality() -> dict[str, Any]:
-    """What was read, rejected and remarkable in each month, and the eras of each service."""
-    with closing(connections.warehouse_reader()) as warehouse:
-        loads = coverage.loads_in_warehouse(warehouse)
-        summaries = {(row.service, row.month): row for row in city.months(warehouse)}
+    """Return the rows read, rejected and remarkable in each month, and the eras of each service."""
+    with _opened() as (target, summaries, client):
+        loads = target.loads(client)
+        found = {(row.service, row.month): row for row in summaries.months(client)}
     months: dict[str, list[dict[str, Any]]] = {name: [] for name in catalog.services()}
     for file, load in sorted(loads.items()):
-        summary = summaries.get((file.service, str(file.month)))
-        months[file.service].append(
-            {
-                "month": str(file.month),
-                "read": load.rows_read,
-                "loaded": load.rows_loaded,
-                "rejected": load.rejected_by_reason,
-                "without_meter": summary and summary.without_meter,
-                "outside_month": summary and summary.outside_month,
-                "era": load.schema_era,
-            }
-        )
+        months[file.service].append(_quality_of(load, found.get((file.service, str(file.month)))))
     return {"months": months, "eras": {name: list(_eras(name)) for name in catalog.services()}}
 
 
 @app.get("/api/city")
 def trips_by_month() -> dict[str, Any]:
-    """Trips of each month of each service, and what was loaded before there were summaries."""
-    with closing(connections.warehouse_reader()) as warehouse:
-        loads = coverage.loads_in_warehouse(warehouse)
-        summaries = city.months(warehouse)
+    """Return the trips of each month of each service, and the loaded months without a summary."""
+    with _opened() as (target, summaries, client):
+        loads = target.loads(client)
+        rows = summaries.months(client)
     trips: dict[str, dict[str, int]] = {name: {} for name in catalog.services()}
-    for row in summaries:
+    for row in rows:
         if TripFile(row.service, Month.parse(row.month)) in loads:
             trips[row.service][row.month] = row.trips
     missing = [file.name for file in sorted(loads) if str(file.month) not in trips[file.service]]
@@ -172,29 +159,103 @@ def trips_by_month() -> dict[str, Any]:
 
 @app.get("/api/city/{service}/{month}")
 def trips_of_month(file: File) -> dict[str, Any]:
-    """A month's trips by zone and by hour of the week."""
-    with closing(connections.warehouse_reader()) as warehouse:
-        return {"zones": city.zones(warehouse, file), "hours": city.hours(warehouse, file)}
-
-
-_maps: dict[str, list[city.DrawnZone]] = {}
+    """Return a month's trips by zone and by hour of the week."""
+    with _opened() as (_, summaries, client):
+        return {"zones": summaries.zones(client, file), "hours": summaries.hours(client, file)}
 
 
 @app.get("/api/zones")
 def zone_map() -> dict[str, Any]:
-    """The map of the zones, drawn once for each edition of them."""
-    with closing(connections.warehouse_reader()) as warehouse:
-        edition = city.edition(warehouse)
+    """Return the map of the zones, drawn once per edition of them."""
+    with _opened() as (_, summaries, client):
+        edition = summaries.edition(client)
         zones = _maps.get(edition)
         if zones is None:
-            zones = city.zone_map(warehouse)
+            zones = city.zone_map(summaries.shapes(client))
             _maps.clear()
             _maps[edition] = zones
     return {"zones": zones}
 
 
+@contextmanager
+def _opened() -> Iterator[tuple[Target[Any, Any], Summaries[Any], Any]]:
+    """The target whose summaries are shown, these summaries and a client to read them with."""
+    target = targets.summarising()
+    with connections.opened(target, read_only=True) as client:
+        yield target, cast("Summaries[Any]", target.summaries), client
+
+
+def _described(target: Target[Any, Any]) -> dict[str, Any]:
+    return {
+        "name": target.name,
+        "title": target.title,
+        "place": _place(target),
+        "is_the_lake": target.is_the_lake,
+        "flows": attempts.flows_of(target),
+    }
+
+
+def _place(target: Target[Any, Any]) -> str:
+    """The target's name within a sentence."""
+    return "the lake" if target.is_the_lake else target.title
+
+
+def _traits(service: catalog.Service) -> dict[str, Any]:
+    traits = ("name", "title", "description", "colour", "dark_colour", "dashes", "has_meter", "has_zones")
+    return {trait: getattr(service, trait) for trait in traits} | {"has_fares": service.fare is not None}
+
+
+def _coverage(target: Target[Any, Any], api: AirflowApi, user: BaseUser) -> dict[str, Any]:
+    seen = overview.overview(target, api)
+    return overview.as_json(seen) | {"at": datetime.now(UTC), "load": _loading(target, api, user)}
+
+
+def _loading(target: Target[Any, Any], api: AirflowApi, user: BaseUser) -> dict[str, Any]:
+    """The Dag that loads into the target, and whether this user may start it."""
+    dag_id = target.loaded_by
+    try:
+        dag = api.dag(dag_id)
+    except AirflowUnavailable as error:
+        log.warning("the page cannot ask for %s: %s", dag_id, error)
+        dag = None
+    return {
+        "dag_id": dag_id,
+        "is_there": dag is not None,
+        "is_paused": dag is not None and dag.is_paused,
+        "allowed": may_start(user, dag_id),
+    }
+
+
+def _month(file: TripFile, target: Target[Any, Any], api: AirflowApi) -> dict[str, Any]:
+    seen = overview.overview(target, api)
+    cell = seen.cells.get(file, coverage.Cell(file, coverage.State.NOT_PUBLISHED))
+    parts = {name: part and asdict(part) for name, part in vars(cell).items() if name not in ("file", "state")}
+    for part in filter(None, parts.values()):
+        part.pop("file")
+    about = {"state": cell.state, "problems": seen.problems, "target_answers": seen.target_answers}
+    return about | parts | {"again": cell.load and _again(cell.load, target)}
+
+
+def _again(load: Load, target: Target[Any, Any]) -> dict[str, Any]:
+    """The params of a run that repeats the load, as far as its Dag has them."""
+    params = {"force": True, "source": load.source, "quality": load.quality_profile}
+    return params if target.is_the_lake else params | {"table_name": load.target_table}
+
+
+def _quality_of(load: Load, summary: MonthOfTrips | None) -> dict[str, Any]:
+    return {
+        "month": str(load.file.month),
+        "read": load.rows_read,
+        "loaded": load.rows_loaded,
+        "rejected": load.rejected_by_reason,
+        "without_meter": summary and summary.without_meter,
+        "outside_month": summary and summary.outside_month,
+        "era": load.schema_era,
+    }
+
+
 def _eras(service: str) -> Iterator[dict[str, Any]]:
-    """The eras of the publisher's own files: since when, and which columns came and went with each."""
+    """The eras of the publisher's own files: their first months, and the columns that came and went with each."""
     before: set[str] = set()
     for era in catalog.service(service).eras[_SOURCE]:
         found = (catalog.service(service).column_published_as(name, era) for name in era.columns)
@@ -202,25 +263,3 @@ def _eras(service: str) -> Iterator[dict[str, Any]]:
         came, went = sorted(columns - before), sorted(before - columns)
         yield {"since": str(era.since), "came": came if before else [], "went": went, "columns": len(columns)}
         before = columns
-
-
-def _loading(target: Target, session: Session, user: BaseUser) -> dict[str, Any]:
-    """The DAG that loads into the target, and whether this user may start it."""
-    dag_id = overview.LOADED_BY[target]
-    dag = session.get(DagModel, dag_id)
-    return {
-        "dag_id": dag_id,
-        "is_there": dag is not None and not dag.is_stale,
-        "is_paused": dag is not None and dag.is_paused,
-        "allowed": _may(user, "POST", dag_id),
-    }
-
-
-def _sees_runs(user: BaseUser) -> Callable[[str], bool]:
-    return lambda dag_id: _may(user, "GET", dag_id)
-
-
-def _may(user: BaseUser, method: Literal["GET", "POST"], dag_id: str) -> bool:
-    return get_auth_manager().is_authorized_dag(
-        method=method, access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag_id), user=user
-    )

@@ -1,4 +1,4 @@
-"""What goes wrong is told in the log, and by web or mail where a connection says so; to real servers on loopback."""
+"""Alerts are logged, and sent by web or mail if a connection says so; to real servers on loopback."""
 
 import json
 import socketserver
@@ -43,7 +43,7 @@ class MailServer(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def serve(airflow_database):
-    """Runs a server that keeps what it hears."""
+    """Runs a server that records what it receives."""
     servers = []
 
     def start(server, handler):
@@ -67,17 +67,17 @@ def connect(monkeypatch):
     return to
 
 
-def test_without_a_connection_the_log_says_it(airflow_database, caplog):
-    alerts.tell("green is late", "run 1")
+def test_without_a_connection_an_alert_is_only_logged(airflow_database, caplog):
+    alerts.send("green is late", "run 1")
 
     assert "green is late: run 1" in caplog.text
 
 
-def test_a_webhook_is_posted_to(serve, connect, caplog):
+def test_an_alert_is_posted_to_a_webhook(serve, connect, caplog):
     server = serve(ThreadingHTTPServer, Webhook)
     connect(conn_type="http", host=f"http://127.0.0.1:{server.server_port}/hook")
 
-    alerts.tell("green is late", "run 1")
+    alerts.send("green is late", "run 1")
 
     assert server.heard == [{"text": "green is late\nrun 1"}]
     assert "green is late: run 1" in caplog.text
@@ -89,15 +89,15 @@ def test_a_webhook_that_refuses_is_an_error(serve, connect):
     connect(conn_type="http", host=f"http://127.0.0.1:{server.server_port}/hook")
 
     with pytest.raises(Exception, match="500"):
-        alerts.tell("green is late", "run 1")
+        alerts.send("green is late", "run 1")
 
 
-def test_a_mail_is_sent(serve, connect):
+def test_an_alert_is_sent_by_mail(serve, connect):
     server = serve(socketserver.ThreadingTCPServer, MailServer)
     extra = {"disable_ssl": True, "disable_tls": True, "from_email": "taxi@here.test", "to_email": "oncall@here.test"}
     connect(conn_type="smtp", host="127.0.0.1", port=server.server_address[1], extra=extra)
 
-    alerts.tell("green is late", "run <1>")
+    alerts.send("green is late", "run <1>")
 
     assert "Subject: green is late" in server.heard
     assert any("oncall@here.test" in line for line in server.heard if line.lower().startswith("rcpt"))
@@ -107,7 +107,7 @@ def test_another_type_of_connection_is_refused(connect, airflow_database):
     connect(conn_type="ftp", host="127.0.0.1")
 
     with pytest.raises(ValueError, match="'taxi_alerts' is of type 'ftp'; expected http or smtp"):
-        alerts.tell("green is late", "run 1")
+        alerts.send("green is late", "run 1")
 
 
 def test_a_missed_deadline_names_the_run_and_the_time(airflow_database, caplog):

@@ -1,9 +1,12 @@
-"""Where the source is, however a person spells its connection."""
+"""Clients come from Airflow's connections, in each of their spellings."""
 
 import json
 
+import psycopg
 import pytest
+from airflow.sdk.exceptions import AirflowNotFoundException
 
+from include.nyc_taxi import targets
 from include.nyc_taxi.errors import WarehouseBusy
 
 
@@ -51,14 +54,18 @@ def test_a_lake_without_credentials_names_its_connection(airflow_database, monke
         connections.lake()
 
 
-def test_a_warehouse_that_does_not_answer_may_be_tried_again(airflow_database, monkeypatch):
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_warehouse_that_does_not_answer_is_a_transient_error(airflow_database, monkeypatch, read_only):
     from include.orchestration import connections
 
     nowhere = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "x", "schema": "z"}
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(nowhere))
 
-    with pytest.raises(WarehouseBusy, match=r"connection 'taxi_warehouse': .*port 1 failed: Connection refused"):
-        connections.warehouse()
+    with (
+        pytest.raises(WarehouseBusy, match=r"connection 'taxi_warehouse': .*port 1 failed: Connection refused"),
+        connections.opened(targets.get("postgres"), read_only=read_only),
+    ):
+        pass
 
 
 def test_the_client_for_bigquery_acts_for_the_project_of_the_connection(airflow_database, monkeypatch):
@@ -68,4 +75,46 @@ def test_the_client_for_bigquery_acts_for_the_project_of_the_connection(airflow_
     extra = {"is_anonymous": True, "project": "a-project"}
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps({"conn_type": "google_cloud_platform", "extra": extra}))
 
-    assert connections.bigquery_client().project == "a-project"
+    with connections.opened(targets.get("bigquery")) as client:
+        assert client.project == "a-project"
+
+
+def test_a_client_is_closed_at_the_end(deployment):
+    from include.orchestration import connections
+
+    with connections.opened(targets.get("postgres")) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    assert connection.closed
+
+
+def test_a_read_only_client_cannot_write(deployment):
+    from include.orchestration import connections
+
+    with (
+        connections.opened(targets.get("postgres"), read_only=True) as connection,
+        pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
+    ):
+        connection.execute("CREATE TABLE trips ()")
+
+
+def test_the_client_of_the_lake_is_the_lake(deployment, tmp_path):
+    from include.orchestration import connections
+
+    with connections.opened(targets.the_lake()) as client:
+        assert client.root == str(tmp_path / "a lake")
+
+
+@pytest.mark.parametrize("target", targets.every(), ids=lambda target: target.name)
+def test_every_target_has_an_adapter_and_knows_whether_its_connection_is_set(airflow_database, monkeypatch, target):
+    from include.orchestration import connections
+
+    for kind in ("CONN", "VAR"):
+        monkeypatch.delenv(f"AIRFLOW_{kind}_{target.connection.upper()}", raising=False)
+    assert not connections.is_configured(target)
+    with pytest.raises((AirflowNotFoundException, ValueError), match=target.connection), connections.opened(target):
+        pass
+
+    kind, value = ("VAR", "file:///lake") if target.is_the_lake else ("CONN", "http://127.0.0.1")
+    monkeypatch.setenv(f"AIRFLOW_{kind}_{target.connection.upper()}", value)
+    assert connections.is_configured(target)

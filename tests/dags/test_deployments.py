@@ -1,10 +1,11 @@
-"""An entry of deployments.yaml becomes the DAG that it says, and a bad one stops the parse with its name and reason."""
+"""An entry of deployments.yaml becomes its Dag, and a bad one fails the parse with its name and the reason."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+from airflow.sdk.exceptions import ParamValidationError
 
 from include.orchestration import deployments as module
 from include.orchestration.deployments import ENTRIES, deployments
@@ -69,9 +70,50 @@ def test_an_entry_is_its_flow_with_other_defaults(dag_of, bag):
 
 
 def test_the_param_of_an_entry_keeps_its_form(dag_of, bag):
-    param, of_flow = (dag.params.get_param("colour") for dag in (dag_of(), bag("nyc-taxi").dags["ingest_data"]))
+    dags = dag_of(params={"quality": "strict"}), bag("nyc-taxi").dags["ingest_data"]
+    param, of_flow = (dag.params.get_param("quality") for dag in dags)
 
+    assert (param.value, of_flow.value) == ("strict", "notes")
     assert param.schema == of_flow.schema
+
+
+def test_an_entry_that_names_its_service_offers_no_other(dag_of):
+    param = dag_of().params.get_param("colour")
+
+    assert param.schema["enum"] == ["green"]
+    with pytest.raises(ParamValidationError):
+        param.resolve("yellow")
+
+
+def test_an_entry_that_names_its_services_offers_no_others(dag_of):
+    dag = dag_of(flow="etl_parent_flow", params={"colour": ["green"]}, schedule=None, start=None)
+
+    param = dag.params.get_param("colour")
+    assert param.resolve(["green"]) == ["green"]
+    for other in (["yellow"], "yellow"):
+        with pytest.raises(ParamValidationError):
+            param.resolve(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "task_id", "inlets", "outlets"),
+    [
+        ({}, "transform_data", ["raw green"], ["lake green"]),
+        ({}, "load_data", ["lake green"], ["postgres green"]),
+        ({"params": {}}, "transform_data", ["raw any"], ["lake any"]),
+        ({"flow": "etl_web_to_gcs"}, "fetch", ["web green"], ["raw green"]),
+        ({"flow": "etl_parent_flow", "params": {"colour": ["green"]}}, "write_gcs", ["raw green"], ["lake green"]),
+        ({"flow": "etl_parent_flow", "params": {"colour": ["green"]}}, "load", ["lake green"], []),
+        ({"flow": "etl_parent_flow", "params": {"colour": ["green", "fhv"]}}, "write_gcs", ["raw any"], ["lake any"]),
+        ({"flow": "etl_parent_flow", "params": {"target": "bigquery"}}, "load", ["lake any"], ["bigquery any"]),
+        ({"flow": "sync_published_months", "params": {"target": "none"}}, "load", ["lake any"], []),
+    ],
+)
+def test_an_entry_declares_the_assets_that_each_of_its_runs_writes(dag_of, changes, task_id, inlets, outlets):
+    task = dag_of(**changes).get_task(task_id)
+
+    assert [asset.name for asset in task.inlets] == inlets
+    assert [asset.name for asset in task.outlets] == outlets
 
 
 def test_a_monthly_entry_is_for_the_month_that_its_lag_says(dag_of):
@@ -90,16 +132,18 @@ def test_a_cron_entry_starts_in_its_first_month(dag_of):
     assert (dag.catchup, dag.is_paused_upon_creation) == (True, False)
 
 
-def test_an_entry_on_an_asset_runs_for_each_of_its_months(dag_of):
-    timetable = dag_of(schedule={"asset": "green"}, start=None).timetable
+@pytest.mark.parametrize("service", ["green", "any"])
+def test_an_entry_on_an_asset_runs_for_each_of_its_months(dag_of, service):
+    timetable = dag_of(schedule={"asset": service}, start=None).timetable
 
     assert type(timetable).__name__ == "PartitionedAssetTimetable"
-    assert timetable.asset_condition.name == "lake green"
+    assert timetable.asset_condition.name == f"lake {service}"
 
 
-def test_an_entry_without_a_schedule_waits_for_no_one_to_unpause_it(dag_of):
+def test_an_entry_without_a_schedule_has_that_of_its_flow_and_is_not_paused(dag_of):
     dag = dag_of(schedule=None, start=None)
 
+    assert dag.timetable.partitioned_at_runtime
     assert dag.is_paused_upon_creation is False
 
 
@@ -137,7 +181,7 @@ def test_an_entry_that_leaves_out_the_queue_has_that_of_its_flow(dag_of):
         ({"start": None}, "a schedule by time needs both"),
         ({"schedule": None}, "a schedule by time needs both"),
         ({"schedule": None, "start": None, "catchup": True}, "catchup needs a schedule by time"),
-        ({"tags": ["misc"]}, "tags.0: Input should be"),
+        ({"tags": ["misc"]}, "tags.0: Value error, 'misc' is not one of the tags"),
         ({"max_active_runs": 0}, "max_active_runs: Input should be greater"),
     ],
 )
@@ -168,7 +212,7 @@ def test_a_bad_param_fails_the_parse_of_its_flow_with_the_reason(parsed, params,
 
 
 def test_two_entries_of_one_name_are_refused(entries):
-    with pytest.raises(ValueError, match=r"\['ingest_data.green_2'\] are there more than once"):
+    with pytest.raises(ValueError, match=r"\['ingest_data.green_2'\] are in it more than once"):
         deployments(entries(GREEN, GREEN))
 
 

@@ -1,4 +1,4 @@
-"""The notes' etl_gcs_to_bq on the cloud of this machine; and a month that is the same in every target."""
+"""etl_gcs_to_bq on the local cloud; and a month that is the same in every target."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from devtools.emulators import LocalCloud
 from devtools.servers.publisher import Publisher
 from include.nyc_taxi import TripFile, catalog
 from include.nyc_taxi.lake import Lake, data_key
-from tests.dags.runs import publish_at, result, states, tries
+from tests.dags.runs import events_of, publish_at, result, states, tries
 
 JANUARY = {"colour": "green", "year": 2024, "month": 1}
 FILE = TripFile.parse("green_tripdata_2024-01")
@@ -55,7 +55,7 @@ def run(lake, publish, bag):
     return test_run
 
 
-def test_month_goes_from_the_lake_into_bigquery(run, publish, client, caplog):
+def test_month_goes_from_the_lake_into_bigquery(run, publish, lake, client, caplog):
     generated = publish(FILE.name)
     run("etl_web_to_gcs", **JANUARY)
 
@@ -65,11 +65,16 @@ def test_month_goes_from_the_lake_into_bigquery(run, publish, client, caplog):
     assert states(finished) == dict.fromkeys(("preflight", "extract_from_gcs", "transform", "write_bq"), "success")
     assert row[0] == generated.rows - generated.without_passengers
     assert result(finished, "write_bq") == {
+        "file": FILE.name,
         "table": "nyc_taxi.green_trips",
         "rows_loaded": row[0],
         "outcome": "replaced",
     }
-    assert "pre: missing passenger count: " in caplog.text
+    with lake.local(data_key(FILE)) as path:
+        nulls = parquet.read_table(path)["passenger_count"].null_count
+    assert nulls > 0
+    assert f"pre: rows with a null passenger_count: {nulls}\n" in caplog.text
+    assert events_of(finished) == [("bigquery any", "green|2024-01")]
 
 
 def test_lake_postgres_and_bigquery_hold_the_same_values(run, publish, lake, client, query):
@@ -113,7 +118,7 @@ def test_republished_month_replaces_the_old_one_in_every_target(run, publish, cl
     assert row[0] == kept
 
 
-def test_the_notes_append_is_there_for_who_asks_for_it(run, publish, client):
+def test_append_adds_the_rows_a_second_time(run, publish, client):
     generated = publish(FILE.name)
     run("etl_web_to_gcs", **JANUARY)
 

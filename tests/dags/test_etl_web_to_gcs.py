@@ -1,5 +1,6 @@
-"""The notes' etl_web_to_gcs and etl_parent_flow from end to end: a publisher on loopback, a lake, Airflow's own run."""
+"""etl_web_to_gcs and etl_parent_flow from end to end: a publisher on loopback, a lake, and Airflow's own run."""
 
+import re
 import shutil
 from datetime import UTC, datetime
 
@@ -42,13 +43,15 @@ def test_every_row_of_the_month_is_in_data_or_in_rejects(run, publish, lake):
         generated.without_passengers,
     )
     assert result(finished, "write_gcs") == {
+        "file": "green_tripdata_2024-01",
         "key": "data/green/green_tripdata_2024-01.parquet",
         "rows_read": generated.rows,
+        "rows_accepted": generated.rows - generated.without_passengers,
         "rows_rejected": generated.without_passengers,
     }
 
 
-def test_clean_says_what_the_notes_said(run, publish, caplog):
+def test_clean_logs_the_first_rows_the_columns_and_the_count(run, publish, caplog):
     publish(FILE.name)
 
     run(**JANUARY)
@@ -62,10 +65,22 @@ def test_clean_says_what_the_notes_said(run, publish, caplog):
     assert rows == "rows: 500"
 
 
-def test_only_the_asset_of_the_service_has_an_event_and_it_names_the_month(run, publish):
+def test_the_events_of_a_flow_for_any_service_name_the_service_and_the_month(run, publish):
     publish(FILE.name)
 
-    assert events_of(run(**JANUARY)) == [("lake green", "2024-01")]
+    assert events_of(run(**JANUARY)) == [("raw any", "green|2024-01"), ("lake any", "green|2024-01")]
+
+
+def test_the_events_of_a_deployment_of_one_service_are_of_its_assets_alone(run, publish):
+    publish(FILE.name)
+
+    finished = run("etl_web_to_gcs.green", year=2024, month=1)
+
+    assert events_of(finished) == [("raw green", "2024-01"), ("lake green", "2024-01")]
+
+
+def test_a_month_that_is_not_published_has_no_event(run, publish):
+    assert events_of(run(**JANUARY)) == []
 
 
 def test_the_file_says_where_it_came_from_and_how_it_was_made(run, publish, lake):
@@ -108,7 +123,7 @@ def test_what_is_no_longer_staged_is_read_again(run, publish, lake, monkeypatch)
     assert landing.landed(lake, FILE).rows_read == 500
 
 
-def test_a_second_run_changes_nothing_and_still_tells_what_follows(run, publish, lake, caplog):
+def test_a_second_run_changes_nothing_and_still_has_events(run, publish, lake, caplog):
     publish(FILE.name)
     run(**JANUARY)
     before = lake.fs.info(lake.path(data_key(FILE)))["ino"]
@@ -120,7 +135,7 @@ def test_a_second_run_changes_nothing_and_still_tells_what_follows(run, publish,
     assert "no request made" in caplog.text
     assert "data/ already holds" in caplog.text
     assert lake.fs.info(lake.path(data_key(FILE)))["ino"] == before
-    assert events_of(finished) == [("lake green", "2024-01")]
+    assert events_of(finished) == [("raw any", "green|2024-01"), ("lake any", "green|2024-01")]
 
 
 def test_what_ingest_data_has_landed_is_not_landed_again(run, publish, caplog):
@@ -164,7 +179,10 @@ def test_every_month_of_every_colour_comes_into_the_lake(run, publish, lake):
     assert finished.state == "success"
     assert [landing.landed(lake, TripFile.parse(name)).rows_read for name in names] == [500] * 4
     assert sorted(events_of(finished)) == [
-        (f"lake {colour}", f"2024-{month:02d}") for colour in ("green", "yellow") for month in (1, 2)
+        (f"{zone} any", f"{colour}|2024-{month:02d}")
+        for zone in ("lake", "raw")
+        for colour in ("green", "yellow")
+        for month in (1, 2)
     ]
     assert result(finished, "summary")["months"] == 4
 
@@ -187,11 +205,11 @@ def test_a_month_that_fails_does_not_stop_the_others_and_the_summary_names_it(ru
     assert landing.landed(lake, TripFile.parse("green_tripdata_2024-02")).rows_read == 500
     assert states(finished)["fetch[0]"] == "failed"
     assert states(finished)["load[1]"] == "success"
-    assert "green_tripdata_2024-02: in the lake" in caplog.text
+    assert re.search(r"green_tripdata_2024-02: landed \d+ rows in data/green", caplog.text)
     assert errors[-1] == "PermanentError: 1 of 2 months failed: green_tripdata_2024-01"
 
 
-def test_the_parent_flow_loads_into_postgres_where_it_is_asked_to(run, publish, query):
+def test_the_parent_flow_loads_into_postgres_if_asked_to(run, publish, query):
     generated = publish("green_tripdata_2024-01")
 
     finished = run("etl_parent_flow", colour="green", year=2024, months=[1], target="postgres")
@@ -200,7 +218,16 @@ def test_the_parent_flow_loads_into_postgres_where_it_is_asked_to(run, publish, 
     assert query("SELECT count(*) FROM green_taxi_trips") == [(generated.rows - generated.without_passengers,)]
 
 
-def test_the_notes_defaults_are_those_of_the_form(dags_by_id):
+def test_the_parent_flow_loads_into_the_named_schema(run, publish, query):
+    generated = publish("green_tripdata_2024-01")
+
+    finished = run("etl_parent_flow", colour="green", year=2024, months=[1], target="postgres", schema="trips")
+
+    assert finished.state == "success"
+    assert query("SELECT count(*) FROM trips.green_taxi_trips") == [(generated.rows - generated.without_passengers,)]
+
+
+def test_the_defaults_of_the_form_are_those_of_the_prefect_flow(dags_by_id):
     assert {name: dags_by_id["etl_parent_flow"].params[name] for name in ("months", "year", "colour")} == {
         "months": [1, 2],
         "year": 2020,

@@ -69,17 +69,21 @@ def test_every_row_of_the_month_is_loaded_or_rejected(run, query, published):
     ]
 
 
-def test_the_log_says_what_the_notes_said_with_true_numbers(run, published, caplog):
+def test_the_log_names_the_table_and_counts_the_rows_without_passengers(run, published, caplog):
     run(**JANUARY)
 
     said = caplog.text
-    assert "Logging Subflow for: green_taxi_trips" in said
-    assert f"pre: missing passenger count: {published[1].without_passengers}" in said
-    assert "post: missing passenger count: 0" in said
+    assert "Logging Subflow for: public.green_taxi_trips" in said
+    assert f"pre: rows with passenger_count 0: {published[1].without_passengers}\n" in said
+    assert "post: rows with passenger_count 0: 0\n" in said
 
 
-def test_what_follows_in_the_lake_is_told_of_the_month(run):
-    assert events_of(run(**JANUARY)) == [("lake green", "2024-01")]
+def test_each_step_has_an_event_of_the_month(run):
+    assert events_of(run(**JANUARY)) == [
+        ("raw any", "green|2024-01"),
+        ("lake any", "green|2024-01"),
+        ("postgres any", "green|2024-01"),
+    ]
 
 
 def test_a_second_run_changes_nothing_and_says_so(run, query, caplog):
@@ -92,7 +96,7 @@ def test_a_second_run_changes_nothing_and_says_so(run, query, caplog):
     said = caplog.text
     assert finished.state == "success"
     assert "no request made" in said
-    assert "already holds" in said
+    assert "is up to date with" in said
     assert query("SELECT tableoid, count(*) FROM green_taxi_trips GROUP BY 1") == before
     assert query("SELECT count(*) FROM load_ledger") == [(1,)]
 

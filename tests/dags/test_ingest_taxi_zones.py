@@ -76,7 +76,7 @@ def test_a_second_run_changes_nothing_and_says_so(run, query, caplog):
 
     assert finished.state == "success"
     assert "unchanged at http" in caplog.text
-    assert "already holds these 265 zones: nothing done" in caplog.text
+    assert "is up to date with 265 zones" in caplog.text
     assert returned(finished, "load_zones")["outcome"] == "unchanged"
     assert query("SELECT xmin, location_id FROM taxi_zones") == before
 

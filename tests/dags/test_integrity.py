@@ -1,4 +1,4 @@
-"""What holds for every DAG file of the bundle, whoever writes the next one."""
+"""What holds for every Dag file of the bundle."""
 
 import ast
 import json
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from airflow.sdk import RetryAction
 
-from include.nyc_taxi import catalog, quality
+from include.nyc_taxi import catalog, quality, targets
 from include.nyc_taxi.errors import NotPublished, WarehouseBusy
 from include.orchestration import params
 from include.orchestration.deployments import deployments
 from include.orchestration.retries import RETRY_POLICY
-from include.orchestration.tags import Tag
+from include.orchestration.tags import KNOWN
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
@@ -126,7 +126,7 @@ def test_a_dag_says_what_it_does_and_what_to_do_when_it_is_red(dags, dag_id):
 @pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
 def test_the_tags_of_a_dag_are_known(dags, dag_id):
     assert dags[dag_id].tags
-    assert dags[dag_id].tags <= set(Tag)
+    assert dags[dag_id].tags <= KNOWN
 
 
 @pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
@@ -150,11 +150,11 @@ def test_every_task_has_owner_retries_timeout_and_the_shared_retry_policy(dags, 
         (OSError(28, "No space left on device"), RetryAction.DEFAULT),
     ],
 )
-def test_what_does_not_heal_by_itself_is_not_tried_again(error, action):
+def test_only_transient_errors_are_retried(error, action):
     assert RETRY_POLICY.evaluate(error, 1, 3, None).action == action
 
 
-def test_the_tasks_of_the_notes_are_there_in_their_order_with_their_retries(dags):
+def test_the_tasks_of_ingest_data_are_in_order_with_their_retries(dags):
     dag = dags["ingest_data"]
     chain = ["log_subflow.log_table_name", "extract_data", "transform_data", "load_data"]
 
@@ -165,19 +165,50 @@ def test_the_tasks_of_the_notes_are_there_in_their_order_with_their_retries(dags
 
 
 def test_the_form_offers_what_the_core_knows():
-    form = params.trip_file_params() | params.reading_params()
+    form = params.trip_file_params() | params.reading_params() | params.target_params()
 
     assert form["quality"].schema["enum"] == list(quality.PROFILES)
     assert form["colour"].schema["enum"] == sorted(catalog.services())
     assert form["source"].schema["enum"] == sorted(catalog.sources())
+    assert form["target"].schema["enum"] == ["none", *(target.name for target in targets.loadable())]
+    assert form["dataset"].value == targets.get("bigquery").default_namespace
+    assert form["schema"].value == targets.get("postgres").default_namespace
 
 
-def test_every_param_has_a_title_and_a_section():
-    form = params.trip_file_params() | params.reading_params() | params.table_params()
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
+def test_every_param_has_a_title_a_description_and_a_section(dags, dag_id):
+    form = {name: dags[dag_id].params.get_param(name) for name in dags[dag_id].params}
+    described = {name: param.description or param.schema.get("description_md") for name, param in form.items()}
 
-    assert [
-        name for name, param in form.items() if not (param.schema.get("title") and param.schema.get("section"))
-    ] == []
+    assert [name for name, param in form.items() if not param.schema.get("title")] == []
+    assert [name for name, param in form.items() if not param.schema.get("section")] == []
+    assert [name for name, text in described.items() if not text or not text.endswith(".")] == []
+
+
+def test_most_dags_have_params(dags):
+    assert {flow for flow in FLOWS if not dags[flow].params} == {"flow_code", "ingest_taxi_zones"}
+
+
+@pytest.mark.parametrize("service", catalog.services())
+def test_the_assets_lead_from_the_web_through_the_lake_to_every_target(dags, service):
+    edges = {
+        (inlet.name, outlet.name)
+        for dag in dags.values()
+        for task in dag.tasks
+        for inlet in task.inlets
+        for outlet in task.outlets
+        if service in inlet.name.split()
+    }
+
+    assert edges == {
+        (f"web {service}", f"raw {service}"),
+        (f"raw {service}", f"lake {service}"),
+        *((f"lake {service}", f"{target.name} {service}") for target in targets.loadable()),
+    }
+
+
+def test_no_task_has_two_outlets_as_both_would_have_an_event_of_each_success(dags):
+    assert [task for dag in dags.values() for task in dag.tasks if len(task.outlets) > 1] == []
 
 
 def test_no_dag_needs_a_pool_that_somebody_has_to_make(dags):

@@ -1,168 +1,223 @@
-"""The coverage of a deployment: what its runs are about, and what is said when a part of it does not answer."""
+"""The coverage of a deployment: its runs as the REST API reports them, and the parts that do not answer."""
 
 import json
-from datetime import UTC, datetime
+import os
+from pathlib import Path
 
 import psycopg
 import pytest
+from fastapi.testclient import TestClient
 from psycopg.errors import QueryCanceled, ReadOnlySqlTransaction
 
-from include.nyc_taxi import Month, TripFile
+from include.nyc_taxi import Month, TripFile, targets
 from include.nyc_taxi.coverage import State
+from include.nyc_taxi.lake import data_key
 from include.orchestration import connections, overview, status
+from include.orchestration.airflow_api import AirflowApi
+from include.orchestration.attempts import FLOWS_OF_SEVERAL_MONTHS, LOADING_TASK, attempts
 
-DAG = "loads_for_a_test"
+POSTGRES = targets.get("postgres")
+GREEN = TripFile("green", Month(2024, 1))
+ASKS_FOR_GREEN = {"colour": "green", "year": 2024, "month": 1}
+
+
+@pytest.fixture(scope="module")
+def client(airflow_database):
+    """Airflow's API server, in this process, over the metadata database of the tests."""
+    from airflow.api_fastapi.app import create_app
+
+    with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
+        yield client
 
 
 @pytest.fixture
-def session(deployment):
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        yield session
-        session.rollback()
+def api(client):
+    return AirflowApi(client)
 
 
 @pytest.fixture
-def ran(session, monkeypatch):
-    """Has a run of the DAG that loads, here one of this test's own, in the metadata database for the time of a test."""
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+def ran(client, deployment):
+    """Creates a run of `ingest_data`, with a state that a person may give it; all of them are deleted afterwards."""
+    created = []
 
-    monkeypatch.setitem(overview.LOADED_BY, "postgres", DAG)
-    monkeypatch.setattr(overview, "_MANY_MONTHS", {})
+    def ran(state, conf=None, **keys):
+        body = {"conf": conf or {}, "logical_date": None} | keys
+        run = checked(client.post("/api/v2/dags/ingest_data/dagRuns", json=body))["dag_run_id"]
+        created.append(run)
+        checked(client.patch(f"/api/v2/dags/ingest_data/dagRuns/{run}", json={"state": state}))
+        return run
 
-    def ran(run_id, state, conf=None, **keys):
-        times = dict.fromkeys(("queued_at", "start_date", "run_after"), datetime(2026, 1, 1, tzinfo=UTC))
-        by = {"run_type": DagRunType.MANUAL, "triggered_by": DagRunTriggeredByType.TEST}
-        session.add(DagRun(dag_id=DAG, run_id=run_id, state=state, conf=conf or {}, **times, **by, **keys))
-        session.flush()
+    yield ran
+    for run in created:
+        client.delete(f"/api/v2/dags/ingest_data/dagRuns/{run}").raise_for_status()
 
-    return ran
+
+def checked(answer):
+    assert answer.is_success, answer.text
+    return answer.json()
 
 
 @pytest.mark.parametrize(
     ("conf", "keys", "file"),
     [
-        ({"colour": "green", "year": 2024, "month": 1}, {}, TripFile("green", Month(2024, 1))),
+        (ASKS_FOR_GREEN, {}, GREEN),
         ({"year": 2024, "month": 1}, {}, TripFile("yellow", Month(2024, 1))),
         ({"colour": "fhv"}, {"partition_key": "2023-05"}, TripFile("fhv", Month(2023, 5))),
-        ({}, {"logical_date": datetime(2021, 1, 1, tzinfo=UTC)}, TripFile("yellow", Month(2021, 1))),
+        ({}, {"logical_date": "2021-01-01T00:00:00Z"}, TripFile("yellow", Month(2021, 1))),
     ],
 )
-def test_a_run_is_for_the_month_that_its_tasks_find(session, ran, conf, keys, file):
-    ran("one", "running", conf, **keys)
+def test_a_run_is_for_the_month_that_its_tasks_find(api, ran, conf, keys, file):
+    run = ran("queued", conf, **keys)
 
-    [(found, attempt)] = overview.attempts(session, "postgres").items()
+    [(found, attempt)] = attempts(api, POSTGRES).items()
 
-    assert (found, attempt.state, attempt.run_id) == (file, "running", "one")
-
-
-def test_the_last_run_counts_and_others_than_ours_do_not(session, ran):
-    asked = {"colour": "green", "year": 2024, "month": 1}
-    ran("first", "failed", asked)
-    ran("second", "success", asked)
-    for number, conf in enumerate(({}, {"colour": "pink", "year": 2024, "month": 1}, {"year": "x", "month": 1})):
-        ran(f"no_month_{number}", "failed", conf)
-
-    assert [attempt.run_id for attempt in overview.attempts(session, "postgres").values()] == ["second"]
+    assert (found, attempt.state, attempt.run_id) == (file, "queued", run)
 
 
-def test_runs_that_may_not_be_seen_are_not_told_of(session, ran):
-    ran("one", "failed", {"colour": "green", "year": 2024, "month": 1})
+def test_a_run_without_a_month_is_no_attempt(api, ran):
+    ran("failed", {"year": 2024})
+    ran("failed", {})
 
-    assert overview.attempts(session, "postgres", lambda dag_id: dag_id != DAG) == {}
+    assert attempts(api, POSTGRES) == {}
+
+
+def test_a_later_success_ends_a_failure(api, ran):
+    ran("failed", ASKS_FOR_GREEN)
+    second = ran("success", ASKS_FOR_GREEN)
+
+    [attempt] = attempts(api, POSTGRES).values()
+
+    assert (attempt.run_id, attempt.state) == (second, "success")
+
+
+def test_an_earlier_success_does_not_end_a_failure(api, ran):
+    ran("success", ASKS_FOR_GREEN)
+    second = ran("failed", ASKS_FOR_GREEN)
+
+    [attempt] = attempts(api, POSTGRES).values()
+
+    assert (attempt.run_id, attempt.state) == (second, "failed")
+
+
+def test_runs_are_asked_for_page_by_page(client, ran):
+    runs = [ran("failed", ASKS_FOR_GREEN) for _ in range(5)]
+
+    found = AirflowApi(client, runs_per_page=2).runs(["ingest_data"], ["failed"], most=100)
+
+    assert [run.run_id for run in found] == runs[::-1]
+    assert len(AirflowApi(client, runs_per_page=2).runs(["ingest_data"], ["failed"], most=3)) == 3
+
+
+def test_the_runs_of_other_targets_do_not_count(api, ran):
+    ran("failed", ASKS_FOR_GREEN)
+
+    assert attempts(api, targets.get("bigquery")) == {}
 
 
 @pytest.fixture
-def run_of_two_months(publish, bag):
-    """A run of the parent flow; of its two months, one is not published."""
+def run_of_two_months(publish, bag, client):
+    """A run of the parent flow; one of its two months is not published."""
     publish("green_tripdata_2024-02")
     conf = {"colour": "green", "year": 2024, "months": [1, 2], "target": "postgres"}
-    return bag("nyc-taxi").dags["etl_parent_flow"].test(run_conf=conf)
+    run = bag("nyc-taxi").dags["etl_parent_flow"].test(run_conf=conf)
+    yield run
+    client.delete(f"/api/v2/dags/etl_parent_flow/dagRuns/{run.run_id}").raise_for_status()
 
 
-@pytest.fixture
-def told(session, run_of_two_months):
-    """By month, what is told of that run for a target."""
-
-    def of(target):
-        found = overview.attempts(session, target).values()
-        return {str(each.file): each.state for each in found if each.run_id == run_of_two_months.run_id}
-
-    return of
+def states(api, target):
+    """The state of each month that was attempted."""
+    return {str(file): attempt.state for file, attempt in attempts(api, target).items()}
 
 
-def test_each_month_of_a_run_for_several_is_told_by_its_own_tasks(told):
+def test_each_month_of_a_run_of_several_has_the_state_of_its_own_tasks(api, run_of_two_months):
     of_each = {"green_tripdata_2024-01": "failed", "green_tripdata_2024-02": "success"}
 
-    assert {target: told(target) for target in overview.LOADED_BY} == {
+    assert {target.name: states(api, target) for target in targets.every()} == {
         "postgres": of_each,
         "lake": of_each,
         "bigquery": {},
     }
 
 
-def test_a_month_of_a_run_for_several_is_under_way_until_its_last_task_has_ended(session, run_of_two_months, told):
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.state import DagRunState
+def test_a_month_of_a_run_of_several_is_running_until_its_last_task_has_ended(api, client, run_of_two_months):
+    again = {"dag_run_id": run_of_two_months.run_id, "task_ids": [["load", 1]], "only_failed": False, "dry_run": False}
+    checked(client.post("/api/v2/dags/etl_parent_flow/clearTaskInstances", json=again))
 
-    run = session.merge(run_of_two_months)
-    run.state = DagRunState.RUNNING
-    second = session.query(TaskInstance).filter_by(run_id=run.run_id, task_id="load", map_index=1).one()
-    second.state = None
-    session.flush()
-
-    assert told("postgres")["green_tripdata_2024-02"] == "running"
-    assert told("lake")["green_tripdata_2024-02"] == "success"
+    assert states(api, POSTGRES) == {"green_tripdata_2024-01": "failed", "green_tripdata_2024-02": "queued"}
+    assert states(api, targets.the_lake())["green_tripdata_2024-02"] == "success"
 
 
-def test_what_the_overview_takes_for_granted_of_the_flows_is_so(dags_by_id):
-    for flow, many in overview._MANY_MONTHS.items():
-        assert dags_by_id[flow].params["target"] == many.target
-        assert set(dags_by_id[flow].task_ids) >= {many.named_by, *overview._LAST_TASK.values()}
+def test_the_flows_of_several_months_are_as_the_overview_describes_them(dags_by_id):
+    last_tasks = {LOADING_TASK, targets.the_lake().loading_task}
+
+    for flow, described in FLOWS_OF_SEVERAL_MONTHS.items():
+        assert dags_by_id[flow].params["target"] == described.target
+        assert set(dags_by_id[flow].task_ids) >= {described.named_by, *last_tasks}
 
 
-def test_a_warehouse_that_is_down_is_said_and_the_rest_is_there(session, ran, monkeypatch):
+def test_the_flow_of_each_target_ends_with_its_loading_task(dags_by_id):
+    for target in targets.every():
+        assert target.loading_task in {task.task_id for task in dags_by_id[target.loaded_by].leaves}
+
+
+def test_a_warehouse_that_is_down_is_a_problem_and_the_rest_is_there(api, ran, monkeypatch):
     nowhere = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "x", "password": "y", "schema": "z"}
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(nowhere))
-    ran("one", "failed", {"colour": "green", "year": 2024, "month": 1})
+    ran("failed", ASKS_FOR_GREEN)
 
-    seen = overview.overview("postgres", session)
+    seen = overview.overview(POSTGRES, api)
 
-    assert "the warehouse does not answer" in seen.problems[0]
+    assert "Postgres does not answer (connection taxi_warehouse)" in seen.problems[0]
     assert "127.0.0.1" not in seen.problems[0]
     assert not seen.target_answers
-    assert seen.cells[TripFile("green", Month(2024, 1))].state is State.FAILED
+    assert seen.cells[GREEN].state is State.FAILED
     assert seen.cells[TripFile("green", Month(2024, 2))].state is State.PUBLISHED
 
 
-def test_a_look_at_the_start_reads_every_footer_of_the_lake_so_that_nobody_waits_for_it(
-    deployment, ran, lake, landed_month, monkeypatch
-):
+def test_an_api_that_is_down_is_a_problem_and_the_rest_is_there(deployment):
+    import httpx
+
+    with httpx.Client(base_url="http://127.0.0.1:1") as nowhere:
+        seen = overview.overview(POSTGRES, AirflowApi(nowhere))
+
+    assert "Airflow's API does not answer" in seen.problems[0]
+    assert (seen.target_answers, seen.runs_are_known) == (True, False)
+    assert seen.cells[GREEN].state is State.PUBLISHED
+
+
+def test_without_an_api_the_targets_are_shown_without_their_runs(deployment):
+    seen = overview.overview(POSTGRES, None)
+
+    assert (seen.problems, seen.target_answers, seen.runs_are_known) == ((), True, False)
+
+
+def test_warming_up_reads_every_footer_of_the_lake(deployment, lake, landed_month, monkeypatch):
     monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{lake.root}")
-    monkeypatch.setattr(overview, "_footers", {})
     file = landed_month("green_tripdata_2024-01")
+    path = Path(lake.path(data_key(file)))
 
-    overview.look_once()
+    overview.warm_up()
 
-    assert [load.file for load in overview._footers.values()] == [file]
+    before = path.stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert list(overview.held(targets.the_lake())) == [file]
 
 
-def test_the_terminal_tells_the_same_as_the_page(session, ran):
-    ran("one", "failed", {"colour": "green", "year": 2024, "month": 2})
-    seen = overview.overview("postgres", session)
+def test_the_terminal_shows_the_same_as_the_page(api, ran):
+    ran("failed", ASKS_FOR_GREEN | {"month": 2})
+    seen = overview.overview(POSTGRES, api)
 
-    text, told = status.as_text(seen), overview.as_json(seen)
+    text, page = status.as_text(seen), overview.as_json(seen)
 
     assert "2024  oooooooooooo  oxoooooooooo  ooooo.......  oooooooooooo" in text.splitlines()
-    assert "x     1  the last run failed" in text.splitlines()
-    assert told["months"]["green"]["2024-02"] == "failed"
-    assert json.loads(json.dumps(told))["counts"]["failed"] == 1
+    assert "x     1  failed since its last load" in text.splitlines()
+    assert page["months"]["green"]["2024-02"] == "failed"
+    assert json.loads(json.dumps(page))["counts"]["failed"] == 1
 
 
-def test_who_reads_the_warehouse_changes_nothing_and_waits_for_nobody(deployment):
-    with connections.warehouse_reader() as reader:
+def test_a_reader_of_the_warehouse_changes_nothing_and_does_not_wait_long(deployment):
+    with connections.opened(POSTGRES, read_only=True) as reader:
         with pytest.raises(ReadOnlySqlTransaction):
             reader.execute("CREATE TABLE mine (id int)")
         reader.rollback()
@@ -172,7 +227,7 @@ def test_who_reads_the_warehouse_changes_nothing_and_waits_for_nobody(deployment
             reader.execute("SELECT pg_sleep(5)")
 
 
-def test_a_reader_of_its_own_comes_first(deployment, warehouse, monkeypatch):
+def test_the_connection_for_reading_comes_before_the_one_for_loading(deployment, warehouse, monkeypatch):
     with psycopg.connect(warehouse, autocommit=True) as connection:
         connection.execute("CREATE ROLE looker LOGIN PASSWORD 'looker'")
         try:
@@ -180,7 +235,7 @@ def test_a_reader_of_its_own_comes_first(deployment, warehouse, monkeypatch):
             reader = {"conn_type": "postgres", "host": target.host, "port": target.port, "login": "looker"}
             reader |= {"password": "looker", "schema": target.dbname}
             monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE_READER", json.dumps(reader))
-            with connections.warehouse_reader() as found:
+            with connections.opened(POSTGRES, read_only=True) as found:
                 assert found.info.user == "looker"
         finally:
             connection.execute("DROP ROLE looker")

@@ -8,11 +8,11 @@ import pytest
 
 from devtools.generator import write_month
 from devtools.servers.publisher import Publisher
-from include.nyc_taxi import Month, TripFile, catalog, publications
-from include.nyc_taxi.targets import postgres
+from include.nyc_taxi import Month, TripFile, catalog, publications, targets
 from include.orchestration import connections, sync_steps
 
 ROWS = 300
+SINCE = Month(2024, 1)
 
 
 @pytest.fixture
@@ -86,6 +86,10 @@ def events():
     return told
 
 
+def compare(target, since=SINCE):
+    return sync_steps.compare(target=target, namespace=None, source="official", services=["green"], since=since)
+
+
 def said(run):
     return run.get_task_instance("report").xcom_pull(task_ids="report")
 
@@ -96,14 +100,14 @@ def test_the_first_day_catches_up_and_later_days_bring_just_what_is_new_or_repla
     assert first.state == "success"
     assert sorted(loads()) == ["2024-01", "2024-02"]
     assert said(first).startswith(
-        "brought 2 of 2 files (green_tripdata_2024-02, green_tripdata_2024-01); still to do: 0; newest: green 2024-02"
+        "loaded 2 of 2 files (green_tripdata_2024-02, green_tripdata_2024-01); 0 remaining; newest: green 2024-02"
     )
 
     second = run()
 
     assert second.state == "success"
     assert len(loads()) == 2
-    assert said(second).startswith("brought 0 of 0 files (none); still to do: 0")
+    assert said(second).startswith("loaded 0 of 0 files (none); 0 remaining")
     assert {ti.state for ti in second.get_task_instances() if ti.task_id in ("fetch", "write_gcs", "load")} == {
         "skipped"
     }
@@ -114,7 +118,7 @@ def test_the_first_day_catches_up_and_later_days_bring_just_what_is_new_or_repla
 
     assert third.state == "success"
     assert sorted(loads()[2:]) == ["2024-01", "2024-03"]
-    assert "brought 2 of 2 files (green_tripdata_2024-03, green_tripdata_2024-01)" in said(third)
+    assert "loaded 2 of 2 files (green_tripdata_2024-03, green_tripdata_2024-01)" in said(third)
 
 
 def test_a_month_published_anew_with_the_same_bytes_is_brought_once(run, publish, folder):
@@ -122,8 +126,8 @@ def test_a_month_published_anew_with_the_same_bytes_is_brought_once(run, publish
     january = folder / catalog.source("official").path_of(TripFile.parse("green_tripdata_2024-01"))
     os.utime(january, (0, 0))  # the publisher of this test makes the ETag of it
 
-    assert "brought 1 of 1 files (green_tripdata_2024-01); still to do: 0" in said(run())
-    assert "brought 0 of 0 files (none); still to do: 0" in said(run())
+    assert "loaded 1 of 1 files (green_tripdata_2024-01); 0 remaining" in said(run())
+    assert "loaded 0 of 0 files (none); 0 remaining" in said(run())
 
 
 def test_a_spoilt_month_is_red_and_does_not_keep_the_others_from_coming(run, loads, publish, events, caplog):
@@ -133,14 +137,16 @@ def test_a_spoilt_month_is_red_and_does_not_keep_the_others_from_coming(run, loa
 
     assert finished.state == "failed"
     assert sorted(loads()) == ["2024-01", "2024-02"]
-    assert "brought 2 of 3 files" in said(finished)
-    assert "still to do: 1" in said(finished)
+    assert "loaded 2 of 3 files" in said(finished)
+    assert "1 remaining" in said(finished)
     assert "sync_published_months: fetch[0] failed: run" in caplog.text
     assert "the newest month is old: green 2024-02; expected 20" in caplog.text
     assert events(finished) == [
-        ("lake green", "2024-01", None),
-        ("lake green", "2024-02", None),
+        ("lake any", "green|2024-01", None),
+        ("lake any", "green|2024-02", None),
         ("published months", None, said(finished)),
+        ("raw any", "green|2024-01", None),
+        ("raw any", "green|2024-02", None),
     ]
 
 
@@ -156,33 +162,30 @@ def test_a_publisher_that_does_not_answer_ends_the_survey_and_not_the_run(run, m
 def test_no_more_than_the_asked_number_is_chosen_and_the_newest_first(publisher, publish):
     for month in ("03", "04", "05"):
         publish(f"green_tripdata_2024-{month}")
-    params = {"colours": ["green"], "since": "2024-01", "source": "official", "target": "postgres"}
     publications.survey(
         connections.lake(), base_url=publisher.base_url, services=["green"], since=Month(2024, 1), recheck=100
     )
 
-    chosen = sync_steps.choose({"params": params | {"max_files_per_run": 2}})
+    chosen = sync_steps.choose(compare("postgres"), 2)
 
     assert chosen == ["green_tripdata_2024-05", "green_tripdata_2024-04"]
 
 
 def test_a_month_that_only_another_table_has_is_to_be_brought(publisher, warehouse, lake, landed_month):
-    params = {"colours": ["green"], "since": "2024-01", "source": "official", "max_files_per_run": 10}
     publications.survey(
         connections.lake(), base_url=publisher.base_url, services=["green"], since=Month(2024, 1), recheck=100
     )
-    with psycopg.connect(warehouse) as connection:
+    target = targets.get("postgres")
+    with psycopg.connect(warehouse, autocommit=True) as connection:
         for name, table in (("2024-01", "other"), ("2024-02", "green_taxi_trips")):
             file = landed_month(f"green_tripdata_{name}")
-            postgres.replace_month(connection, file, lake, table=postgres.Table.parse(table))
+            target.replace_month(connection, file, lake, table=target.parse_table(table))
 
-    assert sync_steps.choose({"params": params | {"target": "postgres"}}) == ["green_tripdata_2024-01"]
+    assert sync_steps.choose(compare("postgres"), 10) == ["green_tripdata_2024-01"]
 
 
 def test_what_no_survey_has_seen_is_not_chosen(publisher):
-    params = {"colours": ["green"], "since": None, "source": "official", "target": "none", "max_files_per_run": 10}
-
-    assert sync_steps.choose({"params": params}) == []
+    assert sync_steps.choose(compare("none", since=None), 10) == []
 
 
 def test_the_result_of_the_dag_is_the_report(airflow_database, bag):

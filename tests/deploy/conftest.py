@@ -1,4 +1,4 @@
-"""The stack's own scripts: modules that only the image runs."""
+"""Makes the scripts of deploy/, which only the image runs, importable."""
 
 import sys
 from pathlib import Path

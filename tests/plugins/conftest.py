@@ -1,4 +1,4 @@
-"""An Airflow of this session that serves the page over a warehouse with months in every state, and a browser."""
+"""An API server of this session that serves the page over months in every state, and a browser to look at it."""
 
 import json
 import os
@@ -19,35 +19,39 @@ from devtools.environment import project_environment
 from devtools.generator import write_month
 from devtools.run import AIRFLOW, MIGRATE
 from devtools.servers.publisher import Publisher
-from include.nyc_taxi import TripFile, catalog, landing, publications, zones
+from include.nyc_taxi import TripFile, catalog, landing, publications, targets, zones
 from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
-from include.nyc_taxi.targets.postgres import Run, replace_month
+from include.nyc_taxi.targets.ledger import Run
 
+HERE = Path(__file__).resolve().parent
 UP_WITHIN_SECONDS = 120
+USERS = {"admin": "admin", "viewer": "viewer", "stranger": "viewer"}
+POSTGRES = targets.get("postgres")
 SQUARE = [[[-74.0, 40.7], [-73.9, 40.7], [-73.9, 40.8], [-74.0, 40.8], [-74.0, 40.7]]]
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where the page is, what it shows, and who may log in (by name, with that as password)."""
+    """Where the page is and what it shows. Each of `USERS` logs in with its name as its password."""
 
     url: str
+    environment: dict[str, str]
     warehouse: str
     lake: Lake
 
     def client(self, user):
-        """An HTTP client that is logged in; of nobody for None."""
+        """An HTTP client that is logged in as the user; without a login for None."""
         headers = {"Authorization": f"Bearer {self.token(user)}"} if user else {}
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30)
 
     def token(self, user):
-        """What a login gives."""
+        """The token of a login."""
         login = {"username": user, "password": user}
         answer = httpx.post(f"{self.url}/auth/token", json=login, trust_env=False, timeout=30)
         return answer.raise_for_status().json()["access_token"]
 
     def republish(self, name, folder):
-        """Have the publisher seen with another file of that name, as the daily survey sees it."""
+        """Let the survey find that the publisher has replaced the file of that name."""
         file = TripFile.parse(name)
         path = folder / catalog.source("official").path_of(file)
         path.parent.mkdir(parents=True)
@@ -58,7 +62,7 @@ class Site:
             )
 
     def load(self, name, *, rows=500, run_id="earlier"):
-        """Have a generated month in the lake and in the warehouse, as a run does."""
+        """Load a generated month into the lake and into the warehouse, as a run does."""
         file = TripFile.parse(name)
         key = raw_key(file, "official")
         with self.lake.staged(key) as path:
@@ -68,26 +72,26 @@ class Site:
         self.lake.write_manifest(key, manifest)
         landing.land(file, self.lake)
         with psycopg.connect(self.warehouse) as connection:
-            return replace_month(connection, file, self.lake, run=Run("ingest_data", run_id))
+            return POSTGRES.replace_month(connection, file, self.lake, run=Run("ingest_data", run_id))
 
 
 @pytest.fixture(scope="session")
 def site(postgres_server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     postgres_server.create_database("site")
-    site = Site(f"http://127.0.0.1:{_free_port()}", postgres_server.conninfo("site"), Lake.at(folder / "lake"))
-    # Generated months have fewer rows than were seen in the published files: their counts differ, unless it is unknown.
+    site = Site(f"http://127.0.0.1:{_free_port()}", {}, postgres_server.conninfo("site"), Lake.at(folder / "lake"))
+    # Generated months are smaller than the published ones, so counts differ where the published one is known.
     site.load("green_tripdata_2025-01")
     site.load("green_tripdata_2024-01")
     site.load("yellow_tripdata_2024-01")
     site.load("fhv_tripdata_2025-01")
     site.republish("fhv_tripdata_2025-01", folder / "published")
     _draw_zones(site.warehouse)
-    environment = _environment(site, folder)
+    site.environment.update(_environment(site, folder))
     with (folder / "migrate.log").open("w") as log:
-        subprocess.run([sys.executable, "-P", "-c", MIGRATE], env=environment, stdout=log, stderr=log, check=True)
+        subprocess.run([sys.executable, "-P", "-c", MIGRATE], env=site.environment, stdout=log, stderr=log, check=True)
     with (folder / "api-server.log").open("w") as log:
-        server = subprocess.Popen([*AIRFLOW, "api-server"], env=environment, cwd=folder, stdout=log, stderr=log)
+        server = subprocess.Popen([*AIRFLOW, "api-server"], env=site.environment, cwd=folder, stdout=log, stderr=log)
     try:
         _wait_until_up(site.url, server, folder / "api-server.log")
         yield site
@@ -101,7 +105,7 @@ def _environment(site, folder):
     warehouse = {"conn_type": "postgres", "host": target["host"], "port": int(target["port"])}
     warehouse |= {"login": target["user"], "password": target["password"], "schema": target["dbname"]}
     passwords = folder / "passwords.json"
-    passwords.write_text(json.dumps({"admin": "admin", "viewer": "viewer"}))
+    passwords.write_text(json.dumps({user: user for user in USERS}))
     caller = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return project_environment(
         caller
@@ -113,8 +117,10 @@ def _environment(site, folder):
             "AIRFLOW__API__PORT": site.url.rpartition(":")[2],
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+            "AIRFLOW__CORE__AUTH_MANAGER": "limited_rights.LimitedRights",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
+            "PYTHONPATH": str(HERE),
         }
     )
 
@@ -133,7 +139,7 @@ def _draw_zones(warehouse):
         for number in zones.LOCATION_IDS
     ]
     with psycopg.connect(warehouse) as connection:
-        zones.replace_zones(connection, rows)
+        POSTGRES.replace_zones(connection, rows)
 
 
 def _free_port():
@@ -156,7 +162,7 @@ def _wait_until_up(url, server, log: Path):
 
 @pytest.fixture
 def look(browser, site):
-    """Opens a path as a user, in a window of its own; what the browser complains of, and other hosts, fail the test."""
+    """Opens a path as a user in a new window. Errors in the browser and requests to other hosts fail the test."""
     contexts, complaints = [], []
 
     def look(path, user="admin", *, width=1280, height=860, dark=False):

@@ -1,4 +1,4 @@
-"""The page in a real browser, as a person sees it: within Airflow, by keyboard, on a phone, in the dark."""
+"""The page in a real browser: inside Airflow, by keyboard, on a phone, in dark mode."""
 
 import psycopg
 import pytest
@@ -66,7 +66,7 @@ def test_a_month_opens_by_keyboard_and_tells_its_ledger_row(look):
     sheet = page.get_by_role("dialog", name="Green January 2024")
     expect(sheet).to_contain_text("56,551")
     expect(sheet).to_contain_text("public.green_taxi_trips")
-    expect(sheet.get_by_role("link", name="its run and its logs")).to_have_attribute(
+    expect(sheet.get_by_role("link", name="run and logs")).to_have_attribute(
         "href", page.url.replace("taxi/", "dags/ingest_data/runs/earlier")
     )
     page.keyboard.press("Escape")
@@ -81,7 +81,7 @@ def test_a_month_that_was_replaced_tells_what_was_loaded_and_what_is_there_now(l
     cell(page, "fhv 2025-01").click()
 
     sheet = page.get_by_role("dialog", name="FHV January 2025")
-    expect(sheet).to_contain_text("Loaded, and replaced by the publisher since.")
+    expect(sheet).to_contain_text("Loaded, and republished since.")
     expect(sheet).to_contain_text('ETag"1"')
     expect(sheet).to_contain_text(f"ETag now{now}")
     expect(sheet.get_by_role("button", name="Load again into Postgres")).to_be_enabled()
@@ -94,7 +94,7 @@ def test_a_load_that_is_started_here_is_seen_to_run_and_to_end(look, site):
     cell(page, "green 2024-03").click()
     page.get_by_role("button", name="Load into Postgres").click()
 
-    expect(page.get_by_role("button", name="Under way …")).to_be_disabled()
+    expect(page.get_by_role("button", name="Running …")).to_be_disabled()
     shows(page, "green 2024-03", "running")
     run = the_run(site, month=3)
     assert run["conf"] == {"colour": "green", "year": 2024, "month": 3}
@@ -118,7 +118,7 @@ def test_a_load_that_is_done_again_is_done_as_it_was_and_its_failure_shows(look,
     assert run["conf"] == {"colour": "green", "year": 2025, "month": 2} | as_before
     end(site, run, "failed")
     shows(page, "green 2025-02", "failed")
-    expect(page.get_by_role("dialog")).to_contain_text("The last run failed.")
+    expect(page.get_by_role("dialog")).to_contain_text("Failed since its last load.")
     with psycopg.connect(site.warehouse) as connection:
         loaded = "SELECT count(DISTINCT month) FROM load_ledger WHERE service = 'green'"
         [(held,)] = connection.execute(loaded).fetchall()
@@ -143,7 +143,7 @@ def test_who_may_not_start_runs_has_no_button(look):
     cell(page, "green 2024-01").click()
 
     expect(page.get_by_role("dialog")).to_contain_text("Rows read")
-    expect(page.get_by_role("dialog")).to_contain_text("You may look, and not start runs of ingest_data")
+    expect(page.get_by_role("dialog")).to_contain_text("You can view, but not start runs of ingest_data")
     assert page.get_by_role("dialog").get_by_role("button").count() == 1  # that which closes it
 
 
@@ -156,7 +156,7 @@ def test_another_target_has_its_own_states_and_words(look):
 
     page.get_by_text("BigQuery", exact=True).click()
     expect(page.locator("#coverage-notices")).to_contain_text("BigQuery does not answer")
-    expect(page.locator("#coverage-says")).to_contain_text("what is in BigQuery is not known just now")
+    expect(page.locator("#coverage-says")).to_contain_text("the months in BigQuery are unknown")
     shows(page, "yellow 2024-01", "published")
     expect(page.locator("#legend")).not_to_contain_text("Not loaded")
     cell(page, "yellow 2024-01").click()
@@ -198,12 +198,12 @@ def test_the_city_is_drawn(look, site):
     expect(page.locator("#hours td[data-q]")).to_have_count(168)
     page.locator("#map path").first.hover()
     expect(page.locator("#map-says")).to_contain_text("Zone 1, Queens")
-    page.get_by_text("The other zones").click()
+    page.get_by_text("Other zones").click()
     expect(page.locator("#other-zones tr").last).to_contain_text("Queens")
     page.get_by_text("Mean fare", exact=True).click()
-    expect(page.locator("#zones-title")).to_have_text("Mean fare, by where trips begin")
+    expect(page.locator("#zones-title")).to_have_text("Mean fare by pickup zone")
     page.locator("#city-service").select_option("green")
-    page.get_by_role("button", name="The month after").click()
+    page.get_by_role("button", name="Next month").click()
     expect(page.locator("#hours-says")).to_contain_text("New York time")
 
 
@@ -217,7 +217,7 @@ def test_the_page_is_an_entry_and_a_tab_of_airflow_and_follows_its_theme(look, s
     expect(inside.locator("html")).to_have_class("dark")
 
     inside.locator("[data-file='green 2024-01']").click()
-    inside.get_by_role("link", name="its run and its logs").click()
+    inside.get_by_role("link", name="run and logs").click()
     page.wait_for_url("**/dags/ingest_data/runs/earlier")
     page.goto("/dags/ingest_data/plugin/taxi_dag")
     expect(page.frame_locator("iframe").locator("#coverage-says")).to_contain_text("in Postgres")

@@ -1,11 +1,11 @@
-"""The stack, run for real: from nothing, under load, with its parts killed, in a browser, and taken down again.
+"""Run the stack in Docker: start it from nothing, load it, kill its parts, look at it in a browser, remove it.
 
     make test-stack                               everything
     make test-stack ARGS="--only start kills"     some of it
     make test-stack ARGS="--restart-engine 'systemctl restart docker'"
 
-Needs an engine with the images, and Chromium for the screenshots. The project, images, ports, secrets and volumes are
-the test's own: a stack that runs here is left alone.
+Needs a Docker engine with the images, and Chromium for the screenshots. Project, images, ports, secrets and volumes are
+the test's own, so a stack that runs here is not touched.
 """
 
 import argparse
@@ -35,9 +35,9 @@ PORTS = {"API_PORT": 18980, "FLOWER_PORT": 15955, "PGADMIN_PORT": 15950, "WAREHO
 SECRETS = KEPT / "secrets"
 LARGE = "yellow_tripdata_2023-01"
 MONTHS = [f"green_tripdata_2024-{month:02}" for month in range(1, 13)]
-PATIENCE = 900  # seconds until what does not come is given up; a machine that is busy with more is slow
+PATIENCE = 900  # seconds to wait for anything; a busy machine is slow
 KILLED_IN_MID_LOAD = ("warehouse", "api-server", "scheduler", "redis", "metadata", "dag-processor", "worker-default")
-# A repository of the bundle, at /bundle/.git of the publisher, and one more commit in it.
+# Commits to a repository of the bundle, which the publisher serves at /bundle/.git.
 COMMIT = """
 mkdir -p /published/bundle && cd /published/bundle && git init --quiet --initial-branch main
 cp -r /opt/airflow/bundle/dags /opt/airflow/bundle/include . && echo "# $0" >> dags/flow_code.py
@@ -61,7 +61,7 @@ def say(text):
 
 
 def wait_for(what, condition):
-    """The first true answer of a condition; it is asked until then."""
+    """Wait until a condition is true, and return its value."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         with suppress(httpx.HTTPError, psycopg.Error, KeyError):
@@ -185,18 +185,18 @@ class Stack:
         return self.compose("exec", "-T", "publisher", "sh", "-ec", COMMIT, message).split()[-1]
 
     def runs_by(self, commit):
-        """Wait until new runs of the flow are by this commit."""
+        """Wait until new runs of the flow use this commit."""
         wait_for(f"commit {commit}", lambda: self.api("GET", "dags/ingest_data")["bundle_version"] == commit)
 
 
 def start(stack):
-    """From nothing to a stack that is healthy, and one run on each queue."""
+    """Start from nothing until all is healthy, and run one flow on each queue."""
     stack.compose("up", "--build", "--detach")
-    say("up: docker compose has returned")
+    say("docker compose up has returned")
     wait_for("health", stack.is_healthy)
     say("every container is healthy")
     wait_for("the DAGs", lambda: {"flow_code", "ingest_data"} <= stack.dags())
-    say("logged in by REST; the DAGs are there")
+    say("logged in to the REST API; it lists the DAGs")
     runs = {"flow_code": stack.trigger("flow_code"), "ingest_data": stack.load(MONTHS[0])}
     for dag_id, run_id in runs.items():
         stack.ends_well(run_id, dag_id)
@@ -205,11 +205,11 @@ def start(stack):
     assert queues == {("flow_code", "demo"), ("ingest_data", "default")}, queues
     assert stack.rows(MONTHS[0]) == stack.expected(MONTHS[0])
     assert MONTHS[0] in stack.lake()
-    say(f"a run on each queue; {stack.rows(MONTHS[0]):,} rows in the warehouse, as published, and a file in the lake")
+    say(f"a run on each queue; {stack.rows(MONTHS[0]):,} rows in the warehouse, as expected, and a file in the lake")
 
 
 def safety(stack):
-    """No secret shows, nothing is reachable that need not be."""
+    """No secret is visible, and containers reach only what they need."""
     assert stat.S_IMODE((SECRETS / "secrets.env").stat().st_mode) == 0o600
     shown = {
         "docker compose config": stack.compose("config"),
@@ -220,7 +220,7 @@ def safety(stack):
     for where, text in shown.items():
         assert len(text) > 1000, f"{where} is empty"
         for name, secret in stack.secrets.items():
-            assert secret not in text, f"{name} shows in {where}"
+            assert secret not in text, f"{name} is visible in {where}"
     inspected = json.loads(shown["docker inspect"])
     addresses = {
         binding["HostIp"]
@@ -231,15 +231,17 @@ def safety(stack):
     assert addresses == {"127.0.0.1"}, addresses
     reach = "import socket, sys; socket.create_connection((sys.argv[1], 5432), 3)"
     stack.compose("exec", "-T", "worker-default", "python", "-c", reach, "warehouse")
-    with pytest.raises(RuntimeError, match="gaierror"):  # it has not even an address there
+    with pytest.raises(RuntimeError, match="gaierror"):  # its name does not even resolve
         stack.compose("exec", "-T", "worker-default", "python", "-c", reach, "metadata")
     databases = "SELECT datname, has_database_privilege(datname, 'CONNECT') FROM pg_database WHERE NOT datistemplate"
     assert dict(stack.query(databases)) == {"ny_taxi": True, "postgres": False}
-    say("no secret shows; ports are on 127.0.0.1; workers do not reach the metadata database; taxi has one database")
+    say(
+        "no secret is visible; ports are on 127.0.0.1; workers cannot reach the metadata database; taxi has one database"
+    )
 
 
 def kills(stack):
-    """Each part is killed while a load is under way; the load ends right, and is there once."""
+    """Kill each part during a load; the load succeeds, and its rows are there once."""
     stack.ends_well(stack.load(LARGE))
     assert stack.rows(LARGE) == stack.expected(LARGE)
     say(f"loaded {stack.rows(LARGE):,} rows undisturbed, in {stack.seconds_of_last_load():.1f} s")
@@ -248,38 +250,38 @@ def kills(stack):
 
 
 def crash(stack):
-    """What dies by itself is started again by the engine."""
+    """The engine restarts a container that crashes."""
     [container] = stack.containers("scheduler")
     with suppress(RuntimeError):  # the command dies with all others
         stack.docker("exec", container, "bash", "-c", "kill -9 -1")
     wait_for("the engine", lambda: int(stack.docker("inspect", "-f", "{{.RestartCount}}", container)))
     wait_for("health", stack.is_healthy)
-    say("a scheduler that crashed was started again")
+    say("a crashed scheduler was restarted")
 
 
 def warm_shutdown(stack):
-    """A worker that is told to stop ends what it runs."""
+    """A worker that is stopped finishes its tasks."""
     disturbed(stack, "docker compose restart", lambda: stack.compose("restart", "worker-default"), tries=1)
 
 
 def restart_engine(stack, command):
-    """The engine goes and comes back; restart policies bring the stack up again."""
+    """Restart the engine; restart policies start the stack again."""
     if command is None:
-        say("the engine was not restarted: --restart-engine says how")
+        say("the engine was not restarted; --restart-engine gives the command for that")
         return
     disturbed(stack, "the engine", lambda: subprocess.run(command, shell=True, check=True))  # noqa: S602 - the user's own
 
 
 def disturbed(stack, what, disturb, tries=None):
-    """Disturb a load in its middle; it must end with the right rows, and have been done once.
+    """Disturb a running load; it must load the right rows, once.
 
-    Each time the other quality profile asks for other rows, so that a load which is there already is not enough.
+    Each load uses the other quality profile, which accepts other rows, so that the earlier load is not up to date.
     """
     before, quality = stack.loads(), "none" if stack.quality == "notes" else "notes"
     expected = stack.expected(LARGE, quality)
     run_id = stack.load(LARGE, quality=quality)
     stack.quality = quality
-    wait_for("a load under way", lambda: stack.query(IN_MID_LOAD))
+    wait_for("a running load", lambda: stack.query(IN_MID_LOAD))
     started = time.monotonic()
     disturb()
     stack.ends_well(run_id)
@@ -288,10 +290,10 @@ def disturbed(stack, what, disturb, tries=None):
     rows, attempt = stack.rows(LARGE), load["try_number"]
     assert rows == expected
     assert tries in {None, attempt}, load
-    assert stack.loads() == before + 1, "the load was done once"
+    assert stack.loads() == before + 1, "it loaded once"
     tables = stack.query("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'yellow%'")[0][0]
     assert tables == 1, f"{tables} tables of the one month"
-    say(f"{what}, in mid-load: the run ended right {seconds:.0f} s later, at try {attempt}; {rows:,} rows, once")
+    say(f"{what}, during a load: the run succeeded {seconds:.0f} s later, at attempt {attempt}, with {rows:,} rows")
     wait_for("health", stack.is_healthy)
 
 
@@ -303,7 +305,7 @@ def kill(stack, service):
 
 
 def scale(stack):
-    """Three workers share a backfill of a year, as `airflow backfill create` starts it."""
+    """Three workers share a backfill of a year."""
     dag_id, before = "ingest_data.green", stack.loads()
     stack.compose("up", "--detach", "--no-recreate", "--scale", "worker-default=3")
     wait_for("health", stack.is_healthy)
@@ -315,7 +317,7 @@ def scale(stack):
         dag_id=dag_id,
         from_date="2024-01-01T00:00:00Z",
         to_date="2024-12-01T00:00:00Z",
-        dag_run_conf={"force": True},  # one month is there already
+        dag_run_conf={"force": True},  # one month is already loaded
         max_active_runs=6,
     )
     wait_for("the end of the backfill", lambda: stack.api("GET", f"backfills/{backfill['id']}")["completed_at"])
@@ -337,7 +339,7 @@ def scale(stack):
 
 
 def browser(stack):
-    """The web pages, as a person sees them after logging in."""
+    """Log in to the web pages, and take screenshots."""
     from playwright.sync_api import sync_playwright
 
     passwords = stack.secrets
@@ -358,7 +360,7 @@ def browser(stack):
         page.goto(f"{stack.url('API_PORT')}/dags/ingest_data/runs")
         page.get_by_text("Success").first.wait_for()
         page.screenshot(path=KEPT / "airflow.png")
-        page.goto(f"{stack.url('API_PORT')}/taxi/?dag_id=etl_web_to_gcs")  # the API server sees the workers' lake
+        page.goto(f"{stack.url('API_PORT')}/taxi/?dag_id=etl_web_to_gcs")  # the API server reads the workers' lake
         page.locator("[data-file='green 2024-01'] .cell:not([data-state=published])").wait_for()
         page.screenshot(path=KEPT / "taxi.png")
 
@@ -374,15 +376,15 @@ def browser(stack):
         page.get_by_role("button", name="Login").click()
         page.get_by_text("NYC taxi").first.dblclick()
         page.get_by_text("warehouse", exact=True).first.dblclick()
-        page.get_by_text("Server connected").wait_for()  # without asking for a password
+        page.get_by_text("Server connected").wait_for()  # without a password
         page.get_by_text("Databases").first.wait_for()
         page.screenshot(path=KEPT / "pgadmin.png")
         chromium.close()
-    say(f"Airflow, its coverage page, Flower and pgAdmin in a browser: {KEPT.relative_to(ROOT)}/*.png")
+    say(f"screenshots of Airflow, its coverage page, Flower and pgAdmin: {KEPT.relative_to(ROOT)}/*.png")
 
 
 def local_cloud(stack):
-    """The same flows on the stand-ins for Google's storage and BigQuery: a month in the bucket is loaded by itself."""
+    """The same flows with emulated GCS and BigQuery: a month in the bucket is loaded into BigQuery automatically."""
     month, follows = MONTHS[1], "etl_gcs_to_bq.green"
     settings = ("deploy/local-cloud.env",)
     stack.compose("up", "--build", "--detach", profile="local-cloud", settings=settings)
@@ -399,11 +401,11 @@ def local_cloud(stack):
     answer = json.loads(stack.compose("exec", "-T", "local-cloud", *asked, profile="local-cloud", settings=settings))
     rows = int(answer["rows"][0]["f"][0]["v"])
     assert rows == stack.expected(month), rows
-    say(f"local cloud: a month went into the bucket, and from there by itself into BigQuery; {rows:,} rows")
+    say(f"local cloud: a month went into the bucket, and from there automatically into BigQuery; {rows:,} rows")
 
 
 def git_bundle(stack):
-    """The bundle from git: a run keeps the commit that it began with, and the next has the newest."""
+    """Load the bundle from git: a run keeps the commit that it started with, and the next run uses the newest."""
     first = stack.commit("first")
     stack.compose("up", "--detach", settings=("deploy/git-bundle.env",))
     wait_for("health", stack.is_healthy)
@@ -420,18 +422,18 @@ def git_bundle(stack):
         read = stack.compose("exec", "-T", "worker-default", "grep", "-rhoE", "versions/[0-9a-f]{40}/dags", logs)
         assert stack.run("ingest_data", run_id)["bundle_version"] == commit
         assert set(read.split()) == {f"versions/{commit}/dags"}, read
-    say(f"the bundle from git: a run made at commit {first[:7]} was done by it after {second[:7]} came")
+    say(f"the bundle from git: a run created at commit {first[:7]} used it after {second[:7]} was pushed")
 
 
 def costs(stack):
-    """Memory per container, and what a worker loads per second."""
+    """Print the memory per container, and the rows that a worker loads per second."""
     usage = stack.docker("stats", "--no-stream", "--format", "{{.Name}}\t{{.MemUsage}}")
     for line in sorted(line for line in usage.splitlines() if line.startswith(PROJECT)):
         print("           ", *line.removeprefix(f"{PROJECT}-").split("\t"))
     for service, rows, rate in stack.query(
         "SELECT service, max(rows_loaded), round(max(rows_loaded / seconds)) FROM load_ledger GROUP BY 1 ORDER BY 1"
     ):
-        say(f"{service}: one load of {rows:,} rows at up to {rate:,.0f} rows/s")
+        say(f"{service}: up to {rows:,} rows per load, up to {rate:,.0f} rows/s")
 
 
 STEPS = (start, safety, browser, crash, warm_shutdown, kills, restart_engine, scale, costs, local_cloud, git_bundle)
@@ -439,13 +441,13 @@ STEPS = (start, safety, browser, crash, warm_shutdown, kills, restart_engine, sc
 
 def main():
     names = [step.__name__ for step in STEPS]
-    parser = argparse.ArgumentParser(prog="make test-stack", description="Run the stack for real.")
+    parser = argparse.ArgumentParser(prog="make test-stack", description="Run the stack in Docker.")
     parser.add_argument("--only", nargs="+", choices=names, default=names)
-    parser.add_argument("--restart-engine", metavar="COMMAND", help="how the engine is restarted on this machine")
-    parser.add_argument("--keep", action="store_true", help="leave the stack up")
+    parser.add_argument("--restart-engine", metavar="COMMAND", help="restarts the engine on this machine")
+    parser.add_argument("--keep", action="store_true", help="do not remove the stack")
     chosen = parser.parse_args()
     SECRETS.mkdir(parents=True, exist_ok=True)
-    if not (SECRETS / "secrets.env").exists():  # chosen by hand, and one that a command line could take for an option
+    if not (SECRETS / "secrets.env").exists():  # a chosen password, which a command line could take for an option
         (SECRETS / "secrets.env").write_text(f"ADMIN_PASSWORD=--{secrets.token_urlsafe()}\n")
     stack = Stack()
     try:
@@ -460,7 +462,7 @@ def main():
         if not chosen.keep:
             stack.compose("down", "--volumes", "--timeout", "20", profile="*")
             shutil.rmtree(SECRETS)
-            say("taken down")
+            say("removed")
 
 
 if __name__ == "__main__":

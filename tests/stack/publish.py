@@ -1,4 +1,4 @@
-"""Make trip files and serve them, with `expected.json`: how many rows of each a load brings by quality profile."""
+"""Generate trip files and serve them, with `expected.json`: the rows that a load accepts, by quality profile."""
 
 import json
 import signal
@@ -9,7 +9,7 @@ from devtools.servers.publisher import Publisher
 from include.nyc_taxi import TripFile, catalog
 
 FOLDER = Path("/published")
-LARGE = "yellow_tripdata_2023-01"  # takes long enough to be interrupted
+LARGE = "yellow_tripdata_2023-01"  # large enough to interrupt its load
 ROWS = {LARGE: 4_000_000} | {f"green_tripdata_2024-{month:02}": 60_000 for month in range(1, 13)}
 
 
@@ -22,10 +22,10 @@ def main():
         made = write_month(file, path, rows=rows)
         expected[name] = {"none": made.rows, "notes": made.rows - made.without_passengers}
     (FOLDER / "expected.json").write_text(json.dumps(expected))
-    with Publisher(FOLDER, host="0.0.0.0", port=8000):  # noqa: S104 - a network of the stack
+    with Publisher(FOLDER, host="0.0.0.0", port=8000):  # noqa: S104 - in the network of the stack
         signal.sigwait({signal.SIGTERM, signal.SIGINT})
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # before any thread is
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # before any thread starts
     main()

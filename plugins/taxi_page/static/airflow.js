@@ -1,14 +1,14 @@
-// What the page shares with the Airflow around it: the login, the theme, the time zone and its links.
+// What the page shares with the Airflow around it (login, theme, time zone, links), and what its parts share.
 
 const ROOT = new URL("..", document.baseURI);
 const embedded = window.parent !== window;
 
-/** JSON of this page's own server; an Error in its words where there is none. */
+/** JSON from this page's server. Throws an Error with a sentence for the viewer. */
 export async function ask(path) {
   return answer(await fetch(path, { headers: { accept: "application/json" } }));
 }
 
-/** JSON of Airflow's API, with the rights of who looks. */
+/** JSON from Airflow's API, with the viewer's rights. */
 export async function api(path, body) {
   const sent = body && {
     method: "POST",
@@ -20,12 +20,12 @@ export async function api(path, body) {
 
 async function answer(response) {
   if (response.ok) return response.json();
-  if (response.status === 401) throw new Error("Your login has ended. Load the page again to log in.");
+  if (response.status === 401) throw new Error("Your login has expired. Reload the page to log in.");
   const { detail } = await response.json().catch(() => ({}));
-  throw new Error(typeof detail === "string" ? detail : `The server answers ${response.status}.`);
+  throw new Error(typeof detail === "string" ? detail : `The server answered with status ${response.status}.`);
 }
 
-/** A link into Airflow. In its frame a link cannot leave by itself, so Airflow's own document follows it. */
+/** A link into Airflow. The sandbox of Airflow's frame blocks links out of it, so the outer document follows them. */
 export function link(path, text) {
   const anchor = make("a", { href: new URL(path, ROOT).href }, text);
   anchor.addEventListener("click", (event) => {
@@ -40,7 +40,7 @@ export function link(path, text) {
   return anchor;
 }
 
-/** Follow the theme of the Airflow around the page, or that of the system where there is none around it. */
+/** Follow the theme of the Airflow around the page, or that of the system outside of Airflow. */
 export function followTheme() {
   const outside = embedded ? parent.document.documentElement : null;
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -56,7 +56,7 @@ export function followTheme() {
   follow();
 }
 
-/** A point in time in the zone that Airflow's user has chosen, and the zone with it. */
+/** A time in the time zone chosen in Airflow, with that zone's name. */
 export function when(iso) {
   const options = { dateStyle: "medium", timeStyle: "medium" };
   const time = new Date(iso);
@@ -70,9 +70,25 @@ export function when(iso) {
   }
 }
 
-const NAMES = { yellow: "Yellow", green: "Green", fhv: "FHV", fhvhv: "FHVHV" };
+/** Targets, services and states, as the server describes them. */
+export const about = { targets: [], services: [], states: {} };
 
-export const nameOf = (service) => NAMES[service] ?? service;
+/** Fetch what the page is about, and colour the services. */
+export async function learn() {
+  Object.assign(about, await ask("api/about"));
+  addEventListener("themechange", paint);
+  paint();
+}
+
+function paint() {
+  const { style, classList } = document.documentElement;
+  const trait = classList.contains("dark") ? "dark_colour" : "colour";
+  for (const service of about.services) style.setProperty(`--${service.name}`, service[trait]);
+}
+
+export const traits = (service) => about.services.find(({ name }) => name === service);
+export const nameOf = (service) => traits(service)?.title ?? service;
+export const targetNamed = (name) => about.targets.find((target) => target.name === name);
 export const number = (value, digits = 0) =>
   value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 export const share = (value) => `${(100 * value).toLocaleString("en-US", { maximumFractionDigits: value < 0.1 ? 2 : 1 })} %`;
@@ -99,10 +115,18 @@ export function notice(place, ...messages) {
   place.replaceChildren(...messages.map(({ text, bad }) => make("p", { class: bad ? "notice bad" : "notice" }, ...[text].flat())));
 }
 
-/** What to do, and the page where one does it. */
+/** Show that a part of the page could not be loaded, why, and a button that tries again. */
+export function couldNotLoad(heading, notices, error, again) {
+  heading.textContent = "Could not load this page.";
+  const retry = make("button", { type: "button", class: "action" }, "Retry");
+  retry.addEventListener("click", again);
+  notice(notices, { text: [`${error.message} `, retry], bad: true });
+}
+
+/** A sentence that ends with the page where it is done. */
 export const loadOne = (what) => [`${what} on the page `, make("a", { href: "#coverage" }, "Coverage")];
 
-/** The radio button that is chosen; `use` is called now and at each change. */
+/** Call `use` with the value of the chosen radio button at each change. */
 export function choice(fieldset, use) {
   fieldset.addEventListener("change", () => use(fieldset.querySelector(":checked").value));
 }

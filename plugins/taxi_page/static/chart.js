@@ -1,4 +1,4 @@
-// Lines over months, with the same numbers as a table for who cannot see them.
+// Line charts over months, each with its numbers as a table for people who cannot see it.
 
 import { make, monthName } from "./airflow.js";
 
@@ -9,7 +9,7 @@ const seconds = (month) => Date.parse(`${month}-01T00:00:00Z`) / 1000;
 
 /**
  * @param {{title: string, months: string[], lines: {label: string, color: string, values: (number|null)[], dash?: number[]}[],
- *   format: (value: number) => string, marks?: string[]}} of color is the name of a variable of the style sheet
+ *   format: (value: number) => string, marks?: string[]}} of `color` is the name of a CSS variable
  */
 export function lineChart(of) {
   const plot = make("div", { class: "plot", role: "img", "aria-label": summary(of) });
@@ -41,7 +41,7 @@ function options({ lines, format, marks = [], months }, plot) {
     grid: { stroke: style("--line"), width: 1 },
     ticks: { stroke: style("--line"), width: 1, size: 4 },
   };
-  // Where nobody points, the legend tells the last month of all lines.
+  // Unless the pointer is on the chart, the legend shows the last month that all lines have.
   const common = months.findLastIndex((_, at) => lines.every(({ values }) => values[at] !== null));
   const resting = { idx: common < 0 ? months.length - 1 : common };
   return {
@@ -97,11 +97,11 @@ function summary({ title, months, lines, format }) {
     const at = values.findLastIndex((value) => value !== null);
     return at < 0 ? null : `${label} ${format(values[at])} in ${monthName(months[at])}`;
   });
-  return `${title}: ${last.filter(Boolean).join(", ") || "nothing"}. The numbers follow as a table.`;
+  return `${title}: ${last.filter(Boolean).join(", ") || "no data"}. The numbers follow in a table.`;
 }
 
 function table({ months, lines, format }) {
-  const details = make("details", {}, make("summary", {}, "The numbers"));
+  const details = make("details", {}, make("summary", {}, "Show as a table"));
   details.addEventListener("toggle", () => {
     if (details.childElementCount > 1) return;
     const head = make("tr", {}, make("th", { scope: "col" }, "Month"), ...lines.map(({ label }) => make("th", { scope: "col" }, label)));
@@ -114,7 +114,7 @@ function table({ months, lines, format }) {
   return details;
 }
 
-/** Every month from the first to the last. */
+/** All months from the first to the last. */
 export function span(months) {
   const [first, last] = [months[0], months.at(-1)];
   const all = [];

@@ -1,61 +1,65 @@
-// What the data says of the city: trips over the years, and one month by zone and by hour.
+// Trips over the years, and one month by zone and by hour of the week.
 
-import { ask, byId, choice, loadOne, make, monthName, nameOf, notice, number, share } from "./airflow.js";
+import { about, ask, byId, choice, couldNotLoad, loadOne, make, monthName, nameOf, notice, number, share, targetNamed, traits } from "./airflow.js";
 import { lineChart, span } from "./chart.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-const DASHES = { green: [8, 4], fhv: [2, 3], fhvhv: [10, 3, 2, 3] };
 const SHADES = 7;
 const TOP = 10;
 const MEASURES = {
-  pickups: { title: "Where trips begin", of: (zone) => zone.pickups, format: number },
-  dropoffs: { title: "Where trips end", of: (zone) => zone.dropoffs, format: number },
-  fare: { title: "Mean fare, by where trips begin", of: (zone) => (zone.fares ? zone.fare_sum / zone.fares : null), format: (value) => `$${number(value, 2)}` },
-  tip: { title: "Tips as a share of fares", of: (zone) => (zone.fare_sum > 0 ? zone.tip_sum / zone.fare_sum : null), format: share },
+  pickups: { title: "Pickups by zone", of: (zone) => zone.pickups, format: number },
+  dropoffs: { title: "Dropoffs by zone", of: (zone) => zone.dropoffs, format: number },
+  fare: { title: "Mean fare by pickup zone", of: (zone) => (zone.fares ? zone.fare_sum / zone.fares : null), format: (value) => `$${number(value, 2)}` },
+  tip: { title: "Tips as a share of fares, by pickup zone", of: (zone) => (zone.fare_sum > 0 ? zone.tip_sum / zone.fare_sum : null), format: share },
 };
 const FEWEST_FARES = 30;
+const isMean = () => measure === "fare" || measure === "tip";
 
-let told = null;
+let seen = null;
 let zones = [];
 let month = null;
 let measure = "pickups";
 
-export async function start() {
+export function start() {
   choice(byId("measure"), (value) => { measure = value; showZones(); });
   byId("city-service").addEventListener("change", () => { fillMonths(); showMonth(); });
   byId("city-choice").addEventListener("change", showMonth);
   byId("city-back").addEventListener("click", () => step(-1));
   byId("city-on").addEventListener("click", () => step(1));
+  look();
+}
+
+async function look() {
+  byId("city-says").textContent = "Loading …";
   try {
-    [told, { zones }] = await Promise.all([ask("api/city"), ask("api/zones")]);
+    [seen, { zones }] = await Promise.all([ask("api/city"), ask("api/zones")]);
   } catch (error) {
-    byId("city-says").textContent = "Nothing to see just now.";
-    notice(byId("city-notices"), { text: error.message, bad: true });
+    couldNotLoad(byId("city-says"), byId("city-notices"), error, look);
     return;
   }
   show();
 }
 
 function show() {
-  const services = Object.keys(told.trips).filter((service) => Object.keys(told.trips[service]).length);
-  const unsummed = told.without_summary.length;
+  const services = Object.keys(seen.trips).filter((service) => Object.keys(seen.trips[service]).length);
+  const unsummed = seen.without_summary.length;
   const found = [];
-  if (unsummed) found.push({ text: [`${number(unsummed)} months were loaded before there were summaries and are missing here: `, ...loadOne("load them again"), "."] });
-  if (services.length && !zones.length) found.push({ text: "There is no map yet: run the DAG ingest_taxi_zones once." });
-  if (!services.length && !unsummed) found.push({ text: [...loadOne("Load a month into Postgres"), "; this page then shows its trips by zone and by hour."] });
+  if (unsummed) found.push({ text: [`${number(unsummed)} months have no summary, because an older version loaded them. `, ...loadOne("Load them again"), "."] });
+  if (services.length && !zones.length) found.push({ text: "There is no map yet. Run the Dag ingest_taxi_zones once." });
+  if (!services.length && !unsummed) found.push({ text: [...loadOne(`Load a month into ${targetNamed(about.summaries).place}`), " to see its trips by zone and by hour."] });
   notice(byId("city-notices"), ...found);
   if (!services.length) {
     byId("city-says").textContent = "No month is loaded";
     return;
   }
-  const all = services.flatMap((service) => Object.values(told.trips[service]));
+  const all = services.flatMap((service) => Object.values(seen.trips[service]));
   byId("city-says").replaceChildren(make("b", {}, number(all.reduce((sum, trips) => sum + trips, 0))), ` trips in ${number(all.length)} loaded months`);
-  const months = span(services.flatMap((service) => Object.keys(told.trips[service])).sort());
+  const months = span(services.flatMap((service) => Object.keys(seen.trips[service])).sort());
   const chart = lineChart({
-    title: "Trips a month", months, format: (value) => value.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 1 }),
+    title: "Trips per month", months, format: (value) => value.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 1 }),
     lines: services.map((service) => ({
-      label: nameOf(service), color: `--${service}`, dash: DASHES[service], values: months.map((name) => told.trips[service][name] ?? null),
+      label: nameOf(service), color: `--${service}`, dash: traits(service).dashes, values: months.map((name) => seen.trips[service][name] ?? null),
     })),
   });
   byId("city-chart").replaceChildren(chart);
@@ -68,7 +72,7 @@ function show() {
 
 function fillMonths() {
   const before = byId("city-choice").value;
-  const months = Object.keys(told.trips[byId("city-service").value]).sort().reverse();
+  const months = Object.keys(seen.trips[byId("city-service").value]).sort().reverse();
   byId("city-choice").replaceChildren(...months.map((name) => make("option", { value: name }, monthName(name))));
   if (months.includes(before)) byId("city-choice").value = before;
 }
@@ -117,7 +121,7 @@ function point(id) {
   byId("map").querySelector(".at")?.classList.remove("at");
   const shape = id && byId("map").querySelector(`[data-zone="${id}"]`);
   if (!shape || !month) {
-    byId("map-says").textContent = "Point at a zone, or touch it, for its name and number.";
+    byId("map-says").textContent = "Point at or touch a zone to see its name and value.";
     return;
   }
   shape.classList.add("at");
@@ -127,11 +131,10 @@ function point(id) {
   byId("map-says").replaceChildren(make("b", {}, name), `, ${borough}: ${value === undefined ? "too few trips" : MEASURES[measure].format(value)}`);
 }
 
-/** The measure of each zone where there is enough for one. */
+/** The measure of each zone with enough trips. */
 function shown() {
   const { of } = MEASURES[measure];
-  const isMean = measure === "fare" || measure === "tip";
-  const usable = month.zones.filter((zone) => of(zone) !== null && of(zone) > 0 && (!isMean || zone.fares >= FEWEST_FARES));
+  const usable = month.zones.filter((zone) => of(zone) !== null && of(zone) > 0 && (!isMean() || zone.fares >= FEWEST_FARES));
   return new Map(usable.map((zone) => [zone.location_id, of(zone)]));
 }
 
@@ -146,7 +149,7 @@ function showZones() {
     if (value === undefined) delete shape.dataset.q;
     else shape.dataset.q = bounds.filter((bound) => value >= bound).length;
   }
-  byId("map").querySelector("svg").setAttribute("aria-label", `Map of the taxi zones: ${title.toLowerCase()}. The table has their numbers.`);
+  byId("map").querySelector("svg").setAttribute("aria-label", `Map of the taxi zones: ${title.toLowerCase()}. The table has the numbers.`);
   byId("scale").replaceChildren(...(sorted.length ? [
     format(sorted.at(-1)[1]), make("span", {}, ...Array.from({ length: SHADES }, (_, shade) => make("i", { "data-q": shade }))), format(sorted[0][1]),
   ] : []));
@@ -163,11 +166,12 @@ function showZones() {
 }
 
 function nothing() {
-  if (!month.zones.length) return "The file of this month has coordinates in place of zones.";
-  return measure === "fare" || measure === "tip" ? "This service's files have no fares." : "No trip of this month has a zone.";
+  const { has_fares: hasFares } = traits(byId("city-service").value);
+  if (!month.zones.length) return "This month's file has coordinates instead of zones.";
+  return isMean() && !hasFares ? "This service's files have no fares." : "No zone has enough trips.";
 }
 
-/** The values above which each shade but the first begins: every shade has as many zones. */
+/** The least value of each shade but the first. All shades have equally many zones. */
 function quantiles(ascending) {
   if (!ascending.length) return [];
   return Array.from({ length: SHADES - 1 }, (_, at) => ascending[Math.floor((ascending.length * (at + 1)) / SHADES)]);
@@ -177,8 +181,8 @@ function showHours() {
   const most = Math.max(...month.hours, 1);
   const busiest = month.hours.indexOf(most);
   byId("hours-says").textContent = month.hours.length
-    ? `Most trips begin on ${DAYS[Math.floor(busiest / 24)]} from ${busiest % 24}:00 to ${(busiest % 24) + 1}:00, New York time: ${number(most)}.`
-    : "This month has no summary.";
+    ? `The busiest hour is ${DAYS[Math.floor(busiest / 24)]} ${busiest % 24}:00 to ${(busiest % 24) + 1}:00, New York time, with ${number(most)} trips.`
+    : "This month has no summary. Load it again on the page Coverage.";
   const head = make("tr", {}, make("td"), ...Array.from({ length: 24 }, (_, hour) =>
     make("th", { scope: "col", "aria-label": `${hour}:00` }, hour % 6 ? "" : String(hour))));
   const rows = DAYS.map((day, at) => make("tr", {}, make("th", { scope: "row" }, day), ...month.hours.slice(24 * at, 24 * at + 24).map((trips, hour) => make(

@@ -1,8 +1,7 @@
-// Which months are where: a calendar for each service, and a sheet for each month.
+// Which months are in a target: a calendar per service, and a sheet per month.
 
-import { api, ask, byId, choice, link, make, monthName, nameOf, notice, number, when, words } from "./airflow.js";
+import { about, api, ask, byId, choice, couldNotLoad, link, make, monthName, nameOf, notice, number, targetNamed, when, words } from "./airflow.js";
 
-const PLACES = { postgres: "Postgres", lake: "the lake", bigquery: "BigQuery" };
 const SHORT = {
   loaded: "Loaded",
   published: "Not loaded",
@@ -15,23 +14,24 @@ const SHORT = {
 const LETTERS = [..."JFMAMJJASOND"];
 const SECONDS_BETWEEN_LOOKS = { busy: 3, idle: 60 };
 
-/** The name of a state; of a target that does not answer, nobody knows that a month is not loaded. */
+/** The name of a state. "Not loaded" is known only of targets that answer. */
 const short = (state) => (state === "published" && !seen.target_answers ? "Published" : SHORT[state]);
 
-let target = "postgres";
+let target = null;
 let seen = null;
 let open = null;
 let timer = 0;
 
 export function start() {
-  const dag = new URLSearchParams(location.search).get("dag_id") ?? "";
-  if (dag === "etl_gcs_to_bq") target = "bigquery";
-  else if (dag.startsWith("etl_")) target = "lake";
-  byId("target").querySelector(`[value=${target}]`).checked = true;
-  choice(byId("target"), (value) => {
-    target = value;
-    byId("coverage-says").textContent = "Asking …";
-    whole().forEach((part) => { part.inert = true; }); // it still tells of the target before
+  const flow = (new URLSearchParams(location.search).get("dag_id") ?? "").split(".")[0];
+  target = about.targets.find(({ flows }) => flows.includes(flow)) ?? about.targets[0];
+  byId("target").append(...about.targets.map(({ name, title }) => make(
+    "label", {}, make("input", { type: "radio", name: "target", value: name, checked: name === target.name }), make("span", {}, title),
+  )));
+  choice(byId("target"), (name) => {
+    target = targetNamed(name);
+    byId("coverage-says").textContent = "Loading …";
+    for (const part of parts()) part.inert = true; // they still show the target chosen before
     look();
   });
   byId("detail").addEventListener("close", () => { open = null; });
@@ -40,19 +40,18 @@ export function start() {
   look();
 }
 
-const whole = () => [byId("legend"), byId("calendars")];
+const parts = () => [byId("legend"), byId("calendars")];
 
 async function look() {
   clearTimeout(timer);
   const asked = target;
   try {
-    const answer = await ask(`api/coverage?target=${asked}`);
+    const answer = await ask(`api/coverage?target=${asked.name}`);
     if (asked !== target) return;
     seen = answer;
     show();
   } catch (error) {
-    byId("coverage-says").textContent = "Nothing to see just now.";
-    notice(byId("coverage-notices"), { text: error.message, bad: true });
+    couldNotLoad(byId("coverage-says"), byId("coverage-notices"), error, look);
   }
   const busy = seen?.counts.running > 0;
   if (!document.hidden) timer = setTimeout(look, 1000 * SECONDS_BETWEEN_LOOKS[busy ? "busy" : "idle"]);
@@ -61,11 +60,11 @@ async function look() {
 function show() {
   const [held, all] = [seen.held, seen.published].map((months) => Object.values(months).reduce((sum, count) => sum + count, 0));
   byId("coverage-says").replaceChildren(...(seen.target_answers
-    ? [make("b", {}, number(held)), ` of ${number(all)} published months are in ${PLACES[target]}`]
-    : [make("b", {}, number(all)), ` months are published; what is in ${PLACES[target]} is not known just now`]));
-  whole().forEach((part) => { part.inert = false; });
+    ? [make("b", {}, number(held)), ` of ${number(all)} published months are in ${target.place}`]
+    : [make("b", {}, number(all)), ` months are published; the months in ${target.place} are unknown`]));
+  for (const part of parts()) part.inert = false;
   notice(byId("coverage-notices"), ...notices(held));
-  byId("coverage-at").textContent = `As of ${when(seen.at)}. A month is the month of the publisher's file.`;
+  byId("coverage-at").textContent = `As of ${when(seen.at)}. Months are those of the published files.`;
   showLegend();
   showCalendars();
   if (open) showSheet(open);
@@ -74,13 +73,13 @@ function show() {
 function notices(held) {
   const found = seen.problems.map((text) => ({ text, bad: true }));
   const { load } = seen;
-  if (!load.is_there) found.push({ text: `There is no DAG ${load.dag_id} in this Airflow, so nothing can be loaded from here.` });
-  else if (load.is_paused) found.push({ text: ["The DAG ", link(`dags/${load.dag_id}`, load.dag_id), " is paused: what is started waits until it is switched on."] });
+  if (!load.is_there) found.push({ text: `This Airflow has no Dag ${load.dag_id}, so this page cannot load months.` });
+  else if (load.is_paused) found.push({ text: ["The Dag ", link(`dags/${load.dag_id}`, load.dag_id), " is paused: its runs wait until you unpause it."] });
   if (!held && !seen.problems.length && load.is_there) {
     found.push({ text: [
       "Nothing is loaded yet. ",
-      load.allowed ? "Choose a month below and load it" : "Ask somebody who may start runs",
-      ", or look at the DAG ", link(`dags/${load.dag_id}`, load.dag_id), ".",
+      load.allowed ? "Choose a month below and load it, or see the Dag " : "You cannot start runs. See the Dag ",
+      link(`dags/${load.dag_id}`, load.dag_id), ".",
     ] });
   }
   return found;
@@ -90,7 +89,7 @@ function showLegend() {
   const calendars = byId("calendars");
   const buttons = Object.keys(SHORT).filter((state) => seen.counts[state] || (state === "loaded" && seen.target_answers)).map((state) => {
     const button = make(
-      "button", { type: "button", title: seen.target_answers ? seen.says[state] : null, "aria-pressed": String(calendars.dataset.only === state) },
+      "button", { type: "button", title: seen.target_answers ? about.states[state] : null, "aria-pressed": String(calendars.dataset.only === state) },
       make("span", { class: "cell", "data-state": state, "aria-hidden": "true" }),
       make("span", {}, `${short(state)} `, make("b", {}, number(seen.counts[state]))),
     );
@@ -107,7 +106,7 @@ function showLegend() {
 
 function showCalendars() {
   const at = document.activeElement?.dataset?.file;
-  const calendars = Object.keys(seen.services).map((service) => calendar(service, seen.months[service]));
+  const calendars = about.services.map(({ name: service }) => calendar(service, seen.months[service]));
   byId("calendars").replaceChildren(...calendars);
   if (at) byId("calendars").querySelector(`[data-file="${at}"]`)?.focus();
 }
@@ -148,7 +147,7 @@ function cellButton(service, month, state) {
 
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -12, ArrowDown: 12 };
 
-/** Arrow keys go from month to month; Tab goes on to the next service. */
+/** Arrow keys move between months; Tab moves to the next service. */
 function walk(event, table) {
   const buttons = [...table.querySelectorAll("button")];
   const at = buttons.indexOf(event.target);
@@ -168,11 +167,11 @@ async function showSheet({ service, month }) {
   close.addEventListener("click", () => dialog.close());
   const head = make("div", { class: "sheet-head" }, make("h2", { id: "detail-title" }, make("b", {}, nameOf(service)), ` ${monthName(month)}`), close);
   dialog.style.setProperty("--service", `var(--${service}, var(--taxi))`);
-  if (isNew) dialog.replaceChildren(head, make("p", { class: "state" }, "Asking …"));
+  if (isNew) dialog.replaceChildren(head, make("p", { class: "state" }, "Loading …"));
   if (!dialog.open) dialog.showModal();
   let content;
   try {
-    content = sheet(service, month, await ask(`api/months/${service}/${month}?target=${target}`));
+    content = sheet(service, month, await ask(`api/months/${service}/${month}?target=${target.name}`));
   } catch (error) {
     content = [make("p", { class: "notice bad" }, error.message)];
   }
@@ -182,59 +181,57 @@ async function showSheet({ service, month }) {
   if (hadFocus) (dialog.querySelector(`.${hadFocus}`) ?? close).focus();
 }
 
-function sheet(service, month, told) {
-  if (!told.target_answers) {
-    return [...told.problems.map((text) => make("p", { class: "notice bad" }, text)), attempt(told.attempt), publication(told)].filter(Boolean);
+function sheet(service, month, found) {
+  if (!found.target_answers) {
+    return [...found.problems.map((text) => make("p", { class: "notice bad" }, text)), attempt(found.attempt), publication(found)].filter(Boolean);
   }
-  const state = make("p", { class: "state", role: "status" }, make("span", { class: "cell", "data-state": told.state, "aria-hidden": "true" }), sentence(told.says));
+  const state = make("p", { class: "state", role: "status" }, make("span", { class: "cell", "data-state": found.state, "aria-hidden": "true" }), sentence(about.states[found.state]));
   return [
-    state, action(service, month, told), attempt(told.attempt),
-    ...(told.load ? [counts(told.load), facts(told)] : [publication(told)]),
+    state, action(service, month, found), attempt(found.attempt),
+    ...(found.load ? [counts(found.load), facts(found)] : [publication(found)]),
   ].filter(Boolean);
 }
 
-function action(service, month, told) {
+function action(service, month, found) {
   const { load } = seen;
   if (!load.is_there) return null;
-  if (!load.allowed) return make("p", { class: "small" }, `You may look, and not start runs of ${load.dag_id}: ask somebody who may.`);
-  const again = Boolean(told.load);
-  const tooNew = told.state === "not_published";
-  const text = again ? `Load again into ${PLACES[target]}` : tooNew ? "Ask the publisher for it" : `Load into ${PLACES[target]}`;
-  const button = make("button", { type: "button", class: "action", disabled: told.state === "running" }, told.state === "running" ? "Under way …" : text);
+  if (!load.allowed) return make("p", { class: "small" }, `You can view, but not start runs of ${load.dag_id}.`);
+  const again = Boolean(found.load);
+  const tooNew = found.state === "not_published";
+  const text = again ? `Load again into ${target.place}` : tooNew ? "Check for it now" : `Load into ${target.place}`;
+  const button = make("button", { type: "button", class: "action", disabled: found.state === "running" }, found.state === "running" ? "Running …" : text);
   const says = make("p", { class: "small", role: "status" });
   button.addEventListener("click", async () => {
     button.disabled = true;
     says.textContent = "Starting a run …";
     try {
-      await api(`dags/${load.dag_id}/dagRuns`, { logical_date: null, conf: await conf(service, month, told) });
+      await api(`dags/${load.dag_id}/dagRuns`, { logical_date: null, conf: await conf(service, month, found) });
       await look();
     } catch (error) {
-      says.textContent = `No run was started: ${error.message}`;
+      says.textContent = `Could not start a run: ${error.message}`;
       button.disabled = false;
     }
   });
   return make("div", {}, button, says);
 }
 
-/** What the run is asked for: the month, and of a load that is done again, that it is done as it was. */
-async function conf(service, month, told) {
+/** The run's params: the month, and those that repeat the last load in the same way. */
+async function conf(service, month, found) {
   const [year, number_] = month.split("-").map(Number);
   const asked = { colour: service, year, month: number_ };
-  if (!told.load) return asked;
+  if (!found.load) return asked;
   const { params } = await api(`dags/${seen.load.dag_id}/details`);
-  const as = { force: true, source: told.source, quality: told.load.quality_profile, table_name: told.load.target_table };
-  if (target !== "postgres") delete as.table_name;
-  return { ...asked, ...Object.fromEntries(Object.entries(as).filter(([name]) => name in (params ?? {}))) };
+  return { ...asked, ...Object.fromEntries(Object.entries(found.again).filter(([name]) => name in (params ?? {}))) };
 }
 
 function attempt(run) {
   if (!run || run.state === "success") return null;
-  const said = run.state === "failed" ? "Failed" : run.state === "queued" ? "Waits since" : "Runs since";
-  return make("p", {}, `${said} ${when(run.at)}: `, runLink(run));
+  const what = { failed: "Failed", queued: "Queued since", running: "Running since" }[run.state];
+  return make("p", {}, `${what} ${when(run.at)}: `, runLink(run));
 }
 
 function runLink({ dag_id, run_id }) {
-  return link(`dags/${dag_id}/runs/${encodeURIComponent(run_id)}`, "its run and its logs");
+  return link(`dags/${dag_id}/runs/${encodeURIComponent(run_id)}`, "run and logs");
 }
 
 function counts(load) {
@@ -253,9 +250,9 @@ function counts(load) {
 function facts({ load, publication }) {
   const rows = [
     ["Loaded", when(load.loaded_at)],
-    load.seconds === null ? null : ["Took", `${number(load.seconds, 1)} s, ${number(load.rows_loaded / Math.max(load.seconds, 0.001))} rows/s`],
-    load.run_id && load.dag_id ? ["By", [load.dag_id, ": ", runLink(load)]] : null,
-    [target === "lake" ? "File" : "Table", make("code", {}, load.target_table)],
+    load.seconds === null ? null : ["Duration", `${number(load.seconds, 1)} s, ${number(load.rows_loaded / Math.max(load.seconds, 0.001))} rows/s`],
+    load.run_id && load.dag_id ? ["Loaded by", [load.dag_id, ": ", runLink(load)]] : null,
+    [target.is_the_lake ? "File" : "Table", make("code", {}, load.target_table)],
     ["Profile", load.quality_profile],
     ["Era", load.schema_era],
     ["Source", make("code", {}, load.source_url)],
@@ -268,12 +265,12 @@ function facts({ load, publication }) {
 }
 
 function publication({ publication: known }) {
-  if (!known) return make("p", { class: "small" }, "The publisher has no such file, as far as is known. It is about two months behind.");
+  if (!known) return make("p", { class: "small" }, "Not published when last checked. Files appear about two months after the month.");
   return list([
     known.last_modified ? ["Published", known.checked_at ? when(known.last_modified) : known.last_modified] : null,
     known.bytes === null ? null : ["Bytes", number(known.bytes)],
     known.etag ? ["ETag", make("code", {}, known.etag)] : null,
-    ["Known by", known.checked_at ? `a look at the publisher, ${when(known.checked_at)}` : "the catalogue of this bundle"],
+    ["Known from", known.checked_at ? `the publisher, checked ${when(known.checked_at)}` : "the catalogue of this bundle"],
   ]);
 }
 

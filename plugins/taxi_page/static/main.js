@@ -1,4 +1,4 @@
-import { byId, followTheme } from "./airflow.js";
+import { byId, couldNotLoad, followTheme, learn } from "./airflow.js";
 import * as city from "./city.js";
 import * as coverage from "./coverage.js";
 import * as quality from "./quality.js";
@@ -15,9 +15,19 @@ function open() {
   }
   if (!opened.has(name)) PAGES[name].start();
   opened.add(name);
-  document.title = `${byId(name).querySelector("h2").id ? document.querySelector("nav a[aria-current]").textContent : ""} · Taxi`;
+  document.title = `${document.querySelector("nav a[aria-current]").textContent} · Taxi`;
+}
+
+async function begin() {
+  try {
+    await learn();
+  } catch (error) {
+    couldNotLoad(byId("coverage-says"), byId("coverage-notices"), error, begin);
+    return;
+  }
+  addEventListener("hashchange", open);
+  open();
 }
 
 followTheme();
-addEventListener("hashchange", open);
-open();
+begin();

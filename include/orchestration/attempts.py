@@ -1,0 +1,160 @@
+"""attempts: the runs that load months into a target, as Airflow's REST API reports them.
+
+A run is for one month, or it is for several and has a mapped task instance for each step of each of them. The label of
+the instance names the month.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from include.nyc_taxi import Month, TripFile, targets
+from include.nyc_taxi.coverage import Attempt
+from include.orchestration.deployments import deployments
+from include.orchestration.params import trip_file_params
+from include.orchestration.requests import requested_file
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from include.nyc_taxi.targets import Target
+    from include.nyc_taxi.targets.ledger import Load
+    from include.orchestration.airflow_api import AirflowApi, DagRun, MappedTask
+
+
+@dataclass(frozen=True)
+class FlowOfSeveralMonths:
+    """A flow whose runs load several months each."""
+
+    named_by: str
+    """The task that returns the names of the months' files."""
+    target: str
+    """The default of its param `target`."""
+
+
+FLOWS_OF_SEVERAL_MONTHS = {
+    "etl_parent_flow": FlowOfSeveralMonths("which_months", "none"),
+    "sync_published_months": FlowOfSeveralMonths("choose_files", "postgres"),
+}
+LOADING_TASK = "load"
+"""The task of these flows that ends a month's load into any target but the lake."""
+
+_UNDER_WAY = ("queued", "running")
+_MOST_RUNS = 5000
+_MOST_MONTHS_OF_A_FLOW = 500
+
+
+def flows_of(target: Target[Any, Any]) -> list[str]:
+    """Return the flows that load into the target unless a run names another one."""
+    several = (name for name, flow in FLOWS_OF_SEVERAL_MONTHS.items() if targets.get(flow.target) is target)
+    return [target.loaded_by, *several]
+
+
+def attempts(
+    api: AirflowApi, target: Target[Any, Any], loads: Mapping[TripFile, Load] | None = None
+) -> dict[TripFile, Attempt]:
+    """Return the attempt to load each month into the target that is under way, or else the last to end.
+
+    Successes matter only if they came after a failure that would show without them, so most of them are left out.
+    """
+    flows = _Flows(api, target)
+    found = list(flows.unsettled())
+    failed = [each.at for each in _last(found).values() if _shows(each, loads or {})]
+    if failed:
+        found += flows.succeeded(since=min(failed))
+    return _last(found)
+
+
+def _last(found: Iterable[Attempt]) -> dict[TripFile, Attempt]:
+    return {each.file: each for each in sorted(found, key=lambda each: (each.state in _UNDER_WAY, each.at))}
+
+
+def _shows(attempt: Attempt, loads: Mapping[TripFile, Load]) -> bool:
+    """Whether a month would be shown as failed."""
+    load = loads.get(attempt.file)
+    return attempt.state == "failed" and (load is None or load.loaded_at < attempt.at)
+
+
+class _Flows:
+    """The flows that load into a target, with their deployments, and the attempts that their runs are."""
+
+    def __init__(self, api: AirflowApi, target: Target[Any, Any]) -> None:
+        self._api = api
+        self._target = target
+        flows = (target.loaded_by, *FLOWS_OF_SEVERAL_MONTHS)
+        self._params: dict[str, dict[str, Any]] = {flow: {} for flow in flows}
+        self._params |= {each.dag_id: each.params for each in deployments() if each.flow in flows}
+        self._last_task = target.loading_task if target.is_the_lake else LOADING_TASK
+        self._of_several: dict[tuple[str, str], DagRun] = {}
+        self._names: dict[str, list[str]] = {}
+
+    def unsettled(self) -> Iterator[Attempt]:
+        """The months that are under way or failed."""
+        yield from self._of_one_month((*_UNDER_WAY, "failed"))
+        failed = list(self._mapped("failed"))
+        yield from failed
+        for run in self._of_several.values():
+            if run.state in _UNDER_WAY:
+                yield from self._months_left(run, {each.file for each in failed if each.run_id == run.run_id})
+
+    def succeeded(self, since: datetime) -> Iterator[Attempt]:
+        """The months that ended well since then."""
+        yield from self._of_one_month(("success",), since)
+        yield from self._mapped("success", since)
+
+    def _of_one_month(self, states: tuple[str, ...], since: datetime | None = None) -> Iterator[Attempt]:
+        """The runs in these states that are for one month. Those for several are kept for a look at their tasks."""
+        for run in self._api.runs(self._params, states, most=_MOST_RUNS, ended_since=since):
+            asked = {**self._params[run.dag_id], **run.conf}
+            if (several := FLOWS_OF_SEVERAL_MONTHS.get(run.dag_id.partition(".")[0])) is None:
+                with suppress(ValueError, TypeError):  # a run whose params name no month
+                    yield Attempt(_file_of(asked, run), cast("Any", run.state), run.dag_id, run.run_id, run.at)
+            elif self._target.is_the_lake or asked.get("target", several.target) == self._target.name:
+                self._of_several[run.dag_id, run.run_id] = run
+
+    def _mapped(self, state: Literal["success", "failed"], since: datetime | None = None) -> Iterator[Attempt]:
+        """The months of runs of several that ended in the state."""
+        task_id = self._last_task if state == "success" else None
+        for dag_id in sorted({dag_id for dag_id, _ in self._of_several}):
+            tasks = self._api.mapped_tasks(
+                dag_id, states=[state], task_id=task_id, ended_since=since, most=_MOST_MONTHS_OF_A_FLOW
+            )
+            for task in tasks:
+                run = self._of_several.get((dag_id, task.run_id))
+                is_another_target = self._target.is_the_lake and task.task_id == LOADING_TASK
+                if run is not None and not is_another_target and (file := self._file_at(run, task)):
+                    yield Attempt(file, state, dag_id, task.run_id, task.ended_at)
+
+    def _months_left(self, run: DagRun, failed: Container[TripFile]) -> Iterator[Attempt]:
+        """The months of a run under way that have not ended; none before it has named them."""
+        files = [TripFile.parse(name) for name in self._names_of(run)]
+        tasks = self._api.mapped_tasks(
+            run.dag_id, run.run_id, states=["success"], task_id=self._last_task, most=len(files)
+        )
+        done = {task.map_index for task in tasks}
+        for index, file in enumerate(files):
+            if index not in done and file not in failed:
+                yield Attempt(file, cast("Any", run.state), run.dag_id, run.run_id, run.at)
+
+    def _file_at(self, run: DagRun, task: MappedTask) -> TripFile | None:
+        """The file of a mapped task; a task that was killed has no label."""
+        service, _, month = task.label.partition("-")
+        with suppress(ValueError):
+            return TripFile(service, Month.parse(month))
+        names = self._names_of(run)
+        return TripFile.parse(names[task.map_index]) if task.map_index < len(names) else None
+
+    def _names_of(self, run: DagRun) -> list[str]:
+        if run.run_id not in self._names:
+            task = FLOWS_OF_SEVERAL_MONTHS[run.dag_id.partition(".")[0]].named_by
+            self._names[run.run_id] = self._api.returned(run, task) or []
+        return self._names[run.run_id]
+
+
+def _file_of(asked: Mapping[str, Any], run: DagRun) -> TripFile:
+    """The file that a run is for, as its tasks will find it."""
+    params = {name: param.value for name, param in trip_file_params().items()} | dict(asked)
+    return requested_file(params, run.partition_key, run.logical_date)

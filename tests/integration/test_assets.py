@@ -1,0 +1,123 @@
+"""With a running scheduler a month that is put into the lake reaches BigQuery once, and the asset graph is true."""
+
+import pytest
+
+from devtools.emulators import LocalCloud
+from devtools.generator import write_month
+from devtools.servers.publisher import Publisher
+from devtools.servers.whole_airflow import ENDED, Airflow
+from include.nyc_taxi import TripFile, catalog
+
+MONTHLY = "ingest_data.green"
+FOLLOWS_GREEN, FOLLOWS_FHV, FOLLOWS_ANY = (f"etl_gcs_to_bq.{name}" for name in ("green", "fhv", "any"))
+DEPLOYMENTS = [
+    {
+        "flow": "ingest_data",
+        "name": "green",
+        "description": "Green",
+        "params": {"colour": "green"},
+        "schedule": {"lag_months": 3},
+        "start": "2014-01",
+        "paused": False,
+        "catchup": False,
+    },
+    *(
+        {
+            "flow": "etl_gcs_to_bq",
+            "name": name,
+            "description": "Follows",
+            "params": params,
+            "schedule": {"asset": name},
+            "paused": False,
+        }
+        for name, params in (("green", {"colour": "green"}), ("fhv", {"colour": "fhv"}), ("any", {}))
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory, postgres_server):
+    folder = tmp_path_factory.mktemp("published")
+    for name in ("green_tripdata_2022-01", "green_tripdata_2022-02", "fhv_tripdata_2022-01"):
+        file = TripFile.parse(name)
+        path = folder / catalog.source("official").path_of(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_month(file, path, rows=200)
+    with Publisher(folder) as publisher, LocalCloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        airflow = Airflow(
+            tmp_path_factory.mktemp("assets"),
+            postgres_server,
+            publisher=publisher.base_url,
+            deployments=DEPLOYMENTS,
+            AIRFLOW__CORE__EXECUTOR="LocalExecutor",
+            **cloud.environment,
+        )
+        try:
+            airflow.start()
+            for dag_id in (MONTHLY, FOLLOWS_GREEN, FOLLOWS_FHV, FOLLOWS_ANY):
+                airflow.knows(dag_id)
+            yield airflow
+        finally:
+            airflow.stop()
+
+
+def events(airflow, run_id):
+    found = airflow.get("/assets/events", source_run_id=run_id, limit=100)["asset_events"]
+    return sorted((event["name"], event["partition_key"]) for event in found)
+
+
+def followed(airflow, dag_id, key):
+    """The ended runs of a Dag that an asset started for a partition."""
+
+    def ended():
+        runs = [run for run in airflow.runs(dag_id) if run["partition_key"] == key]
+        return runs if runs and all(run["state"] in ENDED for run in runs) else []
+
+    return [(run["run_type"], run["state"]) for run in airflow.wait(ended, f"{dag_id} for {key}")]
+
+
+def test_months_of_a_dag_for_one_service_start_what_follows_that_service(airflow):
+    run_id = airflow.post(f"/dags/{MONTHLY}/dagRuns", logical_date=None, partition_key="2022-01")["dag_run_id"]
+    assert airflow.ended(MONTHLY, run_id)["state"] == "success"
+
+    assert events(airflow, run_id) == [
+        ("lake green", "2022-01"),
+        ("postgres green", "2022-01"),
+        ("raw green", "2022-01"),
+    ]
+    assert followed(airflow, FOLLOWS_GREEN, "2022-01") == [("asset_triggered", "success")]
+
+
+def test_months_of_a_flow_for_any_service_start_what_follows_any_service(airflow):
+    conf = {"colour": ["green", "fhv"], "year": 2022, "months": [1, 2]}  # fhv's February is not published
+    run_id = airflow.post("/dags/etl_parent_flow/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
+    assert airflow.ended("etl_parent_flow", run_id)["state"] == "failed"
+
+    keys = ["fhv|2022-01", "green|2022-01", "green|2022-02"]
+    assert events(airflow, run_id) == [(f"{zone} any", key) for zone in ("lake", "raw") for key in keys]
+    for key in keys:
+        assert followed(airflow, FOLLOWS_ANY, key) == [("asset_triggered", "success")]
+    assert len(airflow.runs(FOLLOWS_ANY)) == len(keys)
+    assert [run for run in airflow.runs(FOLLOWS_GREEN) if run["partition_key"] != "2022-01"] == []
+    assert airflow.runs(FOLLOWS_FHV) == []
+
+
+def test_the_asset_graph_of_the_ui_leads_from_the_web_to_the_targets(airflow):
+    assets = {asset["name"]: asset["id"] for asset in airflow.get("/assets", limit=100)["assets"]}
+
+    answer = airflow.api.get(
+        f"{airflow.url}/ui/dependencies",
+        params={"node_id": f"asset:{assets['lake green']}", "dependency_type": "data"},
+    ).json()
+
+    labels = {node["id"]: node["label"] for node in answer["nodes"]}
+    assert {(labels[edge["source_id"]], labels[edge["target_id"]]) for edge in answer["edges"]} == {
+        ("web green", "ingest_data.green.extract_data"),
+        ("ingest_data.green.extract_data", "raw green"),
+        ("raw green", "ingest_data.green.transform_data"),
+        ("ingest_data.green.transform_data", "lake green"),
+        ("lake green", "ingest_data.green.load_data"),
+        ("ingest_data.green.load_data", "postgres green"),
+        ("lake green", "etl_gcs_to_bq.green.write_bq"),
+        ("etl_gcs_to_bq.green.write_bq", "bigquery green"),
+    }
