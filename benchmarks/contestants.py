@@ -39,7 +39,7 @@ def prepare(folder: str, rows: str, name: str = FILE, *editions: str) -> None:
         landed = landing.land(file, lake, source=edition)
         inputs[edition] = {
             "raw": lake.path(fetched.key),
-            "bytes": fetched.manifest.bytes,
+            "bytes": fetched.edition.bytes,
             "rows": landed.rows_read,
             "rows_kept": landed.rows_accepted,
             "without_passengers": generated.without_passengers,

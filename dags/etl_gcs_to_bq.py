@@ -89,7 +89,7 @@ def etl_gcs_to_bq(lineage: Lineage) -> None:
 
         run = this_run(TARGET)
         loaded = steps.load(
-            landed["file"],
+            landed,
             TARGET,
             table_name=run.table_name,
             namespace=run.namespace,

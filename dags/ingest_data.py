@@ -74,7 +74,10 @@ def ingest_data(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run = this_run()
-        return announced(steps.download(this_file(), source=run.source, cache_ttl=run.cache_ttl, force=run.force))
+        raw = steps.download(
+            this_file(), source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force
+        )
+        return announced(raw)
 
     @task(inlets=lineage.raw, outlets=lineage.lake)
     def transform_data(raw: Raw) -> Landed:
@@ -84,8 +87,10 @@ def ingest_data(lineage: Lineage) -> None:
         landed = steps.land(
             raw["file"],
             source=raw["source"],
+            edition=raw["edition"],
             quality=run.quality,
             unknown_columns=run.unknown_columns,
+            run=run.id,
             force=run.force,
         )
         return announced(landed)
@@ -95,7 +100,7 @@ def ingest_data(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run = this_run()
-        loaded = steps.load(landed["file"], TARGET, table_name=run.table_name, force=run.force, run=run.id)
+        loaded = steps.load(landed, TARGET, table_name=run.table_name, force=run.force, run=run.id)
         return announced(loaded)
 
     raw = extract_data()

@@ -1,7 +1,7 @@
 """changes: compare two editions of a trip file row by row, in bounded memory.
 
-Editions are compared as multisets of canonical rows. Each row becomes a hash of 64 bits, and the hashes of both editions
-are spilled into buckets on disk by their first bits, so that only one bucket is in memory at a time.
+Editions are compared as multisets of canonical rows. Each row becomes a hash of 64 bits, and the hashes of both
+editions are spilled into buckets on disk by their first bits, so that only one bucket is in memory at a time.
 """
 
 from __future__ import annotations

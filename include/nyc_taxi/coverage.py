@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from include.nyc_taxi import Month, TripFile, catalog
+from include.nyc_taxi.precedence import pin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -113,7 +114,9 @@ def _state(publication: Publication | None, load: Load | None, attempt: Attempt 
 
 def _is_replaced(load: Load, publication: Publication) -> bool:
     """Whether the publisher was seen to have other bytes since the load."""
-    if load.source != "official" or publication.checked_at is None or publication.checked_at <= load.loaded_at:
+    if load.source != "official" or pin_of(load.asked_for) or publication.checked_at is None:
+        return False
+    if publication.checked_at <= load.loaded_at:
         return False
     if load.source_etag is not None and publication.etag is not None:
         return load.source_etag != publication.etag

@@ -84,7 +84,7 @@ class Landed:
     @property
     def pin(self) -> str | None:
         """The edition that somebody asked for by name, as `edition=...`; None for the current one."""
-        return pin_of(self.asked_for)
+        return self.claim.pin
 
     @property
     def without_passengers_read(self) -> int:
@@ -126,8 +126,8 @@ def whole(file: TripFile, lake: Lake) -> Landed:
     return there
 
 
-def to_load(file: TripFile, lake: Lake, found: Landed | None = None) -> Landed:
-    """Return what data/ holds of the file, for a run that has landed or found `found` before.
+def to_load(file: TripFile, lake: Lake, found: Claim | None = None) -> Landed:
+    """Return what data/ holds of the file, for a run that has landed or found rows with the claim `found`.
 
     A newer edition on the same terms that another run has landed meanwhile is taken in its place.
 
@@ -137,9 +137,9 @@ def to_load(file: TripFile, lake: Lake, found: Landed | None = None) -> Landed:
         LakeChanged: data/ holds something else, because another run is landing the month.
     """
     there = whole(file, lake)
-    if found is None or (there.recipe, there.pin) == (found.recipe, found.pin):
+    mine, other = found, there.claim
+    if mine is None or (other.recipe, other.pin) == (mine.recipe, mine.pin):
         return there
-    mine, other = found.claim, there.claim
     is_plain = mine.terms == other.terms and not (mine.wish.asked_for or other.wish.asked_for)
     if is_plain and other.comes_after(mine):
         log.info("%s: %s is superseded: going on with %s", file, mine, other)

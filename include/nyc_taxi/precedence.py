@@ -50,6 +50,11 @@ class Claim:
     terms: tuple[str, ...]
     wish: Wish
 
+    @property
+    def pin(self) -> str | None:
+        """The edition that somebody asked for by name, as `edition=...`; None for the current one."""
+        return pin_of(self.wish.asked_for)
+
     def check(self, there: Claim | None, what: str) -> None:
         """Refuse to go over rows that come after these.
 
@@ -78,6 +83,21 @@ class Claim:
 def pin_of(asked_for: str | None) -> str | None:
     """The edition that was asked for by name, as `edition=...`; None for the current one."""
     return asked_for if asked_for and asked_for.startswith("edition=") else None
+
+
+CLAIM_FIELDS = (
+    "recipe",
+    "source",
+    "source_url",
+    "source_sha256",
+    "source_last_modified",
+    "edition_number",
+    "quality_profile",
+    "unknown_columns",
+    "asked_at",
+    "asked_for",
+)
+"""The fields of a ledger's row, or of a description in data/, that a claim is made of."""
 
 
 def claim_of(row: Mapping[str, Any]) -> Claim:

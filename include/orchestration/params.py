@@ -20,7 +20,7 @@ _DESTINATION = "Destination"
 
 def trip_file_params() -> dict[str, Param]:
     """Return the params of one file: its service (called `colour`), its month and its source."""
-    return trip_month_params() | {"source": _source(_FILE)}
+    return trip_month_params() | {"source": _source(_FILE), "edition": _edition(_FILE)}
 
 
 def trip_month_params() -> dict[str, Param]:
@@ -82,6 +82,7 @@ def trip_files_params() -> dict[str, Param]:
             ["green"], "One or more taxi services; every month is loaded for each.", type=["array", "string"]
         ),
         "source": _source(_FILES),
+        "edition": _edition(_FILES),
     }
 
 
@@ -179,6 +180,18 @@ def target_params(default: str = targets.NO_TARGET) -> dict[str, Param]:
 def force_params() -> dict[str, Param]:
     """Return the param that re-runs a load."""
     return {"force": _force(_DESTINATION)}
+
+
+def _edition(section: str) -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^([0-9a-f]{8,64}|[0-9]{4}-[0-9]{2}-[0-9]{2})?$",
+        title="Edition",
+        description="Empty loads the current edition of the published file. A date loads the edition that was current "
+        "then, and a sha256, or its first 8 digits, that edition. It stays until a run without an edition.",
+        section=section,
+    )
 
 
 def _source(section: str) -> Param:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 
 from include.nyc_taxi import Month, TripFile, targets
+from include.nyc_taxi.precedence import Wish
 from include.nyc_taxi.targets.ledger import Run
 from include.orchestration.assets import parse_partition_key
 
@@ -39,6 +40,7 @@ class Request:
     quality: str = "notes"
     unknown_columns: UnknownColumns = "error"
     cache_ttl: timedelta = timedelta(days=1)
+    edition: str | None = None
     force: bool = False
     target: str = targets.NO_TARGET
     table_name: str | None = None
@@ -68,13 +70,13 @@ def this_run(target: str | None = None) -> Request:
     """
     context = _checked()
     params: Mapping[str, Any] = context["params"]
-    names = ("source", "quality", "unknown_columns", "force", "table_name", "write_mode")
+    names = ("source", "edition", "quality", "unknown_columns", "force", "table_name", "write_mode")
     given = {name: params[name] for name in names if name in params}
     if "cache_ttl_hours" in params:
         given["cache_ttl"] = timedelta(hours=params["cache_ttl_hours"])
     target = target or params.get("target", targets.NO_TARGET)
     return Request(
-        id=Run(context["dag"].dag_id, context["run_id"]),
+        id=Run(context["dag"].dag_id, context["run_id"], _wish(context)),
         was_started_by_asset=context["dag_run"].run_type == _BY_ASSET,
         target=target,
         namespace=_namespace(params, target),
@@ -161,6 +163,13 @@ def _month(params: Mapping[str, Any], partition_key: str | None, logical_date: d
     if logical_date is not None:
         return Month.of(logical_date)
     raise ValueError("this run has no month: give the params year and month, a partition key YYYY-MM or a logical date")
+
+
+def _wish(context: Context) -> Wish:
+    """Return what the run was asked for; when is said by the clock of the scheduler, not by that of this worker."""
+    params, run = context["params"], context["dag_run"]
+    asked_at = (run.start_date or run.run_after).astimezone(UTC).isoformat()
+    return Wish.of(asked_at, edition=params.get("edition"), force=params.get("force", False))
 
 
 def _namespace(params: Mapping[str, Any], target: str) -> str | None:

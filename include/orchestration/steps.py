@@ -12,14 +12,16 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.nyc_taxi import TripFile, landing, targets
 from include.nyc_taxi import download as downloading
-from include.nyc_taxi.errors import LakeChanged, PermanentError
+from include.nyc_taxi.errors import LakeChanged, PermanentError, Superseded
 from include.nyc_taxi.lake import data_key
+from include.nyc_taxi.precedence import CLAIM_FIELDS, claim_of
 from include.orchestration import connections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.reading import UnknownColumns
     from include.nyc_taxi.targets.ledger import Run
     from include.orchestration.xcoms import Checked, Landed, Loaded, Raw, Reached, Staged, Summary
@@ -35,30 +37,41 @@ def log_table_name(file: str, target: str, table_name: str | None = None) -> Non
     log.info("Logging Subflow for: %s", table)
 
 
-def download(file: str, *, source: str, cache_ttl: timedelta, force: bool) -> Raw:
-    """Download a file into raw/, unless the cached copy is younger than `cache_ttl` or unchanged."""
+def download(file: str, *, source: str, edition: str | None, cache_ttl: timedelta, force: bool) -> Raw:
+    """Have an edition of a file in raw/. Download the current one, unless it is fresh by `cache_ttl` or unchanged."""
     fetched = downloading.fetch(
         TripFile.parse(file),
         connections.lake(),
         source=source,
         base_url=connections.base_url(source),
+        edition=edition,
         cache_ttl=cache_ttl,
         force=force,
     )
     return {
         "file": file,
         "source": source,
+        "edition": fetched.edition.sha256,
         "key": fetched.key,
-        "bytes": fetched.manifest.bytes,
+        "bytes": fetched.edition.bytes,
         "outcome": fetched.outcome,
     }
 
 
-def stage(file: str, *, source: str, quality: str, unknown_columns: UnknownColumns, force: bool) -> Staged:
-    """Read a raw file, stage its accepted and rejected rows, and log the first accepted ones."""
+def stage(
+    file: str, *, source: str, edition: str, quality: str, unknown_columns: UnknownColumns, run: Run, force: bool
+) -> Staged:
+    """Read an edition, stage its accepted and rejected rows, and log the first accepted ones."""
     trip_file, lake = TripFile.parse(file), connections.lake()
     staged = landing.stage(
-        trip_file, lake, source=source, profile=quality, unknown_columns=unknown_columns, force=force
+        trip_file,
+        lake,
+        source=source,
+        edition=edition,
+        profile=quality,
+        unknown_columns=unknown_columns,
+        wish=run.wish,
+        force=force,
     )
     head = landing.preview(trip_file, lake, staged.recipe, _HEAD_ROWS).to_pandas()
     log.info("the first accepted rows:\n%s", head.to_string())
@@ -67,13 +80,14 @@ def stage(file: str, *, source: str, quality: str, unknown_columns: UnknownColum
     return {
         "file": file,
         "source": source,
+        "edition": staged.source_sha256,
         "recipe": staged.recipe,
         "rows_read": staged.rows_read,
         "rows_rejected": staged.rows_rejected,
     }
 
 
-def check(staged: Staged, *, quality: str, unknown_columns: UnknownColumns) -> Checked:
+def check(staged: Staged, *, quality: str, unknown_columns: UnknownColumns, run: Run) -> Checked:
     """Read the staged rows back, as a target will. If they are gone, stage them again."""
     file, lake = TripFile.parse(staged["file"]), connections.lake()
     try:
@@ -81,34 +95,58 @@ def check(staged: Staged, *, quality: str, unknown_columns: UnknownColumns) -> C
     except LakeChanged as change:
         log.warning("%s: staging the rows again", change)
         staged = stage(
-            staged["file"], source=staged["source"], quality=quality, unknown_columns=unknown_columns, force=False
+            staged["file"],
+            source=staged["source"],
+            edition=staged["edition"],
+            quality=quality,
+            unknown_columns=unknown_columns,
+            run=run,
+            force=False,
         )
         size = landing.check(file, lake, staged["recipe"])
     return {**staged, "bytes": size}
 
 
-def commit(staged: Staged, *, quality: str, unknown_columns: UnknownColumns) -> Landed:
-    """Move the staged rows to data/ and rejects/. If they are gone, read the raw file again."""
+def commit(staged: Staged, *, quality: str, unknown_columns: UnknownColumns, run: Run) -> Landed:
+    """Move the staged rows to data/ and rejects/. If they are gone, read the edition again."""
     file, lake = TripFile.parse(staged["file"]), connections.lake()
     try:
         landed = landing.publish(file, lake, staged["recipe"])
     except LakeChanged as change:
-        log.warning("%s: reading the raw file again", change)
-        landed = landing.land(file, lake, source=staged["source"], profile=quality, unknown_columns=unknown_columns)
-    return _landed(file, landed)
-
-
-def land(file: str, *, source: str, quality: str, unknown_columns: UnknownColumns, force: bool) -> Landed:
-    """Read a raw file into data/ and rejects/, and log how many rows have no passengers before and after."""
-    trip_file = TripFile.parse(file)
-    landed = landing.land(
-        trip_file,
-        connections.lake(),
-        source=source,
-        profile=quality,
+        log.warning("%s: reading the edition again", change)
+    except Superseded as newer:
+        return _superseded(file, lake, newer)
+    else:
+        return _landed(file, landed)
+    return land(
+        staged["file"],
+        source=staged["source"],
+        edition=staged["edition"],
+        quality=quality,
         unknown_columns=unknown_columns,
-        force=force,
+        run=run,
+        force=False,
     )
+
+
+def land(
+    file: str, *, source: str, edition: str, quality: str, unknown_columns: UnknownColumns, run: Run, force: bool
+) -> Landed:
+    """Read an edition into data/ and rejects/, and log how many rows have no passengers before and after."""
+    trip_file, lake = TripFile.parse(file), connections.lake()
+    try:
+        landed = landing.land(
+            trip_file,
+            lake,
+            source=source,
+            edition=edition,
+            profile=quality,
+            unknown_columns=unknown_columns,
+            wish=run.wish,
+            force=force,
+        )
+    except Superseded as newer:
+        return _superseded(trip_file, lake, newer)
     log.info("pre: rows with passenger_count 0: %d", landed.without_passengers_read)
     log.info("post: rows with passenger_count 0: %d", landed.without_passengers_kept)
     return _landed(trip_file, landed)
@@ -145,7 +183,7 @@ def count_null_passengers(file: str) -> None:
 
 
 def load(
-    file: str,
+    landed: Landed,
     target: str,
     *,
     run: Run,
@@ -155,14 +193,19 @@ def load(
     force: bool = False,
 ) -> Loaded:
     """Load a month from the lake into a target; the lake itself has it already."""
-    place, trip_file, lake = targets.get(target), TripFile.parse(file), connections.lake()
-    table = place.table(trip_file.service, name=table_name, namespace=namespace)
+    place, file, lake = targets.get(target), TripFile.parse(landed["file"]), connections.lake()
+    table = place.table(file.service, name=table_name, namespace=namespace)
     with connections.opened(place) as client:
-        if write_mode == "append":
-            loaded = place.append_month(client, trip_file, lake, table=table, run=run)
-        else:
-            loaded = place.replace_month(client, trip_file, lake, table=table, run=run, force=force)
-    return {"file": file, "table": str(loaded.table), "rows_loaded": loaded.rows_loaded, "outcome": loaded.outcome}
+        try:
+            if write_mode == "append":
+                loaded = place.append_month(client, file, lake, table=table, run=run)
+            else:
+                found = claim_of(landed["claim"])
+                loaded = place.replace_month(client, file, lake, table=table, found=found, run=run, force=force)
+        except Superseded as newer:
+            log.warning("%s", newer)
+            return {"file": file.name, "table": str(table), "rows_loaded": 0, "outcome": "superseded"}
+    return {"file": file.name, "table": str(loaded.table), "rows_loaded": loaded.rows_loaded, "outcome": loaded.outcome}
 
 
 def summarise(files: Sequence[str], results: Sequence[Loaded | None]) -> Summary:
@@ -184,11 +227,19 @@ def summarise(files: Sequence[str], results: Sequence[Loaded | None]) -> Summary
     return {"months": len(files), "rows": sum(result["rows_loaded"] for result in loaded)}
 
 
-def _landed(file: TripFile, landed: landing.Landed) -> Landed:
+def _landed(file: TripFile, landed: landing.Landed, outcome: str = "landed") -> Landed:
     return {
         "file": file.name,
         "key": data_key(file),
+        "outcome": outcome,
+        "claim": {name: getattr(landed, name) for name in CLAIM_FIELDS},
         "rows_read": landed.rows_read,
         "rows_accepted": landed.rows_accepted,
         "rows_rejected": landed.rows_rejected,
     }
+
+
+def _superseded(file: TripFile, lake: Lake, newer: Superseded) -> Landed:
+    """Go on with what is in data/: the target may lack it."""
+    log.warning("%s: going on with that", newer)
+    return _landed(file, landing.whole(file, lake), "superseded")

@@ -23,7 +23,9 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
 
         run = this_run()
         file = label(file or this_file())
-        return announced(steps.download(file, source=run.source, cache_ttl=run.cache_ttl, force=run.force))
+        return announced(
+            steps.download(file, source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force)
+        )
 
     @task(map_index_template=LABEL)
     def clean(raw: Raw) -> Staged:
@@ -34,8 +36,10 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
         return steps.stage(
             file,
             source=raw["source"],
+            edition=raw["edition"],
             quality=run.quality,
             unknown_columns=run.unknown_columns,
+            run=run.id,
             force=run.force,
         )
 
@@ -45,7 +49,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
 
         run = this_run()
         label(staged["file"])
-        return steps.check(staged, quality=run.quality, unknown_columns=run.unknown_columns)
+        return steps.check(staged, quality=run.quality, unknown_columns=run.unknown_columns, run=run.id)
 
     @task(retries=3, map_index_template=LABEL, inlets=lineage.raw, outlets=lineage.lake)
     def write_gcs(staged: Checked) -> Landed:
@@ -53,7 +57,8 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
 
         run = this_run()
         label(staged["file"])
-        return announced(steps.commit(staged, quality=run.quality, unknown_columns=run.unknown_columns))
+        landed = steps.commit(staged, quality=run.quality, unknown_columns=run.unknown_columns, run=run.id)
+        return announced(landed)
 
     return write_gcs(write_local(clean(fetch(file))))  # type: ignore[arg-type] # tasks are given what tasks return
 
@@ -67,7 +72,7 @@ def web_to_target(lineage: Lineage, file: str) -> None:
         from include.orchestration import steps
 
         run = this_run()
-        file = label(landed["file"])
-        return announced(steps.load(file, run.target, namespace=run.namespace, force=run.force, run=run.id))
+        label(landed["file"])
+        return announced(steps.load(landed, run.target, namespace=run.namespace, force=run.force, run=run.id))
 
     load(web_to_gcs(lineage, file))  # type: ignore[arg-type] # as above

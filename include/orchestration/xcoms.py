@@ -9,10 +9,11 @@ from typing import TypedDict
 
 
 class Raw(TypedDict):
-    """A published file in raw/."""
+    """An edition of a published file in raw/; `edition` is its sha256."""
 
     file: str
     source: str
+    edition: str
     key: str
     bytes: int
     outcome: str
@@ -23,6 +24,7 @@ class Staged(TypedDict):
 
     file: str
     source: str
+    edition: str
     recipe: str
     rows_read: int
     rows_rejected: int
@@ -35,10 +37,12 @@ class Checked(Staged):
 
 
 class Landed(TypedDict):
-    """A month in data/."""
+    """A month in data/; `claim` is what decides which other rows it comes before and after."""
 
     file: str
     key: str
+    outcome: str
+    claim: dict[str, str | int | None]
     rows_read: int
     rows_accepted: int
     rows_rejected: int

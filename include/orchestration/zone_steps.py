@@ -15,7 +15,7 @@ def download() -> RawZones:
     """Download the lookup and the shapes into raw/, unless they are unchanged."""
     lake, base_url = connections.lake(), connections.base_url(zones.SOURCE)
     lookup, shapes = (zones.fetch(path, lake, base_url=base_url) for path in (zones.LOOKUP, zones.SHAPES))
-    return {"lookup": lookup.key, "shapes": shapes.key, "bytes": lookup.manifest.bytes + shapes.manifest.bytes}
+    return {"lookup": lookup.key, "shapes": shapes.key, "bytes": lookup.edition.bytes + shapes.edition.bytes}
 
 
 def load(lookup: str, shapes: str) -> LoadedZones:

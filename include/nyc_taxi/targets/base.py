@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.precedence import Claim
     from include.nyc_taxi.targets.ledger import Load, Loaded, Run
     from include.nyc_taxi.targets.summaries import Summaries
     from include.nyc_taxi.trip_file import TripFile
@@ -103,13 +103,13 @@ class Target(ABC, Generic[Client, TableT]):
         lake: Lake,
         *,
         table: TableT | None = None,
-        landed: Landed | None = None,
+        found: Claim | None = None,
         run: Run | None = None,
         force: bool = False,
     ) -> Loaded:
         """Make the table's month hold just the rows that the run has landed, atomically, and write that down.
 
-        `landed` is what the run has landed or found; without it, whatever data/ holds.
+        `found` is the claim of the rows that the run has landed or found; without it, whatever data/ holds is loaded.
 
         Does nothing if the ledger says that these rows are loaded and they are still there, unless `force`.
         """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from google.cloud import bigquery as bq
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.precedence import Claim
     from include.nyc_taxi.targets.ledger import Load, Loaded, Run
     from include.nyc_taxi.trip_file import TripFile
 
@@ -55,7 +55,7 @@ class BigQuery(Target["bq.Client", Table]):
         lake: Lake,
         *,
         table: Table | None = None,
-        landed: Landed | None = None,
+        found: Claim | None = None,
         run: Run | None = None,
         force: bool = False,
     ) -> Loaded:
@@ -63,7 +63,7 @@ class BigQuery(Target["bq.Client", Table]):
         from include.nyc_taxi.targets.bigquery import load
 
         table = table or self.default_table(file.service)
-        return load.replace_month(client, file, lake, table=table, landed=landed, run=run, force=force)
+        return load.replace_month(client, file, lake, table=table, found=found, run=run, force=force)
 
     def append_month(
         self, client: bq.Client, file: TripFile, lake: Lake, *, table: Table | None = None, run: Run | None = None

@@ -21,7 +21,7 @@ from pyarrow import parquet
 from include.nyc_taxi import catalog, landing
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
-from include.nyc_taxi.precedence import claim_of
+from include.nyc_taxi.precedence import Claim, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.targets import ledger as fields
 from include.nyc_taxi.targets.bigquery import ledger
@@ -55,14 +55,14 @@ def replace_month(
     lake: Lake,
     *,
     table: Table,
-    landed: Landed | None = None,
+    found: Claim | None = None,
     run: Run | None = None,
     force: bool = False,
 ) -> Loaded:
     """Make the month's partition hold just the rows that the run has landed, and write that down in the ledger.
 
-    `landed` is what the run has landed or found; without it, whatever data/ holds. Newer rows on the same terms that
-    data/ holds meanwhile are loaded in their place.
+    `found` is the claim of the rows that the run has landed or found; without it, whatever data/ holds is loaded. Newer
+    rows on the same terms that data/ holds meanwhile are loaded in their place.
 
     Creates what is missing: dataset, table, columns, ledger. Does nothing if the ledger says that these rows are loaded
     and the partition still holds as many, unless `force`.
@@ -76,7 +76,7 @@ def replace_month(
         LakeChanged: another run landed the month meanwhile.
         CountMismatch: the partition does not hold the rows of the lake's file.
     """
-    landed = landing.to_load(file, lake, landed)
+    landed = landing.to_load(file, lake, found)
     return _Load(client, file, lake, table, run or Run(), landed=landed).replace(force=force)
 
 

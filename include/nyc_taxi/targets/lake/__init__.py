@@ -10,7 +10,7 @@ from include.nyc_taxi.targets.base import Target
 from include.nyc_taxi.targets.ledger import Loaded
 
 if TYPE_CHECKING:
-    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.precedence import Claim
     from include.nyc_taxi.targets.lake.loads import Footers
     from include.nyc_taxi.targets.ledger import Load, Run
     from include.nyc_taxi.trip_file import TripFile
@@ -60,14 +60,14 @@ class InLake(Target[Lake, Folder]):
         lake: Lake,  # noqa: ARG002 - its own is the lake
         *,
         table: Folder | None = None,
-        landed: Landed | None = None,
+        found: Claim | None = None,
         run: Run | None = None,  # noqa: ARG002 - the lake's files do not say who wrote them
         force: bool = False,  # noqa: ARG002 - landing it is what puts a month there
     ) -> Loaded:
         """See that the month lies there whole, as landing has left it."""
         from include.nyc_taxi import landing
 
-        landed = landing.to_load(file, client, landed)
+        landed = landing.to_load(file, client, found)
         return Loaded("landed", table or self.default_table(file.service), landed, landed.rows_accepted, 0.0)
 
     def loads(self, client: Lake, namespace: str | None = None) -> dict[TripFile, Load]:  # noqa: ARG002 - it has none

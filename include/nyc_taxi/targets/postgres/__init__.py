@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.precedence import Claim
     from include.nyc_taxi.targets.ledger import Load, Loaded, Run
     from include.nyc_taxi.targets.summaries import Summaries
     from include.nyc_taxi.trip_file import TripFile
@@ -65,7 +65,7 @@ class Postgres(Target["psycopg.Connection[Any]", Table]):
         lake: Lake,
         *,
         table: Table | None = None,
-        landed: Landed | None = None,
+        found: Claim | None = None,
         run: Run | None = None,
         force: bool = False,
     ) -> Loaded:
@@ -73,7 +73,7 @@ class Postgres(Target["psycopg.Connection[Any]", Table]):
         from include.nyc_taxi.targets.postgres import load
 
         table = table or self.default_table(file.service)
-        return load.replace_month(client, file, lake, table=table, landed=landed, run=run, force=force)
+        return load.replace_month(client, file, lake, table=table, found=found, run=run, force=force)
 
     def loads(self, client: psycopg.Connection[Any], namespace: str | None = None) -> dict[TripFile, Load]:
         """The last load of each file whose partition is there, in whatever schema."""

@@ -22,7 +22,7 @@ from pyarrow import parquet
 from include.nyc_taxi import landing
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
-from include.nyc_taxi.precedence import claim_of
+from include.nyc_taxi.precedence import Claim, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.summary import Summary
 from include.nyc_taxi.targets import ledger as fields
@@ -68,15 +68,15 @@ def replace_month(
     lake: Lake,
     *,
     table: Table,
-    landed: Landed | None = None,
+    found: Claim | None = None,
     run: Run | None = None,
     force: bool = False,
     patience: Patience = Patience(),
 ) -> Loaded:
     """Make the month's partition hold just the rows that the run has landed, and write that down in the ledger.
 
-    `landed` is what the run has landed or found; without it, whatever data/ holds. Newer rows on the same terms that
-    data/ holds meanwhile are loaded in their place.
+    `found` is the claim of the rows that the run has landed or found; without it, whatever data/ holds is loaded. Newer
+    rows on the same terms that data/ holds meanwhile are loaded in their place.
 
     Creates what is missing: schema, table, columns, ledger. Does nothing if the ledger says that these rows are loaded
     and the partition still holds as many, unless `force`.
@@ -89,7 +89,7 @@ def replace_month(
         LakeChanged: another run landed the month meanwhile; nothing has changed.
         CountMismatch: the warehouse did not take every row; nothing has changed.
     """
-    landed = landing.to_load(file, lake, landed)
+    landed = landing.to_load(file, lake, found)
     with errors_told(f"{file}: {table}"):
         prepare(connection, table, file.service)
         with transaction(connection):
