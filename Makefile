@@ -13,7 +13,7 @@ COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $
 STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
-.PHONY: help install demo ui test lint bench bench-backfill psql status catalog docs lock clean up down logs ps test-stack
+.PHONY: help install demo ui test lint bench bench-backfill psql status prune catalog docs lock clean up down logs ps test-stack
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ psql: install ## open a SQL prompt in the embedded warehouse [ARGS="-c 'select 1
 
 status: install ## list which months are loaded, and whether they are up to date [ARGS="--target lake --json"]
 	@$(RUN) devtools.run status $(ARGS)
+
+prune: install ## delete the bytes of old editions in raw/ [ARGS="--keep 2 --dry-run"]
+	@$(RUN) devtools.run prune $(ARGS)
 
 catalog: install ## list the published files and their eras, and write docs/catalog.md
 	@$(RUN) devtools.catalog_docs --markdown > docs/catalog.md

@@ -94,6 +94,7 @@ def sync_published_months(lineage: Lineage) -> None:
             survey=survey,
             chosen=chosen or [],
             alert_after_months=run.alert_after_months,
+            source=run.source,
         )
         return assets.reported(PUBLISHED_MONTHS, line)
 

@@ -76,11 +76,13 @@ def main(arguments: Sequence[str]) -> NoReturn:
             case ["psql", *rest]:
                 _become_psql(rest)
             case ["status", *rest]:
-                _become_status(rest)
+                _become_program("include.orchestration.status", rest)
+            case ["prune", *rest]:
+                _become_program("include.orchestration.editions", rest)
             case ["keep-warehouse"]:
                 _keep_warehouse()
             case _:
-                sys.exit("usage: python -m devtools.run airflow|psql|status [ARGUMENT ...]")
+                sys.exit("usage: python -m devtools.run airflow|psql|status|prune [ARGUMENT ...]")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
@@ -194,7 +196,7 @@ def _become_airflow(arguments: Sequence[str]) -> NoReturn:
     _become([*AIRFLOW, *arguments], environment)
 
 
-def _become_status(arguments: Sequence[str]) -> NoReturn:
+def _become_program(module: str, arguments: Sequence[str]) -> NoReturn:
     environment = project.project_environment(os.environ)
     prepare_airflow(environment)
     if not project.is_set(WAREHOUSE, environment):
@@ -202,7 +204,7 @@ def _become_status(arguments: Sequence[str]) -> NoReturn:
     if not project.is_set(CLOUD, environment):
         environment |= keep_cloud()
     os.chdir(ROOT)
-    _become([sys.executable, "-m", "include.orchestration.status", *arguments], environment)
+    _become([sys.executable, "-m", module, *arguments], environment)
 
 
 def _become_psql(arguments: Sequence[str]) -> NoReturn:

@@ -2,6 +2,7 @@
 
 make status
 make status ARGS="--target lake --json"
+make status ARGS="--editions green"
 
 Running and failed loads come from Airflow's API server. It is found and logged in to with `AIRFLOW_API_URL`,
 `AIRFLOW_API_USER` and `AIRFLOW_API_PASSWORD` (or `AIRFLOW_API_PASSWORD_FILE`), whose defaults fit `make ui`.
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from include.nyc_taxi import catalog, coverage, targets
 from include.nyc_taxi.coverage import State
+from include.orchestration import connections
+from include.orchestration.editions import edition_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,9 +48,18 @@ def main() -> None:
     )
     parser.add_argument("--target", choices=names, default=names[0])
     parser.add_argument("--json", action="store_true", help="print every month and its state, for a program")
+    parser.add_argument(
+        "--editions",
+        metavar="SERVICE",
+        choices=list(catalog.services()),
+        help="print the editions of a service's files, and what each has changed",
+    )
     options = parser.parse_args()
     # Airflow's own commands set this, too: it makes Airflow look for connections and Variables in its database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    if options.editions:
+        print("\n".join(edition_lines(connections.lake(), options.editions)))
+        return
     from include.orchestration.airflow_api import AirflowUnavailable
     from include.orchestration.overview import as_json, overview
 

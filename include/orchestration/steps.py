@@ -16,6 +16,7 @@ from include.nyc_taxi.errors import LakeChanged, PermanentError, Superseded
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.precedence import CLAIM_FIELDS, claim_of
 from include.orchestration import connections
+from include.orchestration.editions import prune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +118,7 @@ def commit(staged: Staged, *, quality: str, unknown_columns: UnknownColumns, run
     except Superseded as newer:
         return _superseded(file, lake, newer)
     else:
+        prune(lake, file, staged["source"])
         return _landed(file, landed)
     return land(
         staged["file"],
@@ -147,6 +149,7 @@ def land(
         )
     except Superseded as newer:
         return _superseded(trip_file, lake, newer)
+    prune(lake, trip_file, source)
     log.info("pre: rows with passenger_count 0: %d", landed.without_passengers_read)
     log.info("post: rows with passenger_count 0: %d", landed.without_passengers_kept)
     return _landed(trip_file, landed)

@@ -6,9 +6,10 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from include.nyc_taxi import Month, coverage, publications, targets
+from include.nyc_taxi import Month, TripFile, coverage, publications, targets
 from include.nyc_taxi.coverage import State
 from include.orchestration import alerts, connections
+from include.orchestration.editions import republished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,6 +52,7 @@ def report(
     survey: Surveyed | None,
     chosen: Sequence[str],
     alert_after_months: int,
+    source: str,
 ) -> str:
     """Say in one line what the run loaded and what remains, and alert if a service's newest month is old.
 
@@ -60,6 +62,7 @@ def report(
         survey: what the run's survey found; None if it failed.
         chosen: the files that the run was to load.
         alert_after_months: the age of a newest month, in months, that is too old.
+        source: where the files came from.
     """
     due = {cell.file.name for cell in _due(cells)}
     loaded = [name for name in chosen if name not in due]
@@ -70,6 +73,8 @@ def report(
     )
     if survey is None or survey["stopped"]:
         line += f"; the survey ended early: {survey['stopped'] if survey else 'it failed'}"
+    changes = republished(connections.lake(), [TripFile.parse(name) for name in loaded], source)
+    line = "; ".join([line, *changes])
     log.info("%s", line)
     _alert_if_old(newest, Month.of(datetime.now(UTC)) - alert_after_months)
     return line
