@@ -62,13 +62,8 @@ def etl_gcs_to_bq(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run = this_run(TARGET)
-        return steps.reach(
-            this_file(),
-            TARGET,
-            table_name=run.table_name,
-            namespace=run.namespace,
-            optional=run.was_started_by_asset,
-        )
+        optional = run.was_started_by_asset
+        return steps.reach(this_file(), TARGET, table_name=run.table_name, namespace=run.namespace, optional=optional)
 
     @task(retries=3)
     def extract_from_gcs() -> Landed:

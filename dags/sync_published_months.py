@@ -88,13 +88,8 @@ def sync_published_months(lineage: Lineage) -> None:
         cells = sync_steps.compare(
             target=run.target, namespace=run.namespace, source=run.source, services=run.services, since=run.since
         )
-        line = sync_steps.report(
-            cells,
-            services=run.services,
-            survey=survey,
-            chosen=chosen or [],
-            alert_after_months=run.alert_after_months,
-        )
+        late, chosen = run.alert_after_months, chosen or []
+        line = sync_steps.report(cells, services=run.services, survey=survey, chosen=chosen, alert_after_months=late)
         return assets.reported(PUBLISHED_MONTHS, line)
 
     survey = survey_publisher()
