@@ -9,6 +9,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ RUNS_OF_SEVERAL_MONTHS = 30
 def main() -> None:
     (ROOT / ".local").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=ROOT / ".local"))
-    folder.chmod(0o711)  # the server may be another user
+    folder.chmod(0o711)  # root runs Postgres as another user
     server = EmbeddedPostgres(folder / "postgres")
     try:
         with server:
@@ -85,7 +86,7 @@ def _fail(airflow: Airflow) -> None:
 
 
 def _run_of_several_months(airflow: Airflow, state: str | None = None) -> None:
-    conf = {"colour": ["green"], "year": 2024, "months": [1, 2, 3], "target": "postgres"}
+    conf: dict[str, Any] = {"colour": ["green"], "year": 2024, "months": [1, 2, 3], "target": "postgres"}
     run = _run(airflow, "etl_parent_flow", conf, state)
     path = f"/dags/etl_parent_flow/dagRuns/{run['dag_run_id']}/taskInstances/which_months/xcomEntries"
     airflow.post(path, key="return_value", value=[f"green_tripdata_2024-{month:02d}" for month in conf["months"]])
@@ -104,31 +105,35 @@ def _conf(file: TripFile) -> dict[str, Any]:
 
 
 def _time_answers(airflow: Airflow, what: str) -> None:
-    print(f"\nanswers of the page {what}: milliseconds of the first, then median and most of {TIMES} more\n")
+    print(f"\nanswers of the page {what}, in milliseconds: the first, then median and maximum of {TIMES} more\n")
     for path in ANSWERS:
-        url = f"{airflow.url}/taxi/{path}"
-        first, *others = _timed(lambda url=url: airflow.api.get(url).raise_for_status(), 1 + TIMES)
+        first, *others = _timed(partial(_get, airflow, path), 1 + TIMES)
         print(f"/taxi/{path:<30} {first:>7.1f} {statistics.median(others):>7.1f} {max(others):>7.1f}", flush=True)
+
+
+def _get(airflow: Airflow, path: str) -> None:
+    airflow.api.get(f"{airflow.url}/taxi/{path}").raise_for_status()
 
 
 def _time_questions(connection: psycopg.Connection[Any]) -> None:
     file = TripFile("yellow", Month(2024, 1))
     target = targets.summarising()
     summaries = target.summaries
+    assert summaries is not None  # noqa: S101 - a summarising target has them
     questions: dict[str, Callable[[], Any]] = {
         "the last load of every month": lambda: target.loads(connection),
         "trips of every month": lambda: summaries.months(connection),
         "one month by zone": lambda: summaries.zones(connection, file),
         "one month by hour": lambda: summaries.hours(connection, file),
     }
-    print(f"{len(list(history.files()))} months; milliseconds, median and most of {TIMES}\n")
+    print(f"{len(list(history.files()))} months; milliseconds, median and maximum of {TIMES}\n")
     for name, ask in questions.items():
         taken = _timed(ask, TIMES)
         print(f"{name:<30} {len(ask()):>5,} rows {statistics.median(taken):>7.1f} {max(taken):>7.1f}")
 
 
 def _timed(call: Callable[[], Any], times: int) -> list[float]:
-    """The milliseconds of each of so many calls."""
+    """Time a number of calls, and return the milliseconds of each."""
     taken = []
     for _ in range(times):
         start = perf_counter()

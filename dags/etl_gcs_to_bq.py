@@ -62,13 +62,7 @@ def etl_gcs_to_bq(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run = this_run(TARGET)
-        return steps.reach(
-            this_file(),
-            TARGET,
-            table_name=run.table_name,
-            namespace=run.namespace,
-            optional=run.was_started_by_asset,
-        )
+        return steps.reach(this_file(), run.destination, optional=run.was_started_by_asset)
 
     @task(retries=3)
     def extract_from_gcs() -> Landed:
@@ -88,15 +82,7 @@ def etl_gcs_to_bq(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run = this_run(TARGET)
-        loaded = steps.load(
-            landed,
-            TARGET,
-            table_name=run.table_name,
-            namespace=run.namespace,
-            write_mode=run.write_mode,
-            force=run.force,
-            run=run.id,
-        )
+        loaded = steps.load(landed, run.destination, write_mode=run.write_mode, force=run.force, run=run.id)
         return announced(loaded)
 
     landed = extract_from_gcs()

@@ -65,7 +65,7 @@ def ingest_data(lineage: Lineage) -> None:
         def log_table_name() -> None:
             from include.orchestration import steps
 
-            steps.log_table_name(this_file(), TARGET, this_run().table_name)
+            steps.log_table_name(this_file(), this_run(TARGET).destination)
 
         log_table_name()
 
@@ -99,9 +99,8 @@ def ingest_data(lineage: Lineage) -> None:
     def load_data(landed: Landed) -> Loaded:
         from include.orchestration import steps
 
-        run = this_run()
-        loaded = steps.load(landed, TARGET, table_name=run.table_name, force=run.force, run=run.id)
-        return announced(loaded)
+        run = this_run(TARGET)
+        return announced(steps.load(landed, run.destination, force=run.force, run=run.id))
 
     raw = extract_data()
     log_subflow() >> raw

@@ -61,23 +61,14 @@ def sync_published_months(lineage: Lineage) -> None:
         from include.orchestration import sync_steps
 
         run = this_sync()
-        return sync_steps.survey(
-            source=run.source,
-            services=run.services,
-            since=run.since,
-            max_files=run.max_files,
-            retry_delay=run.retry_delay,
-        )
+        return sync_steps.survey(run.scope, max_files=run.max_files, retry_delay=run.retry_delay)
 
     @task(retries=3)
     def choose_files(survey: Surveyed) -> list[str]:  # noqa: ARG001 - it waits for the survey
         from include.orchestration import sync_steps
 
         run = this_sync()
-        cells = sync_steps.compare(
-            target=run.target, namespace=run.namespace, source=run.source, services=run.services, since=run.since
-        )
-        return sync_steps.choose(cells, run.max_files)
+        return sync_steps.choose(run.scope, max_files=run.max_files)
 
     @result
     @task(retries=3, outlets=[PUBLISHED_MONTHS])
@@ -85,16 +76,11 @@ def sync_published_months(lineage: Lineage) -> None:
         from include.orchestration import sync_steps
 
         run = this_sync()
-        cells = sync_steps.compare(
-            target=run.target, namespace=run.namespace, source=run.source, services=run.services, since=run.since
-        )
         line = sync_steps.report(
-            cells,
-            services=run.services,
+            run.scope,
             survey=survey,
             chosen=chosen or [],
             alert_after_months=run.alert_after_months,
-            source=run.source,
         )
         return assets.reported(PUBLISHED_MONTHS, line)
 

@@ -77,12 +77,10 @@ def compared(pattern, find):
     }
 
 
-@pytest.mark.skip(reason="steps, sync_steps and overview still compare targets")
 def test_no_python_outside_of_their_homes_compares_the_name_of_a_target_or_service():
     assert compared("*.py", compared_in_python) == {}
 
 
-@pytest.mark.skip(reason="coverage.js still compares targets")
 def test_no_javascript_compares_the_name_of_a_target_or_service():
     assert compared("*.js", compared_in_javascript) == {}
 

@@ -115,7 +115,7 @@ def sync_params() -> dict[str, Param]:
             type="integer",
             minimum=1,
             title="Months before an alert",
-            description="The age in months of the newest loaded month from which a run sends an alert.",
+            description="A run alerts if the newest loaded month of a service began more than this many months ago.",
             section="Alerts",
         ),
     }
@@ -245,7 +245,7 @@ def _namespace(kind: str, its_targets: list[targets.Target[Any, Any]]) -> Param:
         type=["null", "string"],
         pattern=r"^\w+$",
         title=f"{kind.capitalize()} of {' and '.join(defaults)}",
-        description=f"The {kind} of the tables; it is created if it is missing. Empty for "
+        description=f"The {kind} of the tables, which is created if it is missing; empty for "
         f"{' or '.join(f'{default} in {title}' for title, default in defaults.items())}.",
         section=_DESTINATION,
     )

@@ -31,10 +31,20 @@ _BY_ASSET = "asset_triggered"
 
 
 @dataclass(frozen=True)
+class Destination:
+    """A table of a target, which is named by the target's name; without a table name it is the service's own."""
+
+    target: str = targets.NO_TARGET
+    table_name: str | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True)
 class Request:
     """How a run wants its files downloaded, read and loaded. Params that its Dag lacks have their defaults here."""
 
     id: Run
+    destination: Destination
     was_started_by_asset: bool = False
     source: str = "official"
     quality: str = "notes"
@@ -42,21 +52,24 @@ class Request:
     cache_ttl: timedelta = timedelta(days=1)
     edition: str | None = None
     force: bool = False
-    target: str = targets.NO_TARGET
-    table_name: str | None = None
-    namespace: str | None = None
     write_mode: str = "replace"
 
 
 @dataclass(frozen=True)
-class SyncRequest:
-    """Which months a run of `sync_published_months` keeps up to date, and where."""
+class Scope:
+    """What a sync keeps up to date: the months of services since one of them, from a source, in a destination."""
 
     services: Sequence[str]
     since: Month | None
     source: str
-    target: str
-    namespace: str | None
+    destination: Destination
+
+
+@dataclass(frozen=True)
+class SyncRequest:
+    """What a run of `sync_published_months` keeps up to date, and how."""
+
+    scope: Scope
     max_files: int
     alert_after_months: int
     retry_delay: timedelta
@@ -70,16 +83,14 @@ def this_run(target: str | None = None) -> Request:
     """
     context = _checked()
     params: Mapping[str, Any] = context["params"]
-    names = ("source", "edition", "quality", "unknown_columns", "force", "table_name", "write_mode")
+    names = ("source", "edition", "quality", "unknown_columns", "force", "write_mode")
     given = {name: params[name] for name in names if name in params}
     if "cache_ttl_hours" in params:
         given["cache_ttl"] = timedelta(hours=params["cache_ttl_hours"])
-    target = target or params.get("target", targets.NO_TARGET)
     return Request(
         id=Run(context["dag"].dag_id, context["run_id"], _wish(context)),
+        destination=_destination(params, target),
         was_started_by_asset=context["dag_run"].run_type == _BY_ASSET,
-        target=target,
-        namespace=_namespace(params, target),
         **given,
     )
 
@@ -93,11 +104,12 @@ def this_sync() -> SyncRequest:
     context = _checked()
     params: Mapping[str, Any] = context["params"]
     return SyncRequest(
-        services=params["colours"],
-        since=None if params["since"] is None else Month.parse(params["since"]),
-        source=params["source"],
-        target=params["target"],
-        namespace=_namespace(params, params["target"]),
+        scope=Scope(
+            services=params["colours"],
+            since=None if params["since"] is None else Month.parse(params["since"]),
+            source=params["source"],
+            destination=_destination(params),
+        ),
         max_files=params["max_files_per_run"],
         alert_after_months=params["alert_after_months"],
         retry_delay=context["task"].retry_delay,
@@ -147,12 +159,8 @@ def requested_file(params: Mapping[str, Any], partition_key: str | None, logical
     return TripFile(service or params["colour"], _month(params, partition_key, logical_date))
 
 
-def month_of(context: Context) -> Month:
-    """Return the month of a run: of its params, else of its partition key, else of its logical date."""
-    return _month(context["params"], context.get("partition_key"), context.get("logical_date"))
-
-
 def _month(params: Mapping[str, Any], partition_key: str | None, logical_date: datetime | None) -> Month:
+    """Return the month of a run: of its params, else of its partition key, else of its logical date."""
     year, month = params.get("year"), params.get("month")
     if year is not None and month is not None:
         return Month(year, month)
@@ -172,9 +180,10 @@ def _wish(context: Context) -> Wish:
     return Wish.of(asked_at, edition=params.get("edition"), force=params.get("force", False))
 
 
-def _namespace(params: Mapping[str, Any], target: str) -> str | None:
-    kind = targets.get(target).namespace_kind
-    return None if kind is None else params.get(kind)
+def _destination(params: Mapping[str, Any], target: str | None = None) -> Destination:
+    name = target or params.get("target", targets.NO_TARGET)
+    kind = targets.get(name).namespace_kind
+    return Destination(name, params.get("table_name"), params.get(kind) if kind else None)
 
 
 def _checked() -> Context:

@@ -6,7 +6,7 @@ Import this inside a task, as it imports pyarrow. A `file` is the name of a trip
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.reading import UnknownColumns
     from include.nyc_taxi.targets.ledger import Run
+    from include.orchestration.requests import Destination
     from include.orchestration.xcoms import Checked, Landed, Loaded, Raw, Reached, Staged, Summary
 
 log = logging.getLogger(__name__)
@@ -32,9 +33,9 @@ log = logging.getLogger(__name__)
 _HEAD_ROWS = 2
 
 
-def log_table_name(file: str, target: str, table_name: str | None = None) -> None:
+def log_table_name(file: str, destination: Destination) -> None:
     """Log which table the run is for. As the first step of a run, it refuses a table name that is none."""
-    table = targets.get(target).table(TripFile.parse(file).service, name=table_name)
+    _place, table = _resolve(file, destination)
     log.info("Logging Subflow for: %s", table)
 
 
@@ -155,16 +156,15 @@ def land(
     return _landed(trip_file, landed)
 
 
-def reach(file: str, target: str, *, table_name: str | None, namespace: str | None, optional: bool = False) -> Reached:
+def reach(file: str, destination: Destination, *, optional: bool = False) -> Reached:
     """Check that a target can be reached, from the lake too, and may take a load.
 
     Raises:
-        AirflowSkipException: the target's connection is not set, and the target is `optional`.
+        AirflowSkipException: the target's connection is not set, and the load is `optional`.
     """
-    place = targets.get(target)
+    place, table = _resolve(file, destination)
     if optional and not connections.is_configured(place):
         raise AirflowSkipException(f"{file}: {place.connected_by} is not set: not loaded into {place.title}")
-    table = place.table(TripFile.parse(file).service, name=table_name, namespace=namespace)
     with connections.opened(place) as client:
         location = place.check(client, connections.lake(), table)
     return {"table": str(table), "location": location}
@@ -186,18 +186,11 @@ def count_null_passengers(file: str) -> None:
 
 
 def load(
-    landed: Landed,
-    target: str,
-    *,
-    run: Run,
-    table_name: str | None = None,
-    namespace: str | None = None,
-    write_mode: str = "replace",
-    force: bool = False,
+    landed: Landed, destination: Destination, *, run: Run, write_mode: str = "replace", force: bool = False
 ) -> Loaded:
     """Load a month from the lake into a target; the lake itself has it already."""
-    place, file, lake = targets.get(target), TripFile.parse(landed["file"]), connections.lake()
-    table = place.table(file.service, name=table_name, namespace=namespace)
+    file, lake = TripFile.parse(landed["file"]), connections.lake()
+    place, table = _resolve(landed["file"], destination)
     with connections.opened(place) as client:
         try:
             if write_mode == "append":
@@ -228,6 +221,12 @@ def summarise(files: Sequence[str], results: Sequence[Loaded | None]) -> Summary
     if failed:
         raise PermanentError(f"{len(failed)} of {len(files)} months failed: {', '.join(failed)}")
     return {"months": len(files), "rows": sum(result["rows_loaded"] for result in loaded)}
+
+
+def _resolve(file: str, destination: Destination) -> tuple[targets.Target[Any, Any], targets.Table]:
+    place = targets.get(destination.target)
+    service = TripFile.parse(file).service
+    return place, place.table(service, name=destination.table_name, namespace=destination.namespace)
 
 
 def _landed(file: TripFile, landed: landing.Landed, outcome: str = "landed") -> Landed:

@@ -16,80 +16,72 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from include.nyc_taxi.coverage import Cell
+    from include.orchestration.requests import Scope
     from include.orchestration.xcoms import Surveyed
 
 log = logging.getLogger(__name__)
 
 
-def survey(
-    *, source: str, services: Sequence[str], since: Month | None, max_files: int, retry_delay: timedelta
-) -> Surveyed:
+def survey(scope: Scope, *, max_files: int, retry_delay: timedelta) -> Surveyed:
     """Ask the publisher what is new, and check up to `max_files` older files for changes."""
     found = publications.survey(
         connections.lake(),
-        source=source,
-        base_url=connections.base_url(source),
-        services=services,
-        since=since,
+        source=scope.source,
+        base_url=connections.base_url(scope.source),
+        services=scope.services,
+        since=scope.since,
         recheck=max_files,
         pause=retry_delay.total_seconds(),
     )
     return {"published": len(found.published), "asked": found.asked, "stopped": found.stopped}
 
 
-def choose(cells: Iterable[Cell], max_files: int) -> list[str]:
+def choose(scope: Scope, *, max_files: int) -> list[str]:
     """Choose the files to load in this run, the newest first: those that a survey has seen and that are not loaded."""
-    due = [cell for cell in _due(cells) if cell.publication and cell.publication.checked_at]
+    due = [cell for cell in _due(_compare(scope)) if cell.publication and cell.publication.checked_at]
     chosen = [cell.file.name for cell in due[:max_files]]
     log.info("loading %d files: %s", len(chosen), ", ".join(chosen) or "nothing is new")
     return chosen
 
 
-def report(
-    cells: Sequence[Cell],
-    *,
-    services: Sequence[str],
-    survey: Surveyed | None,
-    chosen: Sequence[str],
-    alert_after_months: int,
-    source: str,
-) -> str:
+def report(scope: Scope, *, survey: Surveyed | None, chosen: Sequence[str], alert_after_months: int) -> str:
     """Say in one line what the run loaded and what remains, and alert if a service's newest month is old.
 
     Args:
-        cells: the months as they are after the run.
-        services: the services that the run keeps up to date.
+        scope: what the run keeps up to date.
         survey: what the run's survey found; None if it failed.
         chosen: the files that the run was to load.
         alert_after_months: the age of a newest month, in months, that is too old.
-        source: where the files came from.
     """
+    cells = _compare(scope)
     due = {cell.file.name for cell in _due(cells)}
     loaded = [name for name in chosen if name not in due]
-    newest = {service: _newest(cells, service) for service in services}
+    newest = {service: _newest(cells, service) for service in scope.services}
     line = (
         f"loaded {len(loaded)} of {len(chosen)} files ({', '.join(loaded) or 'none'}); {len(due)} remaining; "
         f"newest: {', '.join(f'{service} {month}' for service, month in newest.items())}"
     )
     if survey is None or survey["stopped"]:
         line += f"; the survey ended early: {survey['stopped'] if survey else 'it failed'}"
-    changes = republished(connections.lake(), [TripFile.parse(name) for name in loaded], source)
+    changes = republished(connections.lake(), [TripFile.parse(name) for name in loaded], scope.source)
     line = "; ".join([line, *changes])
     log.info("%s", line)
     _alert_if_old(newest, Month.of(datetime.now(UTC)) - alert_after_months)
     return line
 
 
-def compare(
-    *, target: str, namespace: str | None, source: str, services: Sequence[str], since: Month | None
-) -> list[Cell]:
+def _compare(scope: Scope) -> list[Cell]:
     """Compare what is published with what the target holds in its default tables, month by month."""
-    place = targets.get(target)
+    place = targets.get(scope.destination.target)
     with connections.opened(place) as client:
-        loads = place.own_loads(client, namespace)
-    known = publications.known(connections.lake(), source)
-    found = coverage.coverage(known, loads, attempts={}, until=Month.of(datetime.now(UTC))).values()
-    return [cell for cell in found if cell.file.service in services and (since is None or cell.file.month >= since)]
+        loads = place.own_loads(client, scope.destination.namespace)
+    known = publications.known(connections.lake(), scope.source)
+    cells = coverage.coverage(known, loads, attempts={}, until=Month.of(datetime.now(UTC))).values()
+    return [
+        cell
+        for cell in cells
+        if cell.file.service in scope.services and (scope.since is None or cell.file.month >= scope.since)
+    ]
 
 
 def _due(cells: Iterable[Cell]) -> list[Cell]:

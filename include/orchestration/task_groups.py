@@ -73,6 +73,6 @@ def web_to_target(lineage: Lineage, file: str) -> None:
 
         run = this_run()
         label(landed["file"])
-        return announced(steps.load(landed, run.target, namespace=run.namespace, force=run.force, run=run.id))
+        return announced(steps.load(landed, run.destination, force=run.force, run=run.id))
 
     load(web_to_gcs(lineage, file))  # type: ignore[arg-type] # as above

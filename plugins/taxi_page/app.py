@@ -21,7 +21,6 @@ from include.nyc_taxi import Month, TripFile, catalog, coverage, targets
 from include.nyc_taxi.errors import TaxiError
 from include.nyc_taxi.targets import Target
 from include.orchestration import attempts, connections, overview
-from include.orchestration.airflow_api import AirflowUnavailable
 from taxi_page import city
 from taxi_page.airflow_inside import LOGGED_IN, Api, User, login_url, may_start
 
@@ -207,23 +206,8 @@ def _traits(service: catalog.Service) -> dict[str, Any]:
 
 def _coverage(target: Target[Any, Any], api: AirflowApi, user: BaseUser) -> dict[str, Any]:
     seen = overview.overview(target, api)
-    return overview.as_json(seen) | {"at": datetime.now(UTC), "load": _loading(target, api, user)}
-
-
-def _loading(target: Target[Any, Any], api: AirflowApi, user: BaseUser) -> dict[str, Any]:
-    """The Dag that loads into the target, and whether this user may start it."""
-    dag_id = target.loaded_by
-    try:
-        dag = api.dag(dag_id)
-    except AirflowUnavailable as error:
-        log.warning("the page cannot ask for %s: %s", dag_id, error)
-        dag = None
-    return {
-        "dag_id": dag_id,
-        "is_there": dag is not None,
-        "is_paused": dag is not None and dag.is_paused,
-        "allowed": may_start(user, dag_id),
-    }
+    load = {"dag_id": target.loaded_by, "allowed": may_start(user, target.loaded_by)}
+    return overview.as_json(seen) | {"at": datetime.now(UTC), "load": load}
 
 
 def _month(file: TripFile, target: Target[Any, Any], api: AirflowApi) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""However a run is started, `month_of` finds its month: real runs, made by Airflow's own API and command line code."""
+"""However a run is started, its month is found: real runs, made by Airflow's own API and command line code."""
 
 from datetime import UTC, datetime
 
@@ -92,6 +92,15 @@ def test_a_trigger_of_the_api_without_anything_fails_and_says_what_to_give(api, 
     run_id = trigger(api)
 
     assert "this run has no month: give the params year and month" in month_that_a_task_sees(api, dag, run_id)
+
+
+@pytest.mark.parametrize(
+    ("key", "file"), [("2021-07", "yellow_tripdata_2021-07"), ("green|2021-07", "green_tripdata_2021-07")]
+)
+def test_a_partition_key_may_name_the_service_too(airflow_database, key, file):
+    from include.orchestration.requests import requested_file
+
+    assert requested_file({"colour": "yellow"}, key, None).name == file
 
 
 def test_half_a_month_is_refused(api, dag):

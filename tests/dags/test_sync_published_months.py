@@ -10,6 +10,7 @@ from devtools.generator import write_month
 from devtools.servers.publisher import Publisher
 from include.nyc_taxi import Month, TripFile, catalog, publications, targets
 from include.orchestration import connections, sync_steps
+from include.orchestration.requests import Destination, Scope
 
 ROWS = 300
 SINCE = Month(2024, 1)
@@ -86,8 +87,8 @@ def events():
     return told
 
 
-def compare(target, since=SINCE):
-    return sync_steps.compare(target=target, namespace=None, source="official", services=["green"], since=since)
+def scope(target, since=SINCE):
+    return Scope(services=["green"], since=since, source="official", destination=Destination(target))
 
 
 def said(run):
@@ -166,7 +167,7 @@ def test_no_more_than_the_asked_number_is_chosen_and_the_newest_first(publisher,
         connections.lake(), base_url=publisher.base_url, services=["green"], since=Month(2024, 1), recheck=100
     )
 
-    chosen = sync_steps.choose(compare("postgres"), 2)
+    chosen = sync_steps.choose(scope("postgres"), max_files=2)
 
     assert chosen == ["green_tripdata_2024-05", "green_tripdata_2024-04"]
 
@@ -181,11 +182,11 @@ def test_a_month_that_only_another_table_has_is_to_be_brought(publisher, warehou
             file = landed_month(f"green_tripdata_{name}")
             target.replace_month(connection, file, lake, table=target.parse_table(table))
 
-    assert sync_steps.choose(compare("postgres"), 10) == ["green_tripdata_2024-01"]
+    assert sync_steps.choose(scope("postgres"), max_files=10) == ["green_tripdata_2024-01"]
 
 
 def test_what_no_survey_has_seen_is_not_chosen(publisher):
-    assert sync_steps.choose(compare("none", since=None), 10) == []
+    assert sync_steps.choose(scope("none", since=None), max_files=10) == []
 
 
 def test_the_result_of_the_dag_is_the_report(airflow_database, bag):

@@ -82,9 +82,8 @@ def test_the_stack_s_health_check_of_a_worker_finds_that_worker_alone(airflow, t
     def succeeds(queue):
         checked = command.replace("celery@$(hostname)", f"{queue}@{socket.gethostname()}")
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        return not subprocess.run(
-            checked, shell=True, env=os.environ | {"PATH": path}, capture_output=True, check=False
-        ).returncode
+        shell = ["/bin/sh", "-c", checked]
+        return not subprocess.run(shell, env=os.environ | {"PATH": path}, capture_output=True, check=False).returncode
 
     airflow.wait(lambda: succeeds("healthy"), "the worker to answer")
     assert not succeeds("other")

@@ -1,36 +1,20 @@
-"""The core stands alone: it does not know the orchestrator, does not import pandas, and its imports point down."""
+"""The core stands alone: it does not know the orchestrator, and does not import pandas."""
 
-import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from devtools.generator import write_month
+from devtools.import_graph import import_graph
 from include.nyc_taxi.lake import Lake
 from tests.nyc_taxi.trips import FILE, put_raw
 
 ROOT = Path(__file__).resolve().parents[2]
 
 CORE = "include.nyc_taxi"
-
-# The rooms of the core, from the lowest floor up: a room imports from the floors below alone.
-FLOORS = [
-    ["errors", "month", "progress"],
-    ["catalog"],
-    ["trip_file"],
-    ["lake", "reading", "quality", "summary"],
-    ["changes", "editions"],
-    ["precedence", "republication"],
-    ["download", "landing"],
-    ["publications", "zones"],
-    ["targets"],
-    ["coverage"],
-]
 
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
@@ -65,56 +49,11 @@ def in_fresh_interpreter(code: str, *arguments: str) -> list:
     return json.loads(answer.stdout)
 
 
-def modules(folder: str) -> dict[str, ast.Module]:
-    """The syntax of every module below a folder of the project, by its name."""
-    paths = sorted((ROOT / folder).rglob("*.py"))
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
-    return {name: ast.parse(path.read_text()) for name, path in zip(names, paths, strict=True)}
-
-
-def imports(module: ast.Module) -> Iterator[str]:
-    """The full names that a module imports anywhere, for types too."""
-    for node in ast.walk(module):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{name.name}" for name in node.names)
-
-
-def imported_modules(of: dict[str, ast.Module]) -> dict[str, set[str]]:
-    """Which of the modules each of them imports."""
-    return {
-        name: {other if other in of else other.rpartition(".")[0] for other in imports(module)} & set(of) - {name}
-        for name, module in of.items()
-    }
-
-
-def room(module: str) -> str:
-    """The room of a module of the core, whose front offers what is in `trip_file`."""
-    return "trip_file" if module == CORE else module.removeprefix(f"{CORE}.").partition(".")[0]
-
-
-def test_no_module_of_the_product_imports_itself_by_way_of_others():
-    graph = imported_modules(modules("include") | modules("plugins") | modules("dags"))
-
-    assert len(graph) > 60
-    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
-
-
-def test_imports_of_the_core_point_down():
-    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
-    graph = imported_modules(modules("include/nyc_taxi"))
-    arrows = {(room(name), room(other)) for name, others in graph.items() for other in others}
-
-    assert set(map(room, graph)) == set(floor)
-    assert len(arrows) > 30
-    assert [(one, other) for one, other in sorted(arrows) if one != other and floor[one] <= floor[other]] == []
-
-
 def test_importing_the_core_does_not_import_airflow():
     names, imported = in_fresh_interpreter(IMPORT_ALL)
 
-    assert {CORE, *names} == set(modules("include/nyc_taxi")) <= set(imported)
+    modules = {module for module in import_graph(ROOT) if module.startswith(CORE)}
+    assert {CORE, *names} == modules <= set(imported)
     assert "airflow" not in imported
 
 

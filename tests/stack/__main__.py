@@ -235,9 +235,7 @@ def safety(stack):
         stack.compose("exec", "-T", "worker-default", "python", "-c", reach, "metadata")
     databases = "SELECT datname, has_database_privilege(datname, 'CONNECT') FROM pg_database WHERE NOT datistemplate"
     assert dict(stack.query(databases)) == {"ny_taxi": True, "postgres": False}
-    say(
-        "no secret is visible; ports are on 127.0.0.1; workers cannot reach the metadata database; taxi has one database"
-    )
+    say("no secret is visible; ports are on 127.0.0.1; workers cannot reach metadata; taxi has one database")
 
 
 def kills(stack):

@@ -63,7 +63,8 @@ export function when(iso) {
   const zone = localStorage.getItem("timezone") || "UTC";
   try {
     const name = new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeZoneName: "short" })
-      .formatToParts(time).find((part) => part.type === "timeZoneName").value;
+      .formatToParts(time)
+      .find((part) => part.type === "timeZoneName").value;
     return `${new Intl.DateTimeFormat("en-GB", { ...options, timeZone: zone }).format(time)} ${name}`;
   } catch {
     return time.toISOString();
@@ -91,13 +92,18 @@ export const nameOf = (service) => traits(service)?.title ?? service;
 export const targetNamed = (name) => about.targets.find((target) => target.name === name);
 export const number = (value, digits = 0) =>
   value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-export const share = (value) => `${(100 * value).toLocaleString("en-US", { maximumFractionDigits: value < 0.1 ? 2 : 1 })} %`;
+export const share = (value) =>
+  `${(100 * value).toLocaleString("en-US", { maximumFractionDigits: value < 0.1 ? 2 : 1 })} %`;
 export const words = (name) => name.replaceAll("_", " ");
 export const byId = (id) => document.getElementById(id);
 
 export function monthName(month, style = "long") {
   const [year, number_] = month.split("-");
-  return new Date(Date.UTC(year, number_ - 1)).toLocaleDateString("en-US", { month: style, year: "numeric", timeZone: "UTC" });
+  return new Date(Date.UTC(year, number_ - 1)).toLocaleDateString("en-US", {
+    month: style,
+    year: "numeric",
+    timeZone: "UTC",
+  });
 }
 
 /** An element; children are text or elements, never markup. */
@@ -112,7 +118,9 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 export function notice(place, ...messages) {
-  place.replaceChildren(...messages.map(({ text, bad }) => make("p", { class: bad ? "notice bad" : "notice" }, ...[text].flat())));
+  place.replaceChildren(
+    ...messages.map(({ text, bad }) => make("p", { class: bad ? "notice bad" : "notice" }, ...[text].flat())),
+  );
 }
 
 /** Show that a part of the page could not be loaded, why, and a button that tries again. */

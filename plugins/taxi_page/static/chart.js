@@ -51,28 +51,52 @@ function options({ lines, format, marks = [], months }, plot) {
     cursor: { y: false, points: { size: 7 } },
     scales: { y: { range: (_chart, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, size: 34, values: (_chart, stamps) => stamps.map((stamp) => tick(stamp)), space: 46 },
+      {
+        ...axis,
+        grid: { show: false },
+        size: 34,
+        values: (_chart, stamps) => stamps.map((stamp) => tick(stamp)),
+        space: 46,
+      },
       { ...axis, size: 62, values: (_chart, values) => values.map(format) },
     ],
-    series: [
-      { label: "Month", value: (_chart, stamp) => (stamp === null ? "–" : monthName(new Date(stamp * 1000).toISOString().slice(0, 7), "short")) },
-      ...lines.map(({ label, color, dash }) => ({
-        label, dash, width: 2, stroke: style(color), spanGaps: false, points: { show: months.length < 30, size: 5, fill: style(color) },
-        value: (_chart, value) => (value === null || value === undefined ? "–" : format(value)),
-      })),
-    ],
+    series: series(lines, format, months.length),
     legend: { markers: { width: 0, fill: (_chart, at) => style(lines[at - 1].color) } },
     hooks: {
       drawClear: [(chart) => drawMarks(chart, marks)],
-      setLegend: [(chart) => { if (chart.legend.idx === null) chart.setLegend(resting, false); }],
+      setLegend: [
+        (chart) => {
+          if (chart.legend.idx === null) chart.setLegend(resting, false);
+        },
+      ],
       ready: [(chart) => chart.setLegend(resting)],
     },
   };
 }
 
+function series(lines, format, months) {
+  const month = {
+    label: "Month",
+    value: (_chart, stamp) =>
+      stamp === null ? "–" : monthName(new Date(stamp * 1000).toISOString().slice(0, 7), "short"),
+  };
+  const drawn = lines.map(({ label, color, dash }) => ({
+    label,
+    dash,
+    width: 2,
+    stroke: style(color),
+    spanGaps: false,
+    points: { show: months < 30, size: 5, fill: style(color) },
+    value: (_chart, value) => (value === null || value === undefined ? "–" : format(value)),
+  }));
+  return [month, ...drawn];
+}
+
 function tick(stamp) {
   const day = new Date(stamp * 1000);
-  return day.getUTCMonth() ? day.toLocaleDateString("en-US", { month: "short", timeZone: "UTC" }) : String(day.getUTCFullYear());
+  return day.getUTCMonth()
+    ? day.toLocaleDateString("en-US", { month: "short", timeZone: "UTC" })
+    : String(day.getUTCFullYear());
 }
 
 function drawMarks(chart, marks) {
@@ -102,15 +126,30 @@ function summary({ title, months, lines, format }) {
 
 function table({ months, lines, format }) {
   const details = make("details", {}, make("summary", {}, "Show as a table"));
-  details.addEventListener("toggle", () => {
-    if (details.childElementCount > 1) return;
-    const head = make("tr", {}, make("th", { scope: "col" }, "Month"), ...lines.map(({ label }) => make("th", { scope: "col" }, label)));
-    const rows = months.map((month, at) => make(
-      "tr", {}, make("th", { scope: "row" }, month),
-      ...lines.map(({ values }) => make("td", {}, values[at] === null ? "–" : format(values[at]))),
-    ));
-    details.append(make("table", { class: "numbers", tabindex: 0 }, make("thead", {}, head), make("tbody", {}, ...rows.reverse())));
-  }, { once: false });
+  details.addEventListener(
+    "toggle",
+    () => {
+      if (details.childElementCount > 1) return;
+      const head = make(
+        "tr",
+        {},
+        make("th", { scope: "col" }, "Month"),
+        ...lines.map(({ label }) => make("th", { scope: "col" }, label)),
+      );
+      const rows = months.map((month, at) =>
+        make(
+          "tr",
+          {},
+          make("th", { scope: "row" }, month),
+          ...lines.map(({ values }) => make("td", {}, values[at] === null ? "–" : format(values[at]))),
+        ),
+      );
+      details.append(
+        make("table", { class: "numbers", tabindex: 0 }, make("thead", {}, head), make("tbody", {}, ...rows.reverse())),
+      );
+    },
+    { once: false },
+  );
   return details;
 }
 
@@ -118,7 +157,7 @@ function table({ months, lines, format }) {
 export function span(months) {
   const [first, last] = [months[0], months.at(-1)];
   const all = [];
-  for (let [year, month] = first.split("-").map(Number); ; month === 12 ? (year += 1, month = 1) : (month += 1)) {
+  for (let [year, month] = first.split("-").map(Number); ; month === 12 ? ((year += 1), (month = 1)) : (month += 1)) {
     all.push(`${year}-${String(month).padStart(2, "0")}`);
     if (all.at(-1) >= last) return all;
   }

@@ -1,6 +1,22 @@
 // Which months are in a target: a calendar per service, and a sheet per month.
 
-import { about, api, ask, byId, choice, couldNotLoad, link, make, monthName, nameOf, notice, number, targetNamed, when, words } from "./airflow.js";
+import {
+  about,
+  api,
+  ask,
+  byId,
+  choice,
+  couldNotLoad,
+  link,
+  make,
+  monthName,
+  nameOf,
+  notice,
+  number,
+  targetNamed,
+  when,
+  words,
+} from "./airflow.js";
 
 const SHORT = {
   loaded: "Loaded",
@@ -25,18 +41,31 @@ let timer = 0;
 export function start() {
   const flow = (new URLSearchParams(location.search).get("dag_id") ?? "").split(".")[0];
   target = about.targets.find(({ flows }) => flows.includes(flow)) ?? about.targets[0];
-  byId("target").append(...about.targets.map(({ name, title }) => make(
-    "label", {}, make("input", { type: "radio", name: "target", value: name, checked: name === target.name }), make("span", {}, title),
-  )));
+  byId("target").append(
+    ...about.targets.map(({ name, title }) =>
+      make(
+        "label",
+        {},
+        make("input", { type: "radio", name: "target", value: name, checked: name === target.name }),
+        make("span", {}, title),
+      ),
+    ),
+  );
   choice(byId("target"), (name) => {
     target = targetNamed(name);
     byId("coverage-says").textContent = "Loading …";
     for (const part of parts()) part.inert = true; // they still show the target chosen before
     look();
   });
-  byId("detail").addEventListener("close", () => { open = null; });
-  byId("detail").addEventListener("click", (event) => { if (event.target === byId("detail")) byId("detail").close(); });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+  byId("detail").addEventListener("close", () => {
+    open = null;
+  });
+  byId("detail").addEventListener("click", (event) => {
+    if (event.target === byId("detail")) byId("detail").close();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) look();
+  });
   look();
 }
 
@@ -46,9 +75,10 @@ async function look() {
   clearTimeout(timer);
   const asked = target;
   try {
-    const answer = await ask(`api/coverage?target=${asked.name}`);
+    const [answer, dag] = await Promise.all([ask(`api/coverage?target=${asked.name}`), loader(asked)]);
     if (asked !== target) return;
     seen = answer;
+    Object.assign(seen.load, dag);
     show();
   } catch (error) {
     couldNotLoad(byId("coverage-says"), byId("coverage-notices"), error, look);
@@ -57,11 +87,25 @@ async function look() {
   if (!document.hidden) timer = setTimeout(look, 1000 * SECONDS_BETWEEN_LOOKS[busy ? "busy" : "idle"]);
 }
 
+/** The Dag that loads into a target, as far as the viewer may see it. */
+async function loader({ flows: [dag] }) {
+  try {
+    const { is_paused: isPaused, is_stale: isStale } = await api(`dags/${dag}`);
+    return { isThere: !isStale, isPaused };
+  } catch {
+    return { isThere: false, isPaused: false };
+  }
+}
+
 function show() {
-  const [held, all] = [seen.held, seen.published].map((months) => Object.values(months).reduce((sum, count) => sum + count, 0));
-  byId("coverage-says").replaceChildren(...(seen.target_answers
-    ? [make("b", {}, number(held)), ` of ${number(all)} published months are in ${target.place}`]
-    : [make("b", {}, number(all)), ` months are published; the months in ${target.place} are unknown`]));
+  const [held, all] = [seen.held, seen.published].map((months) =>
+    Object.values(months).reduce((sum, count) => sum + count, 0),
+  );
+  byId("coverage-says").replaceChildren(
+    ...(seen.target_answers
+      ? [make("b", {}, number(held)), ` of ${number(all)} published months are in ${target.place}`]
+      : [make("b", {}, number(all)), ` months are published; the months in ${target.place} are unknown`]),
+  );
   for (const part of parts()) part.inert = false;
   notice(byId("coverage-notices"), ...notices(held));
   byId("coverage-at").textContent = `As of ${when(seen.at)}. Months are those of the published files.`;
@@ -73,34 +117,47 @@ function show() {
 function notices(held) {
   const found = seen.problems.map((text) => ({ text, bad: true }));
   const { load } = seen;
-  if (!load.is_there) found.push({ text: `This Airflow has no Dag ${load.dag_id}, so this page cannot load months.` });
-  else if (load.is_paused) found.push({ text: ["The Dag ", link(`dags/${load.dag_id}`, load.dag_id), " is paused: its runs wait until you unpause it."] });
-  if (!held && !seen.problems.length && load.is_there) {
-    found.push({ text: [
-      "Nothing is loaded yet. ",
-      load.allowed ? "Choose a month below and load it, or see the Dag " : "You cannot start runs. See the Dag ",
-      link(`dags/${load.dag_id}`, load.dag_id), ".",
-    ] });
+  if (!load.isThere) found.push({ text: `This Airflow has no Dag ${load.dag_id}, so this page cannot load months.` });
+  else if (load.isPaused)
+    found.push({
+      text: ["The Dag ", link(`dags/${load.dag_id}`, load.dag_id), " is paused: its runs wait until you unpause it."],
+    });
+  if (!held && !seen.problems.length && load.isThere) {
+    found.push({
+      text: [
+        "Nothing is loaded yet. ",
+        load.allowed ? "Choose a month below and load it, or see the Dag " : "You cannot start runs. See the Dag ",
+        link(`dags/${load.dag_id}`, load.dag_id),
+        ".",
+      ],
+    });
   }
   return found;
 }
 
 function showLegend() {
   const calendars = byId("calendars");
-  const buttons = Object.keys(SHORT).filter((state) => seen.counts[state] || (state === "loaded" && seen.target_answers)).map((state) => {
-    const button = make(
-      "button", { type: "button", title: seen.target_answers ? about.states[state] : null, "aria-pressed": String(calendars.dataset.only === state) },
-      make("span", { class: "cell", "data-state": state, "aria-hidden": "true" }),
-      make("span", {}, `${short(state)} `, make("b", {}, number(seen.counts[state]))),
-    );
-    button.addEventListener("click", () => {
-      if (calendars.dataset.only === state) delete calendars.dataset.only;
-      else calendars.dataset.only = state;
-      showLegend();
-      byId("legend").querySelectorAll("button")[buttons.indexOf(button)].focus();
+  const buttons = Object.keys(SHORT)
+    .filter((state) => seen.counts[state] || (state === "loaded" && seen.target_answers))
+    .map((state) => {
+      const button = make(
+        "button",
+        {
+          type: "button",
+          title: seen.target_answers ? about.states[state] : null,
+          "aria-pressed": String(calendars.dataset.only === state),
+        },
+        make("span", { class: "cell", "data-state": state, "aria-hidden": "true" }),
+        make("span", {}, `${short(state)} `, make("b", {}, number(seen.counts[state]))),
+      );
+      button.addEventListener("click", () => {
+        if (calendars.dataset.only === state) delete calendars.dataset.only;
+        else calendars.dataset.only = state;
+        showLegend();
+        byId("legend").querySelectorAll("button")[buttons.indexOf(button)].focus();
+      });
+      return button;
     });
-    return button;
-  });
   byId("legend").replaceChildren(...buttons);
 }
 
@@ -114,31 +171,57 @@ function showCalendars() {
 function calendar(service, months) {
   const names = Object.keys(months).sort();
   const years = [...new Set(names.map((month) => month.slice(0, 4)))];
-  const title = make("h3", { id: `of-${service}` }, nameOf(service), make("span", { class: "small" }, seen.target_answers ? `${number(seen.held[service])} of ${number(seen.published[service])}` : `${number(seen.published[service])} published`));
-  const head = make("tr", {}, make("td"), ...LETTERS.map((letter, month) =>
-    make("th", { scope: "col", "aria-label": monthName(`2000-${month + 1}`).split(" ")[0] }, letter)));
+  const head = make(
+    "tr",
+    {},
+    make("td"),
+    ...LETTERS.map((letter, month) =>
+      make("th", { scope: "col", "aria-label": monthName(`2000-${month + 1}`).split(" ")[0] }, letter),
+    ),
+  );
   const begin = names.find((month) => months[month] !== "not_published") ?? names[0];
-  const rows = years.map((year) => make(
-    "tr", { class: `${year.endsWith("0") ? "decade" : ""} ${year < begin.slice(0, 4) ? "before" : ""}` }, make("th", { scope: "row" }, year),
-    ...LETTERS.map((_, index) => {
-      const month = `${year}-${String(index + 1).padStart(2, "0")}`;
-      return make("td", { role: "gridcell" }, months[month] ? cellButton(service, month, months[month]) : null);
-    }),
-  ));
-  const table = make("table", { role: "grid", "aria-labelledby": `of-${service}` }, make("thead", {}, head), make("tbody", {}, ...rows));
+  const rows = years.map((year) =>
+    make(
+      "tr",
+      { class: `${year.endsWith("0") ? "decade" : ""} ${year < begin.slice(0, 4) ? "before" : ""}` },
+      make("th", { scope: "row" }, year),
+      ...LETTERS.map((_, index) => {
+        const month = `${year}-${String(index + 1).padStart(2, "0")}`;
+        return make("td", { role: "gridcell" }, months[month] ? cellButton(service, month, months[month]) : null);
+      }),
+    ),
+  );
+  const table = make(
+    "table",
+    { role: "grid", "aria-labelledby": `of-${service}` },
+    make("thead", {}, head),
+    make("tbody", {}, ...rows),
+  );
   const last = names.findLast((month) => months[month] !== "not_published") ?? names.at(-1);
   table.querySelector(`[data-month="${last}"]`).tabIndex = 0;
   table.addEventListener("keydown", (event) => walk(event, table));
-  const box = make("article", { class: "calendar" }, title, table);
+  const box = make("article", { class: "calendar" }, calendarTitle(service), table);
   box.style.setProperty("--service", `var(--${service}, var(--taxi))`);
   return box;
+}
+
+function calendarTitle(service) {
+  const all = number(seen.published[service]);
+  const share = seen.target_answers ? `${number(seen.held[service])} of ${all}` : `${all} published`;
+  return make("h3", { id: `of-${service}` }, nameOf(service), make("span", { class: "small" }, share));
 }
 
 function cellButton(service, month, state) {
   const button = make(
     "button",
-    { type: "button", tabindex: -1, "data-file": `${service} ${month}`, "data-month": month,
-      "aria-label": `${nameOf(service)} ${monthName(month)}: ${short(state).toLowerCase()}`, "aria-haspopup": "dialog" },
+    {
+      type: "button",
+      tabindex: -1,
+      "data-file": `${service} ${month}`,
+      "data-month": month,
+      "aria-label": `${nameOf(service)} ${monthName(month)}: ${short(state).toLowerCase()}`,
+      "aria-haspopup": "dialog",
+    },
     make("span", { class: "cell", "data-state": state }),
   );
   button.addEventListener("click", () => showSheet({ service, month }));
@@ -165,7 +248,12 @@ async function showSheet({ service, month }) {
   open = { service, month };
   const close = make("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
   close.addEventListener("click", () => dialog.close());
-  const head = make("div", { class: "sheet-head" }, make("h2", { id: "detail-title" }, make("b", {}, nameOf(service)), ` ${monthName(month)}`), close);
+  const head = make(
+    "div",
+    { class: "sheet-head" },
+    make("h2", { id: "detail-title" }, make("b", {}, nameOf(service)), ` ${monthName(month)}`),
+    close,
+  );
   dialog.style.setProperty("--service", `var(--${service}, var(--taxi))`);
   if (isNew) dialog.replaceChildren(head, make("p", { class: "state" }, "Loading …"));
   if (!dialog.open) dialog.showModal();
@@ -183,23 +271,38 @@ async function showSheet({ service, month }) {
 
 function sheet(service, month, found) {
   if (!found.target_answers) {
-    return [...found.problems.map((text) => make("p", { class: "notice bad" }, text)), attempt(found.attempt), publication(found)].filter(Boolean);
+    return [
+      ...found.problems.map((text) => make("p", { class: "notice bad" }, text)),
+      attempt(found.attempt),
+      published(found),
+    ].filter(Boolean);
   }
-  const state = make("p", { class: "state", role: "status" }, make("span", { class: "cell", "data-state": found.state, "aria-hidden": "true" }), sentence(about.states[found.state]));
+  const state = make(
+    "p",
+    { class: "state", role: "status" },
+    make("span", { class: "cell", "data-state": found.state, "aria-hidden": "true" }),
+    sentence(about.states[found.state]),
+  );
   return [
-    state, action(service, month, found), attempt(found.attempt),
-    ...(found.load ? [counts(found.load), facts(found)] : [publication(found)]),
+    state,
+    action(service, month, found),
+    attempt(found.attempt),
+    ...(found.load ? [counts(found.load), facts(found)] : [published(found)]),
   ].filter(Boolean);
 }
 
 function action(service, month, found) {
   const { load } = seen;
-  if (!load.is_there) return null;
+  if (!load.isThere) return null;
   if (!load.allowed) return make("p", { class: "small" }, `You can view, but not start runs of ${load.dag_id}.`);
   const again = Boolean(found.load);
   const tooNew = found.state === "not_published";
   const text = again ? `Load again into ${target.place}` : tooNew ? "Check for it now" : `Load into ${target.place}`;
-  const button = make("button", { type: "button", class: "action", disabled: found.state === "running" }, found.state === "running" ? "Running …" : text);
+  const button = make(
+    "button",
+    { type: "button", class: "action", disabled: found.state === "running" },
+    found.state === "running" ? "Running …" : text,
+  );
   const says = make("p", { class: "small", role: "status" });
   button.addEventListener("click", async () => {
     button.disabled = true;
@@ -235,10 +338,14 @@ function runLink({ dag_id, run_id }) {
 }
 
 function counts(load) {
-  const row = (name, value, part) => [make("dt", { class: part ? "part" : null }, name), make("dd", { class: part ? "part" : null }, value)];
+  const row = (name, value, part) => [
+    make("dt", { class: part ? "part" : null }, name),
+    make("dd", { class: part ? "part" : null }, value),
+  ];
   const rejected = Object.entries(load.rejected_by_reason).sort((one, other) => other[1] - one[1]);
   return make(
-    "dl", { class: "counts" },
+    "dl",
+    { class: "counts" },
     ...row("Rows read", number(load.rows_read)),
     ...(load.rows_expected === null ? [] : row("Rows expected", number(load.rows_expected))),
     ...row("Rows loaded", number(load.rows_loaded)),
@@ -250,7 +357,12 @@ function counts(load) {
 function facts({ load, publication }) {
   const rows = [
     ["Loaded", when(load.loaded_at)],
-    load.seconds === null ? null : ["Duration", `${number(load.seconds, 1)} s, ${number(load.rows_loaded / Math.max(load.seconds, 0.001))} rows/s`],
+    load.seconds === null
+      ? null
+      : [
+          "Duration",
+          `${number(load.seconds, 1)} s, ${number(load.rows_loaded / Math.max(load.seconds, 0.001))} rows/s`,
+        ],
     load.run_id && load.dag_id ? ["Loaded by", [load.dag_id, ": ", runLink(load)]] : null,
     [target.is_the_lake ? "File" : "Table", make("code", {}, load.target_table)],
     ["Profile", load.quality_profile],
@@ -258,24 +370,38 @@ function facts({ load, publication }) {
     ["Source", make("code", {}, load.source_url)],
     ["Bytes", number(load.source_bytes)],
     ["ETag", load.source_etag ? make("code", {}, load.source_etag) : "none"],
-    publication?.etag && publication.etag !== load.source_etag ? ["ETag now", make("code", {}, publication.etag)] : null,
+    publication?.etag && publication.etag !== load.source_etag
+      ? ["ETag now", make("code", {}, publication.etag)]
+      : null,
     ["SHA-256", make("code", {}, load.source_sha256)],
   ];
   return list(rows);
 }
 
-function publication({ publication: known }) {
-  if (!known) return make("p", { class: "small" }, "Not published when last checked. Files appear about two months after the month.");
+function published({ publication: known }) {
+  if (!known)
+    return make(
+      "p",
+      { class: "small" },
+      "Not published when last checked. Files appear about two months after the month.",
+    );
   return list([
     known.last_modified ? ["Published", known.checked_at ? when(known.last_modified) : known.last_modified] : null,
     known.bytes === null ? null : ["Bytes", number(known.bytes)],
     known.etag ? ["ETag", make("code", {}, known.etag)] : null,
-    ["Known from", known.checked_at ? `the publisher, checked ${when(known.checked_at)}` : "the catalogue of this bundle"],
+    [
+      "Known from",
+      known.checked_at ? `the publisher, checked ${when(known.checked_at)}` : "the catalogue of this bundle",
+    ],
   ]);
 }
 
 function list(rows) {
-  return make("dl", {}, ...rows.filter(Boolean).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, ...[value].flat())]));
+  return make(
+    "dl",
+    {},
+    ...rows.filter(Boolean).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, ...[value].flat())]),
+  );
 }
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;

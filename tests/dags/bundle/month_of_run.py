@@ -1,22 +1,24 @@
-"""A DAG of the tests alone: it tells which month its run is for."""
+"""A Dag of the tests alone: it returns the month of its run."""
 
 from datetime import UTC, datetime
 
-from airflow.sdk import CronPartitionTimetable, Param, dag, get_current_context, task
+from airflow.sdk import CronPartitionTimetable, dag, task
 
-from include.orchestration.requests import month_of
+from include.nyc_taxi import TripFile
+from include.orchestration.params import trip_month_params
+from include.orchestration.requests import this_file
 
 
 @dag(
     schedule=CronPartitionTimetable("0 0 1 * *", timezone="UTC", run_offset=-2, key_format="%Y-%m"),
     start_date=datetime(2021, 1, 1, tzinfo=UTC),
     catchup=False,
-    params={name: Param(None, type=["null", "integer"]) for name in ("year", "month")},
+    params=trip_month_params(),
 )
 def month_of_run() -> None:
     @task
     def month() -> str:
-        return str(month_of(get_current_context()))
+        return str(TripFile.parse(this_file()).month)
 
     month()
 
