@@ -88,10 +88,7 @@ def ingest_data(lineage: Lineage) -> None:
             raw["file"],
             source=raw["source"],
             edition=raw["edition"],
-            quality=run.quality,
-            unknown_columns=run.unknown_columns,
-            run=run.id,
-            force=run.force,
+            reading=run.reading,
         )
         return announced(landed)
 

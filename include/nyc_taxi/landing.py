@@ -243,27 +243,33 @@ def stage(
             log.info("%s: data/ is up to date with %s rows", file, f"{there.rows_accepted:,}")
             return there
         terms.claim.check(there.claim, f"{file}: data/")
+    return _staged(lake, terms, there)
+
+
+def _staged(lake: Lake, terms: _Terms, there: Landed | None) -> Landed:
+    """Read the edition and stage its rows; `there` is what data/ holds."""
+    file, edition, source = terms.file, terms.edition, terms.edition.source
     keys = staging_keys(file, terms.recipe)
     with (
-        _damage_set_aside(lake, raw_key(file, source), taken),
-        lake.local(taken.key) as raw,
+        _damage_set_aside(lake, raw_key(file, source), edition),
+        lake.local(edition.key) as raw,
         lake.staged(keys[data_key(file)]) as data,
         lake.staged(keys[rejects_key(file)]) as rejects,
     ):
-        if sha256_of(raw) != taken.sha256:
-            raise DamagedFile(f"{file}: {raw.name} is not edition {taken.id}")
-        with read(raw, file, source=source, unknown_columns=unknown_columns) as reading:
+        if sha256_of(raw) != edition.sha256:
+            raise DamagedFile(f"{file}: {raw.name} is not edition {edition.id}")
+        with read(raw, file, source=source, unknown_columns=terms.unknown_columns) as reading:
             result, progress = _written(reading, data, rejects, terms)
         republication.note_rows(
             lake,
             file,
-            taken,
+            edition,
             rows=result.rows_read,
             rejected=result.rejected_by_reason,
-            is_named=pin_of(wish.asked_for) is not None,
+            is_named=pin_of(terms.wish.asked_for) is not None,
             earlier={there.source_sha256: there.rows_read} if there else {},
         )
-        republication.compare_with_previous(lake, file, taken, raw)
+        republication.compare_with_previous(lake, file, edition, raw)
     _log_staged(result, file, progress)
     return result
 

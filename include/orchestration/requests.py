@@ -40,17 +40,26 @@ class Destination:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a run wants its files read, and what it was asked for."""
+
+    wish: Wish
+    quality: str = "notes"
+    unknown_columns: UnknownColumns = "error"
+    force: bool = False
+
+
+@dataclass(frozen=True)
 class Request:
     """How a run wants its files downloaded, read and loaded. Params that its Dag lacks have their defaults here."""
 
     id: Run
+    reading: Reading
     destination: Destination
     was_started_by_asset: bool = False
     source: str = "official"
-    quality: str = "notes"
-    unknown_columns: UnknownColumns = "error"
-    cache_ttl: timedelta = timedelta(days=1)
     edition: str | None = None
+    cache_ttl: timedelta = timedelta(days=1)
     force: bool = False
     write_mode: str = "replace"
 
@@ -83,12 +92,13 @@ def this_run(target: str | None = None) -> Request:
     """
     context = _checked()
     params: Mapping[str, Any] = context["params"]
-    names = ("source", "edition", "quality", "unknown_columns", "force", "write_mode")
-    given = {name: params[name] for name in names if name in params}
+    given = _given(params, "source", "edition", "force", "write_mode")
     if "cache_ttl_hours" in params:
         given["cache_ttl"] = timedelta(hours=params["cache_ttl_hours"])
+    wish = _wish(context)
     return Request(
-        id=Run(context["dag"].dag_id, context["run_id"], _wish(context)),
+        id=Run(context["dag"].dag_id, context["run_id"], wish),
+        reading=Reading(wish, **_given(params, "quality", "unknown_columns", "force")),
         destination=_destination(params, target),
         was_started_by_asset=context["dag_run"].run_type == _BY_ASSET,
         **given,
@@ -178,6 +188,11 @@ def _wish(context: Context) -> Wish:
     params, run = context["params"], context["dag_run"]
     asked_at = (run.start_date or run.run_after).astimezone(UTC).isoformat()
     return Wish.of(asked_at, edition=params.get("edition"), force=params.get("force", False))
+
+
+def _given(params: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the named params that the Dag has."""
+    return {name: params[name] for name in names if name in params}
 
 
 def _destination(params: Mapping[str, Any], target: str | None = None) -> Destination:

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.reading import UnknownColumns
     from include.nyc_taxi.targets.ledger import Run
-    from include.orchestration.requests import Destination
+    from include.orchestration.requests import Destination, Reading
     from include.orchestration.xcoms import Checked, Landed, Loaded, Raw, Reached, Staged, Summary
 
 log = logging.getLogger(__name__)
@@ -60,9 +59,7 @@ def download(file: str, *, source: str, edition: str | None, cache_ttl: timedelt
     }
 
 
-def stage(
-    file: str, *, source: str, edition: str, quality: str, unknown_columns: UnknownColumns, run: Run, force: bool
-) -> Staged:
+def stage(file: str, *, source: str, edition: str, reading: Reading) -> Staged:
     """Read an edition, stage its accepted and rejected rows, and log the first accepted ones."""
     trip_file, lake = TripFile.parse(file), connections.lake()
     staged = landing.stage(
@@ -70,10 +67,10 @@ def stage(
         lake,
         source=source,
         edition=edition,
-        profile=quality,
-        unknown_columns=unknown_columns,
-        wish=run.wish,
-        force=force,
+        profile=reading.quality,
+        unknown_columns=reading.unknown_columns,
+        force=reading.force,
+        wish=reading.wish,
     )
     head = landing.preview(trip_file, lake, staged.recipe, _HEAD_ROWS).to_pandas()
     log.info("the first accepted rows:\n%s", head.to_string())
@@ -89,52 +86,33 @@ def stage(
     }
 
 
-def check(staged: Staged, *, quality: str, unknown_columns: UnknownColumns, run: Run) -> Checked:
+def check(staged: Staged, *, reading: Reading) -> Checked:
     """Read the staged rows back, as a target will. If they are gone, stage them again."""
     file, lake = TripFile.parse(staged["file"]), connections.lake()
     try:
         size = landing.check(file, lake, staged["recipe"])
     except LakeChanged as change:
         log.warning("%s: staging the rows again", change)
-        staged = stage(
-            staged["file"],
-            source=staged["source"],
-            edition=staged["edition"],
-            quality=quality,
-            unknown_columns=unknown_columns,
-            run=run,
-            force=False,
-        )
+        staged = stage(staged["file"], source=staged["source"], edition=staged["edition"], reading=reading)
         size = landing.check(file, lake, staged["recipe"])
     return {**staged, "bytes": size}
 
 
-def commit(staged: Staged, *, quality: str, unknown_columns: UnknownColumns, run: Run) -> Landed:
+def commit(staged: Staged, *, reading: Reading) -> Landed:
     """Move the staged rows to data/ and rejects/. If they are gone, read the edition again."""
     file, lake = TripFile.parse(staged["file"]), connections.lake()
     try:
         landed = landing.publish(file, lake, staged["recipe"])
     except LakeChanged as change:
         log.warning("%s: reading the edition again", change)
+        return land(staged["file"], source=staged["source"], edition=staged["edition"], reading=reading)
     except Superseded as newer:
         return _superseded(file, lake, newer)
-    else:
-        prune(lake, file, staged["source"])
-        return _landed(file, landed)
-    return land(
-        staged["file"],
-        source=staged["source"],
-        edition=staged["edition"],
-        quality=quality,
-        unknown_columns=unknown_columns,
-        run=run,
-        force=False,
-    )
+    prune(lake, file, staged["source"])
+    return _landed(file, landed)
 
 
-def land(
-    file: str, *, source: str, edition: str, quality: str, unknown_columns: UnknownColumns, run: Run, force: bool
-) -> Landed:
+def land(file: str, *, source: str, edition: str, reading: Reading) -> Landed:
     """Read an edition into data/ and rejects/, and log how many rows have no passengers before and after."""
     trip_file, lake = TripFile.parse(file), connections.lake()
     try:
@@ -143,10 +121,10 @@ def land(
             lake,
             source=source,
             edition=edition,
-            profile=quality,
-            unknown_columns=unknown_columns,
-            wish=run.wish,
-            force=force,
+            profile=reading.quality,
+            unknown_columns=reading.unknown_columns,
+            force=reading.force,
+            wish=reading.wish,
         )
     except Superseded as newer:
         return _superseded(trip_file, lake, newer)

@@ -37,10 +37,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
             file,
             source=raw["source"],
             edition=raw["edition"],
-            quality=run.quality,
-            unknown_columns=run.unknown_columns,
-            run=run.id,
-            force=run.force,
+            reading=run.reading,
         )
 
     @task(map_index_template=LABEL)
@@ -49,7 +46,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
 
         run = this_run()
         label(staged["file"])
-        return steps.check(staged, quality=run.quality, unknown_columns=run.unknown_columns, run=run.id)
+        return steps.check(staged, reading=run.reading)
 
     @task(retries=3, map_index_template=LABEL, inlets=lineage.raw, outlets=lineage.lake)
     def write_gcs(staged: Checked) -> Landed:
@@ -57,7 +54,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
 
         run = this_run()
         label(staged["file"])
-        landed = steps.commit(staged, quality=run.quality, unknown_columns=run.unknown_columns, run=run.id)
+        landed = steps.commit(staged, reading=run.reading)
         return announced(landed)
 
     return write_gcs(write_local(clean(fetch(file))))  # type: ignore[arg-type] # tasks are given what tasks return
