@@ -28,14 +28,13 @@ ui: install ## run Airflow with its web page, until Ctrl-C [PORT=8080]
 test: lint ## run the linters and the tests [ARGS="-k month"]
 	@$(RUN) pytest $(ARGS)
 
-lint: install ## check style, types, the GitHub workflows and, if npm is installed, the page's JavaScript
+lint: install $(if $(shell command -v npm),lint-page) ## check style, types, workflows and, with npm, the page's JavaScript
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 	@$(RUN) check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*
 	@$(RUN) check_jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*
 	@.venv/bin/zizmor --offline --quiet .github
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-page; fi
 
 lint-page: ## check the page's JavaScript with ESLint and Prettier; needs npm
 	@cd devtools/page && { test node_modules/.package-lock.json -nt package-lock.json || npm ci --silent --no-audit --no-fund; }
