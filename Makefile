@@ -14,6 +14,7 @@ STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
 .PHONY: help install demo ui test lint bench bench-backfill psql status prune catalog docs lock clean up down logs ps test-stack
+.PHONY: help install demo ui test lint lint-page bench bench-backfill psql status catalog docs lock clean up down logs ps test-stack
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -28,13 +29,17 @@ ui: install ## run Airflow with its web page, until Ctrl-C [PORT=8080]
 test: lint ## run the linters and the tests [ARGS="-k month"]
 	@$(RUN) pytest $(ARGS)
 
-lint: install ## check style, types and the GitHub workflows
+lint: install $(if $(shell command -v npm),lint-page) ## check style, types, workflows and, with npm, the page's JavaScript
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 	@$(RUN) check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*
 	@$(RUN) check_jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*
 	@.venv/bin/zizmor --offline --quiet .github
+
+lint-page: ## check the page's JavaScript with ESLint and Prettier; needs npm
+	@cd devtools/page && { test node_modules/.package-lock.json -nt package-lock.json || npm ci --silent --no-audit --no-fund; }
+	@cd devtools/page && npm run --silent lint
 
 bench: install ## measure speed and memory of the core [ARGS=--quick]
 	@$(RUN) benchmarks $(ARGS)

@@ -65,6 +65,23 @@ def test_every_connection_and_variable_is_documented():
     assert [name for name in settings if f"| `{name}` |" not in page] == []
 
 
+def test_every_environment_variable_that_the_bundle_reads_is_documented():
+    code = "".join(path.read_text() for folder in ("include", "plugins") for path in (ROOT / folder).rglob("*.py"))
+    read = set(re.findall(r"""environ(?:ment)?(?:\.get\(|\[)"([A-Z]\w+)\"""", code))
+    documented = "".join(page.read_text() for page in PAGES)
+
+    assert "AIRFLOW_API_URL" in read
+    assert [name for name in read if f"`{name}`" not in documented and not name.startswith("AIRFLOW__")] == []
+
+
+def test_every_test_that_is_named_exists():
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    code = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+
+    assert named
+    assert [name for name in named if f"def {name}(" not in code] == []
+
+
 @pytest.mark.parametrize("record", DECISIONS, ids=lambda record: record.name[:4])
 def test_a_decision_is_in_the_index_with_its_title_and_status(record):
     first_line, status = record.read_text().split("\n\n")[:2]
@@ -77,8 +94,9 @@ def test_a_decision_is_in_the_index_with_its_title_and_status(record):
 
 
 def test_pre_commit_runs_what_make_lint_runs():
-    [recipe] = re.findall(r"^lint:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    [(first, recipe)] = re.findall(r"^lint: (.*) ##.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
     linted = [line.strip().removeprefix("@").replace("$(RUN)", ".venv/bin/python -m") for line in recipe.splitlines()]
+    linted += ["make lint-page"] if "lint-page" in first else []
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
 
     assert len(hooks) == len(linted)

@@ -53,14 +53,6 @@ class MappedTask:
     ended_at: datetime
 
 
-@dataclass(frozen=True)
-class Dag:
-    """A Dag that Airflow can run."""
-
-    dag_id: str
-    is_paused: bool
-
-
 class AirflowApi:
     """The REST API as one user sees it.
 
@@ -114,11 +106,6 @@ class AirflowApi:
         path = f"dags/{run.dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         entry = self._answer("GET", path, params={"deserialize": True})
         return None if entry is None else entry["value"]
-
-    def dag(self, dag_id: str) -> Dag | None:
-        """Return the Dag; None if no bundle has it now, or if the user may not see it."""
-        found = self._answer("GET", f"dags/{dag_id}")
-        return None if found is None or found["is_stale"] else Dag(dag_id, found["is_paused"])
 
     def _pages(self, ask: Callable[[int], Any], name: str) -> Iterator[Any]:
         """The rows of all pages; `ask` is given how many rows have been seen."""

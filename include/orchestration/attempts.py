@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from include.nyc_taxi import Month, TripFile, targets
 from include.nyc_taxi.coverage import Attempt
-from include.orchestration.deployments import deployments
+from include.orchestration.deployments import ENTRIES, deployments
 from include.orchestration.params import trip_file_params
 from include.orchestration.requests import requested_file
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from include.nyc_taxi.targets import Target
     from include.nyc_taxi.targets.ledger import Load
     from include.orchestration.airflow_api import AirflowApi, DagRun, MappedTask
+    from include.orchestration.deployments import Deployment
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ LOADING_TASK = "load"
 """The task of these flows that ends a month's load into any target but the lake."""
 
 _UNDER_WAY = ("queued", "running")
+_ENDS: dict[str, Literal["success", "failed"]] = {
+    "success": "success",
+    "failed": "failed",
+    "upstream_failed": "failed",
+}
 _MOST_RUNS = 5000
 _MOST_MONTHS_OF_A_FLOW = 500
 
@@ -78,6 +85,11 @@ def _shows(attempt: Attempt, loads: Mapping[TripFile, Load]) -> bool:
     return attempt.state == "failed" and (load is None or load.loaded_at < attempt.at)
 
 
+@lru_cache(maxsize=1)
+def _deployments(_changed_at: int) -> list[Deployment]:
+    return deployments()  # reading the file takes longer than asking for the runs
+
+
 class _Flows:
     """The flows that load into a target, with their deployments, and the attempts that their runs are."""
 
@@ -86,7 +98,8 @@ class _Flows:
         self._target = target
         flows = (target.loaded_by, *FLOWS_OF_SEVERAL_MONTHS)
         self._params: dict[str, dict[str, Any]] = {flow: {} for flow in flows}
-        self._params |= {each.dag_id: each.params for each in deployments() if each.flow in flows}
+        entries = _deployments(ENTRIES.stat().st_mtime_ns)
+        self._params |= {each.dag_id: each.params for each in entries if each.flow in flows}
         self._last_task = target.loading_task if target.is_the_lake else LOADING_TASK
         self._of_several: dict[tuple[str, str], DagRun] = {}
         self._names: dict[str, list[str]] = {}
@@ -94,11 +107,10 @@ class _Flows:
     def unsettled(self) -> Iterator[Attempt]:
         """The months that are under way or failed."""
         yield from self._of_one_month((*_UNDER_WAY, "failed"))
-        failed = list(self._mapped("failed"))
-        yield from failed
+        yield from self._mapped("failed")
         for run in self._of_several.values():
             if run.state in _UNDER_WAY:
-                yield from self._months_left(run, {each.file for each in failed if each.run_id == run.run_id})
+                yield from self._months_of(run)
 
     def succeeded(self, since: datetime) -> Iterator[Attempt]:
         """The months that ended well since then."""
@@ -116,28 +128,30 @@ class _Flows:
                 self._of_several[run.dag_id, run.run_id] = run
 
     def _mapped(self, state: Literal["success", "failed"], since: datetime | None = None) -> Iterator[Attempt]:
-        """The months of runs of several that ended in the state."""
+        """The months that ended in the state in those runs of several that ended."""
+        ended = {key: run for key, run in self._of_several.items() if run.state not in _UNDER_WAY}
         task_id = self._last_task if state == "success" else None
-        for dag_id in sorted({dag_id for dag_id, _ in self._of_several}):
+        for dag_id in sorted({dag_id for dag_id, _ in ended}):
             tasks = self._api.mapped_tasks(
                 dag_id, states=[state], task_id=task_id, ended_since=since, most=_MOST_MONTHS_OF_A_FLOW
             )
             for task in tasks:
-                run = self._of_several.get((dag_id, task.run_id))
+                run = ended.get((dag_id, task.run_id))
                 is_another_target = self._target.is_the_lake and task.task_id == LOADING_TASK
                 if run is not None and not is_another_target and (file := self._file_at(run, task)):
                     yield Attempt(file, state, dag_id, task.run_id, task.ended_at)
 
-    def _months_left(self, run: DagRun, failed: Container[TripFile]) -> Iterator[Attempt]:
-        """The months of a run under way that have not ended; none before it has named them."""
+    def _months_of(self, run: DagRun) -> Iterator[Attempt]:
+        """Each month of a run under way, as its last task has it; none before the run has named them."""
         files = [TripFile.parse(name) for name in self._names_of(run)]
         tasks = self._api.mapped_tasks(
-            run.dag_id, run.run_id, states=["success"], task_id=self._last_task, most=len(files)
+            run.dag_id, run.run_id, states=list(_ENDS), task_id=self._last_task, most=len(files)
         )
-        done = {task.map_index for task in tasks}
+        ends = {task.map_index: task for task in tasks}
         for index, file in enumerate(files):
-            if index not in done and file not in failed:
-                yield Attempt(file, cast("Any", run.state), run.dag_id, run.run_id, run.at)
+            end = ends.get(index)
+            state, at = (_ENDS[end.state], end.ended_at) if end else (run.state, run.at)
+            yield Attempt(file, cast("Any", state), run.dag_id, run.run_id, at)
 
     def _file_at(self, run: DagRun, task: MappedTask) -> TripFile | None:
         """The file of a mapped task; a task that was killed has no label."""

@@ -1,6 +1,6 @@
-"""The front door, from outside: a copy of the tree, in a folder with a space, and real processes.
+"""bin/airflow and `make ui`, run as processes in a copy of the project whose path has a space.
 
-Airflow itself is played by a program that says how it was called, as the real one takes seconds to say it.
+A small program takes the place of Airflow and prints how it was called, because Airflow takes seconds to start.
 """
 
 import base64
@@ -31,8 +31,8 @@ def main():
         print(*sys.argv[1:], file=database)
 
 if __name__ == "__main__":
-    said = {"arguments": sys.argv[1:], "folder": os.getcwd(), "path": sys.path, "environment": dict(os.environ)}
-    print(json.dumps(said), flush=True)
+    printed = {"arguments": sys.argv[1:], "folder": os.getcwd(), "path": sys.path, "environment": dict(os.environ)}
+    print(json.dumps(printed), flush=True)
     if "linger" in sys.argv:
         time.sleep(60)
     sys.exit(3 if "fail" in sys.argv else 0)
@@ -60,7 +60,7 @@ time.sleep(600)
 
 
 class Tree:
-    """A copy of the project that finds our environment, with a pretended Airflow in it."""
+    """A copy of the project that uses our environment, with a program in the place of Airflow."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -72,17 +72,17 @@ class Tree:
         for part in ("bin", "lib", "pyvenv.cfg"):
             (root / ".venv" / part).symlink_to(Path(sys.prefix) / part)
         shutil.copy(root / "requirements-dev.txt", root / ".venv")
-        (root / "pretended/airflow").mkdir(parents=True)
-        (root / "pretended/airflow/__main__.py").write_text(AIRFLOW)
-        (root / "pretended/airflow/__init__.py").touch()
+        (root / "stand-in/airflow").mkdir(parents=True)
+        (root / "stand-in/airflow/__main__.py").write_text(AIRFLOW)
+        (root / "stand-in/airflow/__init__.py").touch()
 
     def caller(self, **variables: str) -> dict[str, str]:
-        """Our variables without what other tests, or the developer, have set for Airflow."""
+        """Our variables, without those that other tests or the developer have set for Airflow."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
-        return kept | {"PYTHONPATH": str(self.root / "pretended")} | variables
+        return kept | {"PYTHONPATH": str(self.root / "stand-in")} | variables
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start `bin/airflow ARGUMENTS`. Its AIRFLOW_HOME is none of ours, so that no database is made."""
+        """Start `bin/airflow ARGUMENTS`, with another AIRFLOW_HOME than the project's, so it creates no database."""
         return subprocess.Popen(
             [self.root / "bin/airflow", *arguments],
             cwd=self.root,
@@ -93,27 +93,27 @@ class Tree:
         )
 
     def airflow(self, *arguments: str, **variables: str) -> dict[str, Any]:
-        """What Airflow says of a call that ends well."""
+        """What the program prints about a successful call."""
         with self.start(*arguments, **variables) as process:
-            said, errors = process.communicate(timeout=60)
+            printed, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, "")
-        return dict(json.loads(said))
+        return dict(json.loads(printed))
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """The environment that Airflow finds."""
+        """The environment of the program."""
         return dict(self.airflow("version", **variables)["environment"])
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
-    tree = Tree(tmp_path_factory.mktemp("front door"))
+    tree = Tree(tmp_path_factory.mktemp("a project"))
     yield tree
     subprocess.run([sys.executable, "-m", "devtools.ui", "--remove"], cwd=tree.root, check=True)
 
 
 @pytest.fixture
 def settings(tree: Tree) -> Iterator[Path]:
-    """The tree's .env, for this test to change."""
+    """The tree's .env, which a test can change."""
     file = tree.root / ".env"
     before = file.read_text()
     yield file
@@ -147,18 +147,18 @@ def test_a_space_in_the_path_of_the_lake_stays_a_space(tree: Tree):
     assert tree.environment()["AIRFLOW_VAR_TAXI_LAKE"] == f"file://{tree.root}/.local/lake"
 
 
-def test_metadata_database_of_the_tree_is_made_once(tree: Tree):
+def test_the_metadata_database_of_the_tree_is_created_once(tree: Tree):
     command = [tree.root / "bin/airflow", "dags", "list"]
     home = tree.root / ".local/airflow"
 
     both = [subprocess.Popen(command, env=tree.caller(), stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [json.loads(process.communicate(timeout=60)[0]) for process in both]
+    printed = [json.loads(process.communicate(timeout=60)[0]) for process in both]
 
-    assert {one["environment"]["AIRFLOW_HOME"] for one in said} == {str(home)}
+    assert {one["environment"]["AIRFLOW_HOME"] for one in printed} == {str(home)}
     assert (home / "airflow.db").read_text() == "db migrate\ndags reserialize\n"
 
 
-def test_secrets_of_the_tree_are_for_its_owner_only(tree: Tree):
+def test_only_the_owner_can_read_the_secrets_of_the_tree(tree: Tree):
     subprocess.run([tree.root / "bin/airflow", "dags", "list"], env=tree.caller(), capture_output=True, check=True)
 
     config = tree.root / ".local/airflow/airflow.cfg"
@@ -170,29 +170,29 @@ def test_secrets_of_the_tree_are_for_its_owner_only(tree: Tree):
     assert len(keys["api_auth"]["jwt_secret"]) >= 64
 
 
-def test_database_of_the_callers_own_is_left_alone(tree: Tree, tmp_path: Path):
+def test_a_database_of_the_caller_is_left_alone(tree: Tree, tmp_path: Path):
     tree.airflow("dags", "list", AIRFLOW_HOME=str(tmp_path))
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_caller_wins_over_the_settings_file(tree: Tree):
+def test_the_caller_overrides_the_settings_file(tree: Tree):
     assert json.loads(tree.environment()["AIRFLOW_CONN_TAXI_SOURCE"])["conn_type"] == "http"
     assert tree.environment(AIRFLOW_CONN_TAXI_SOURCE="")["AIRFLOW_CONN_TAXI_SOURCE"] == ""
 
 
-def test_the_caller_wins_over_what_is_worked_out(tree: Tree):
+def test_the_caller_overrides_the_defaults(tree: Tree):
     assert tree.environment(AIRFLOW__CORE__PARALLELISM="1")["AIRFLOW__CORE__PARALLELISM"] == "1"
 
 
 @pytest.mark.parametrize("suffix", ["_CMD", "_SECRET"])
-def test_a_setting_that_a_command_or_a_secret_gives_is_set(tree: Tree, suffix: str):
+def test_a_setting_from_a_command_or_a_secret_overrides_the_default(tree: Tree, suffix: str):
     environment = tree.environment(**{f"AIRFLOW__CORE__PARALLELISM{suffix}": "echo 1"})
 
     assert "AIRFLOW__CORE__PARALLELISM" not in environment
 
 
-def test_the_settings_file_wins_over_what_is_worked_out(tree: Tree, settings: Path):
+def test_the_settings_file_overrides_the_defaults(tree: Tree, settings: Path):
     with settings.open("a") as file:
         file.write("AIRFLOW__CORE__LOAD_EXAMPLES=True\n")
 
@@ -212,13 +212,13 @@ def test_the_settings_file_wins_over_what_is_worked_out(tree: Tree, settings: Pa
         ("X", None),
     ],
 )
-def test_the_settings_file_may_quote_and_comment(tree: Tree, settings: Path, line: str, value: str | None):
+def test_the_settings_file_can_quote_and_comment(tree: Tree, settings: Path, line: str, value: str | None):
     settings.write_text(f"{line}\n")
 
     assert tree.environment().get("X") == value
 
 
-def test_the_settings_file_of_the_project_holds_no_secret():
+def test_the_settings_file_of_the_project_has_no_secret():
     set_lines = [line for line in (ROOT / ".env").read_text().splitlines() if line and not line.startswith("#")]
 
     assert set_lines
@@ -227,7 +227,7 @@ def test_the_settings_file_of_the_project_holds_no_secret():
 
 def test_airflow_runs_in_the_callers_folder_but_does_not_import_from_it(tree: Tree, tmp_path: Path):
     (tmp_path / "include").mkdir()
-    (tmp_path / "json.py").write_text("raise ImportError('the caller has a file of that name')")
+    (tmp_path / "json.py").write_text("raise ImportError('from the working directory')")
     (tmp_path / "airflow").symlink_to(tree.root / "bin/airflow")
 
     process = subprocess.run(
@@ -238,14 +238,14 @@ def test_airflow_runs_in_the_callers_folder_but_does_not_import_from_it(tree: Tr
         capture_output=True,
         check=True,
     )
-    said = json.loads(process.stdout)
+    printed = json.loads(process.stdout)
 
-    assert said["arguments"] == ["version", "two words", ""]
-    assert said["folder"] == str(tmp_path)
-    assert not {"", str(tmp_path), str(tree.root)} & set(said["path"])
+    assert printed["arguments"] == ["version", "two words", ""]
+    assert printed["folder"] == str(tmp_path)
+    assert not {"", str(tmp_path), str(tree.root)} & set(printed["path"])
 
 
-def test_exit_code_is_airflows(tree: Tree):
+def test_the_exit_code_is_that_of_airflow(tree: Tree):
     with tree.start("version", "fail") as process:
         assert process.wait(60) == 3
 
@@ -253,7 +253,7 @@ def test_exit_code_is_airflows(tree: Tree):
 @pytest.mark.parametrize(
     "command", ["dags test flow", "tasks test flow task", "scheduler", "standalone", "celery worker", "api-server"]
 )
-def test_commands_that_may_need_the_warehouse_find_it_up(tree: Tree, command: str):
+def test_commands_that_may_need_the_warehouse_find_it_running(tree: Tree, command: str):
     with tree.start(*command.split(), "linger") as process:
         connection = json.loads(json.loads(process.stdout.readline())["environment"][WAREHOUSE])
         accepted = _accepts(connection)
@@ -270,10 +270,10 @@ def test_other_commands_start_no_warehouse(tree: Tree, command: str):
     assert WAREHOUSE not in tree.airflow(*command.split())["environment"]
 
 
-def test_a_warehouse_of_the_callers_own_is_used(tree: Tree):
-    said = tree.airflow("dags", "test", "flow", **{WAREHOUSE: "postgres://elsewhere/taxi"})
+def test_a_warehouse_of_the_caller_is_used(tree: Tree):
+    printed = tree.airflow("dags", "test", "flow", **{WAREHOUSE: "postgres://elsewhere/taxi"})
 
-    assert said["environment"][WAREHOUSE] == "postgres://elsewhere/taxi"
+    assert printed["environment"][WAREHOUSE] == "postgres://elsewhere/taxi"
 
 
 def test_one_of_two_commands_ends_and_the_other_keeps_the_warehouse(tree: Tree):
@@ -301,7 +301,7 @@ def test_a_signal_reaches_airflow_itself(tree: Tree, sent: signal.Signals):
     assert _stops(connection)
 
 
-def test_the_ui_has_no_scheduler_until_the_api_server_answers_its_tasks(tree: Tree, tmp_path: Path):
+def test_the_ui_starts_the_scheduler_when_the_api_server_answers(tree: Tree, tmp_path: Path):
     (tmp_path / "airflow").mkdir()
     (tmp_path / "airflow/__init__.py").touch()
     (tmp_path / "airflow/__main__.py").write_text(SERVERS)
@@ -319,12 +319,12 @@ def test_the_ui_has_no_scheduler_until_the_api_server_answers_its_tasks(tree: Tr
             time.sleep(0.1)
         early = (logs / "scheduler.log").exists()
         (tmp_path / "answer").touch()
-        said = []
+        printed = []
         for line in ui.stdout:
             if " up after " in line:
-                said.append(line.split()[0])
+                printed.append(line.split()[0])
             if line.startswith("Ctrl-C stops everything"):
                 ui.send_signal(signal.SIGINT)
 
     assert not early
-    assert said == ["api-server", "dag-processor", "triggerer", "scheduler"]
+    assert printed == ["api-server", "dag-processor", "triggerer", "scheduler"]

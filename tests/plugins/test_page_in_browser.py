@@ -137,6 +137,37 @@ def end(site, run, state):
         assert client.patch(path, json={"state": state}).is_success
 
 
+def test_a_paused_dag_is_a_notice(look, site):
+    with site.client("admin") as client:
+        client.patch("/api/v2/dags/ingest_data", json={"is_paused": True}).raise_for_status()
+        try:
+            page = look("/taxi/")
+            expect(page.locator("#coverage-notices")).to_contain_text("The Dag ingest_data is paused")
+        finally:
+            client.patch("/api/v2/dags/ingest_data", json={"is_paused": False}).raise_for_status()
+
+
+def test_the_tab_of_a_dag_opens_the_target_that_it_loads_into(look):
+    opened = {"etl_gcs_to_bq": "BigQuery", "etl_parent_flow.x": "Lake", "ingest_data.green": "Postgres"}
+    for dag_id, title in opened.items():
+        page = look(f"/taxi/?dag_id={dag_id}")
+        expect(page.get_by_role("radio", name=title)).to_be_checked()
+
+
+def test_a_part_that_could_not_be_loaded_can_be_retried(look):
+    page = look("/taxi/")
+    page.route("**/api/quality", lambda route: route.fulfill(status=503, json={"detail": "Postgres does not answer."}))
+    page.get_by_role("link", name="Quality").click()
+    expect(page.locator("#quality-says")).to_have_text("Could not load this page.")
+    expect(page.locator("#quality-notices")).to_contain_text("Postgres does not answer.")
+
+    page.unroute("**/api/quality")
+    page.get_by_role("button", name="Retry").click()
+
+    expect(page.locator("#quality-says")).to_contain_text("rows of Yellow were rejected")
+    expect(page.locator("#quality-notices")).to_be_empty()
+
+
 def test_who_may_not_start_runs_has_no_button(look):
     page = look("/taxi/", user="viewer")
 

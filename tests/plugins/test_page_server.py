@@ -103,7 +103,7 @@ def test_coverage_is_what_the_ledger_and_the_catalogue_imply(admin):
     states = Counter(state for months in told["months"].values() for state in months.values())
     assert states == {state: count for state, count in told["counts"].items() if count}
     assert (told["problems"], told["runs_are_known"]) == ([], True)
-    assert told["load"] == {"dag_id": "ingest_data", "is_there": True, "is_paused": False, "allowed": True}
+    assert told["load"] == {"dag_id": "ingest_data", "allowed": True}
 
 
 def test_the_lake_is_told_by_its_files(admin):

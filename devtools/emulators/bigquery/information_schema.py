@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from devtools.emulators.bigquery.errors import not_supported
 from devtools.emulators.bigquery.fields import quoted
 from devtools.emulators.bigquery.partitions import Partitioning
-from devtools.emulators.bigquery.warehouse import TableId
+from devtools.emulators.bigquery.tables import TableId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from duckdb import DuckDBPyConnection
 
-    from devtools.emulators.bigquery.warehouse import Resource, Warehouse
+    from devtools.emulators.bigquery.tables import Resource
+    from devtools.emulators.bigquery.warehouse import Warehouse
 
 PREFIX = "INFORMATION_SCHEMA."
 PARTITIONS = "PARTITIONS"

@@ -16,7 +16,8 @@ from sqlglot import exp
 from devtools.emulators.bigquery import sources, sql
 from devtools.emulators.bigquery.errors import Refused, not_found, not_supported
 from devtools.emulators.bigquery.fields import fields_of, quoted
-from devtools.emulators.bigquery.warehouse import ANYWHERE, TRUNCATE, TableId, now
+from devtools.emulators.bigquery.tables import TRUNCATE, TableId
+from devtools.emulators.bigquery.warehouse import ANYWHERE, now
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from devtools.emulators.bigquery.fields import Field
-    from devtools.emulators.bigquery.warehouse import Resource, Warehouse
+    from devtools.emulators.bigquery.tables import Resource
+    from devtools.emulators.bigquery.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from devtools.emulators.bigquery import sql
 from devtools.emulators.bigquery.errors import Refused, not_found
 from devtools.emulators.bigquery.fields import quoted, row_to_json
 from devtools.emulators.bigquery.jobs import Jobs
-from devtools.emulators.bigquery.warehouse import TableId, Warehouse
+from devtools.emulators.bigquery.tables import TableId
+from devtools.emulators.bigquery.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from devtools.emulators.bigquery.jobs import Job
-    from devtools.emulators.bigquery.warehouse import Resource
+    from devtools.emulators.bigquery.tables import Resource
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import httpx
 
 from devtools.emulators.bigquery.errors import Refused, not_found, not_supported
 from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted
-from devtools.emulators.bigquery.warehouse import Rows
+from devtools.emulators.bigquery.tables import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from devtools.emulators.bigquery import information_schema
 from devtools.emulators.bigquery.errors import Refused, not_supported
-from devtools.emulators.bigquery.warehouse import TableId
+from devtools.emulators.bigquery.tables import TableId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

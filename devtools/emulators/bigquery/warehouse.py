@@ -7,13 +7,22 @@ import secrets
 import time
 from contextlib import contextmanager
 from threading import RLock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from devtools.emulators.bigquery.errors import Refused, not_found, not_supported
 from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted
 from devtools.emulators.bigquery.partitions import Partitioning
+from devtools.emulators.bigquery.tables import (
+    APPEND,
+    TRUNCATE,
+    check_field,
+    check_new_field,
+    check_none_missing,
+    check_partition,
+    may_add_columns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,12 +31,10 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from devtools.emulators.bigquery.fields import Field
-
-Resource = dict[str, Any]
+    from devtools.emulators.bigquery.tables import Resource, Rows, TableId
 
 MEMORY_LIMIT = "1GB"  # of DuckDB's buffers; larger data spills to the folder
 ANYWHERE = "US"  # the location of a dataset that names none
-APPEND, TRUNCATE = "WRITE_APPEND", "WRITE_TRUNCATE"
 
 SETUP = """
 SET GLOBAL autoinstall_known_extensions = false;
@@ -38,41 +45,6 @@ CREATE TABLE IF NOT EXISTS "local cloud".resources (kind VARCHAR, name VARCHAR, 
 CREATE OR REPLACE MACRO current_datetime() AS now() AT TIME ZONE 'UTC';
 ATTACH IF NOT EXISTS ':memory:' AS results;
 """
-
-
-class TableId(NamedTuple):
-    """A table, or with a decorator one of its partitions."""
-
-    project: str
-    dataset: str
-    table: str
-    decorator: str = ""
-
-    @classmethod
-    def of(cls, reference: Resource, project: str = "") -> TableId:
-        """Read a tableReference such as `{"datasetId": "d", "tableId": "t$202401"}`."""
-        table, _, decorator = reference["tableId"].partition("$")
-        return cls(reference.get("projectId", project), reference["datasetId"], table, decorator)
-
-    @property
-    def key(self) -> str:
-        """The name of its resource."""
-        return f"{self.dataset}.{self.table}"
-
-    @property
-    def sql(self) -> str:
-        """The name of the table in DuckDB."""
-        return f"tables.{quoted(self.dataset)}.{quoted(self.table)}"
-
-    def __str__(self) -> str:
-        return f"{self.project}:{self.dataset}.{self.table}"
-
-
-class Rows(NamedTuple):
-    """Rows to write: a SELECT of DuckDB, and the fields of its columns."""
-
-    sql: str
-    fields: list[Field]
 
 
 class Warehouse:
@@ -258,7 +230,7 @@ class Warehouse:
             if changes.get("schema"):
                 fields = [normalised(field) for field in changes["schema"]["fields"]]
                 self._add_columns(cursor, table, resource, fields, may_add=True)
-                _check_none_missing(table, resource, fields)
+                check_none_missing(table, resource, fields)
                 changes = changes | {"schema": {"fields": fields}}
             if "timePartitioning" in changes and _partitioned_by(changes) != _partitioned_by(resource):
                 raise Refused("invalid", "Cannot change partitioning or clustering spec for a partitioned table")
@@ -296,7 +268,7 @@ class Warehouse:
             settings: of the job: dispositions, schemaUpdateOptions, and the description of a new table.
         """
         disposition = settings.get("writeDisposition") or APPEND
-        may_add = _may_add_columns(table, disposition, settings)
+        may_add = may_add_columns(table, disposition, settings)
         with self.writing(cursor):
             found = self._destination(cursor, table, rows, settings, may_add=may_add)
             partitioning = self._partitioning(table, found) if table.decorator else None
@@ -345,7 +317,7 @@ class Warehouse:
         )
         source = f"SELECT {values} FROM ({rows.sql})"
         if partitioning:
-            _check_partition(cursor, table, source, partitioning)
+            check_partition(cursor, table, source, partitioning)
         try:
             inserted = cursor.execute(f"INSERT INTO {table.sql} BY NAME {source}").fetchone()
         except duckdb.ConstraintException as error:
@@ -364,11 +336,11 @@ class Warehouse:
         for field in fields:
             before = known.get(field["name"].lower())
             if before is None:
-                _check_new_field(table, field, may_add=may_add)
+                check_new_field(table, field, may_add=may_add)
                 cursor.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quoted(field['name'])} {duckdb_type(field)}")
                 resource["schema"]["fields"].append(field)
             else:
-                _check_field(table, before, field)
+                check_field(table, before, field)
 
     def _create_columns(self, cursor: DuckDBPyConnection, table: TableId, fields: list[Field]) -> None:
         columns = ", ".join(
@@ -410,51 +382,6 @@ def now() -> str:
     return str(int(time.time() * 1000))
 
 
-def _may_add_columns(table: TableId, disposition: str, settings: Resource) -> bool:
-    if disposition not in {APPEND, TRUNCATE}:
-        raise not_supported(f"writeDisposition {disposition} is not {APPEND} or {TRUNCATE}")
-    options = set(settings.get("schemaUpdateOptions") or [])
-    if options and disposition == TRUNCATE and not table.decorator:
-        raise Refused(
-            "invalid",
-            "Schema update options should only be specified with WRITE_APPEND disposition, "
-            "or with WRITE_TRUNCATE disposition on a table partition.",
-        )
-    if options - {"ALLOW_FIELD_ADDITION"}:
-        raise not_supported(f"schemaUpdateOptions {sorted(options)} are not ALLOW_FIELD_ADDITION")
-    return bool(options)
-
-
-def _check_partition(cursor: DuckDBPyConnection, table: TableId, source: str, partitioning: Partitioning) -> None:
-    others = f"NOT coalesce({partitioning.condition(table.decorator)}, false)"
-    if cursor.execute(f"SELECT 1 FROM ({source}) WHERE {others} LIMIT 1").fetchone():
-        raise Refused(
-            "invalid",
-            f"Some rows belong to different partitions rather than destination partition {table}${table.decorator}",
-        )
-
-
-def _check_new_field(table: TableId, field: Field, *, may_add: bool) -> None:
-    if not may_add:
-        raise _mismatch(table, f"Cannot add fields (field: {field['name']})")
-    if field["mode"] == "REQUIRED":
-        raise _mismatch(table, f"Cannot add required fields to an existing schema. (field: {field['name']})")
-
-
-def _check_field(table: TableId, before: Field, after: Field) -> None:
-    for what in ("type", "mode"):
-        if before[what] != after[what]:
-            changed = f"Field {after['name']} has changed {what} from {before[what]} to {after[what]}"
-            raise _mismatch(table, changed)
-
-
-def _check_none_missing(table: TableId, resource: Resource, fields: list[Field]) -> None:
-    names = {field["name"].lower() for field in fields}
-    for field in resource["schema"]["fields"]:
-        if field["name"].lower() not in names:
-            raise _mismatch(table, f"Field {field['name']} is missing in new schema")
-
-
 def _partitioned_by(resource: Resource) -> tuple[str | None, str | None]:
     spec = resource.get("timePartitioning") or {}
     return spec.get("type"), spec.get("field")
@@ -472,7 +399,3 @@ def _merged(resource: Resource, changes: Resource) -> Resource:
 def _check_etag(resource: Resource, etag: str | None) -> None:
     if etag is not None and etag != resource["etag"]:
         raise Refused("conditionNotMet", f"Precondition check failed: etag is {resource['etag']}, expected {etag}")
-
-
-def _mismatch(table: TableId, what: str) -> Refused:
-    return Refused("invalid", f"Provided Schema does not match Table {table}. {what}")
