@@ -13,8 +13,7 @@ COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $
 STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
-.PHONY: help install demo ui test lint bench bench-backfill psql status prune catalog docs lock clean up down logs ps test-stack
-.PHONY: help install demo ui test lint lint-page bench bench-backfill psql status catalog docs lock clean up down logs ps test-stack
+.PHONY: help install demo ui test lint lint-page bench bench-backfill psql status prune catalog docs lock clean up down logs ps test-stack
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
