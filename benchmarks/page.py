@@ -105,10 +105,15 @@ def _conf(file: TripFile) -> dict[str, Any]:
 
 
 def _time_answers(airflow: Airflow, what: str) -> None:
-    print(f"\nanswers of the page {what}, in milliseconds: the first, then median and maximum of {TIMES} more\n")
+    print(
+        f"\nanswers of the page {what}, in milliseconds: the first, then minimum, median and maximum of {TIMES} more\n"
+    )
     for path in ANSWERS:
         first, *others = _timed(partial(_get, airflow, path), 1 + TIMES)
-        print(f"/taxi/{path:<30} {first:>7.1f} {statistics.median(others):>7.1f} {max(others):>7.1f}", flush=True)
+        print(
+            f"/taxi/{path:<30} {first:>7.1f} {min(others):>7.1f} {statistics.median(others):>7.1f} {max(others):>7.1f}",
+            flush=True,
+        )
 
 
 def _get(airflow: Airflow, path: str) -> None:

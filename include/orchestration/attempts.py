@@ -1,7 +1,7 @@
 """attempts: the runs that load months into a target, as Airflow's REST API reports them.
 
-A run is for one month, or it is for several and has a mapped task instance for each step of each of them. The label of
-the instance names the month.
+A run is for one month, or for several. Then each month has its own mapped task instances, whose label names the month,
+such as `green-2024-01`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ _ENDS: dict[str, Literal["success", "failed"]] = {
     "failed": "failed",
     "upstream_failed": "failed",
 }
+# Where a person marks a run as failed, Airflow skips the tasks that had not begun.
+_IN_ENDED_RUNS: dict[Literal["success", "failed"], list[str]] = {
+    "success": ["success"],
+    "failed": ["failed", "skipped"],
+}
 _MOST_RUNS = 5000
 _MOST_MONTHS_OF_A_FLOW = 500
 
@@ -63,7 +68,7 @@ def flows_of(target: Target[Any, Any]) -> list[str]:
 def attempts(
     api: AirflowApi, target: Target[Any, Any], loads: Mapping[TripFile, Load] | None = None
 ) -> dict[TripFile, Attempt]:
-    """Return the attempt to load each month into the target that is under way, or else the last to end.
+    """Return for each month the attempt to load it into the target: the one under way, or else the last to end.
 
     Successes matter only if they came after a failure that would show without them, so most of them are left out.
     """
@@ -91,7 +96,7 @@ def _deployments(_changed_at: int) -> list[Deployment]:
 
 
 class _Flows:
-    """The flows that load into a target, with their deployments, and the attempts that their runs are."""
+    """The flows that load into a target, with their deployments, and their runs."""
 
     def __init__(self, api: AirflowApi, target: Target[Any, Any]) -> None:
         self._api = api
@@ -133,7 +138,7 @@ class _Flows:
         task_id = self._last_task if state == "success" else None
         for dag_id in sorted({dag_id for dag_id, _ in ended}):
             tasks = self._api.mapped_tasks(
-                dag_id, states=[state], task_id=task_id, ended_since=since, most=_MOST_MONTHS_OF_A_FLOW
+                dag_id, states=_IN_ENDED_RUNS[state], task_id=task_id, ended_since=since, most=_MOST_MONTHS_OF_A_FLOW
             )
             for task in tasks:
                 run = ended.get((dag_id, task.run_id))
@@ -154,7 +159,7 @@ class _Flows:
             yield Attempt(file, cast("Any", state), run.dag_id, run.run_id, at)
 
     def _file_at(self, run: DagRun, task: MappedTask) -> TripFile | None:
-        """The file of a mapped task; a task that was killed has no label."""
+        """The file of a mapped task; one that was killed or never began has no label."""
         service, _, month = task.label.partition("-")
         with suppress(ValueError):
             return TripFile(service, Month.parse(month))

@@ -1,1 +1,1 @@
-"""The coverage page: what is loaded, how good it is, and what it says."""
+"""The coverage page: what is loaded where, its quality, and maps of the trips."""

@@ -147,6 +147,16 @@ def test_a_month_of_a_run_of_several_is_running_until_its_last_task_has_ended(ap
     assert states(api, targets.the_lake())["green_tripdata_2024-02"] == "success"
 
 
+def test_a_month_that_had_not_ended_when_its_run_was_marked_as_failed_has_failed(api, client, run_of_two_months):
+    again = {"dag_run_id": run_of_two_months.run_id, "task_ids": [["load", 1]], "only_failed": False, "dry_run": False}
+    checked(client.post("/api/v2/dags/etl_parent_flow/clearTaskInstances", json=again))
+    path = f"/api/v2/dags/etl_parent_flow/dagRuns/{run_of_two_months.run_id}"
+    checked(client.patch(path, json={"state": "failed"}))
+
+    assert states(api, POSTGRES) == {"green_tripdata_2024-01": "failed", "green_tripdata_2024-02": "failed"}
+    assert states(api, targets.the_lake())["green_tripdata_2024-02"] == "success"
+
+
 def test_the_flows_of_several_months_are_as_the_overview_describes_them(dags_by_id):
     last_tasks = {LOADING_TASK, targets.the_lake().loading_task}
 

@@ -1,4 +1,4 @@
-// What the page shares with the Airflow around it (login, theme, time zone, links), and what its parts share.
+// The page's ties to the Airflow around it (login, theme, time zone, links), and what its modules share.
 
 const ROOT = new URL("..", document.baseURI);
 const embedded = window.parent !== window;
@@ -48,6 +48,7 @@ export function followTheme() {
     const dark = outside ? outside.classList.contains("dark") : system.matches;
     if (document.documentElement.classList.toggle("dark", dark) !== follow.was) {
       follow.was = dark;
+      paint(); // before the charts redraw
       dispatchEvent(new Event("themechange"));
     }
   };
@@ -77,7 +78,6 @@ export const about = { targets: [], services: [], states: {} };
 /** Fetch what the page is about, and colour the services. */
 export async function learn() {
   Object.assign(about, await ask("api/about"));
-  addEventListener("themechange", paint);
   paint();
 }
 
@@ -123,7 +123,7 @@ export function notice(place, ...messages) {
   );
 }
 
-/** Show that a part of the page could not be loaded, why, and a button that tries again. */
+/** Show why a part of the page could not be loaded, and a button to try again. */
 export function couldNotLoad(heading, notices, error, again) {
   heading.textContent = "Could not load this page.";
   const retry = make("button", { type: "button", class: "action" }, "Retry");
@@ -131,7 +131,7 @@ export function couldNotLoad(heading, notices, error, again) {
   notice(notices, { text: [`${error.message} `, retry], bad: true });
 }
 
-/** A sentence that ends with the page where it is done. */
+/** What to do, with a link to the page that does it. */
 export const loadOne = (what) => [`${what} on the page `, make("a", { href: "#coverage" }, "Coverage")];
 
 /** Call `use` with the value of the chosen radio button at each change. */
