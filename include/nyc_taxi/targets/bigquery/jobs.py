@@ -102,8 +102,13 @@ def claim_of_labels(labels: Mapping[str, str]) -> Claim:
             labels.get("url", ""), _http_date(labels.get("modified", "")), int(labels.get("edition_number", 0))
         ),
         terms=tuple(labels.get(name, "") for name in ("source", "quality", "unknown_columns")),
-        wish=Wish(labels.get("asked_at", ""), labels.get("asked_for") or None),
+        wish=Wish(labels.get("asked_at", ""), labels.get("asked_for", "").replace("-", "=", 1) or None),
     )
+
+
+def in_labels(claim: Claim) -> Claim:
+    """The claim as it is in labels, to compare it with one that was read from them."""
+    return claim_of_labels(labels_of(claim))
 
 
 def label(text: str) -> str:

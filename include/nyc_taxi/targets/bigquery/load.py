@@ -25,7 +25,7 @@ from include.nyc_taxi.precedence import Claim, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.targets import ledger as fields
 from include.nyc_taxi.targets.bigquery import ledger
-from include.nyc_taxi.targets.bigquery.jobs import Chain, claim_of_labels, label, labels_of
+from include.nyc_taxi.targets.bigquery.jobs import Chain, in_labels, label, labels_of
 from include.nyc_taxi.targets.bigquery.location import check
 from include.nyc_taxi.targets.bigquery.server import ask, errors_told, have_table
 from include.nyc_taxi.targets.ledger import Loaded, Run
@@ -133,8 +133,10 @@ class _Load:
             raise WarehouseRefused(
                 f"{self.file}: {self.table} holds this month of {last.service}: load into another table"
             )
-        recipe = done.claim.recipe if done else last.recipe if last else None
-        if force or recipe != self.claim.recipe or self._count() != self.landed.rows_accepted:
+        there = _claim_there(last, done)
+        if force or there is None or (there.recipe, there.pin) != (self.claim.recipe, in_labels(self.claim).pin):
+            return None
+        if self._count() != self.landed.rows_accepted:
             return None
         if done is not None:
             log.info("%s: adding the ledger row that load job number %d lacks", self.file, done.number)
@@ -148,14 +150,8 @@ class _Load:
         Raises:
             Superseded: the rows that are there come after these.
         """
-        there = (
-            done.claim
-            if done
-            else claim_of_labels(labels_of(claim_of(dict(last.items()))))
-            if last and self._count()
-            else None
-        )
-        claim_of_labels(labels_of(self.claim)).check(there, f"{self.file}: {self.table}")
+        if done is not None or self._count():
+            in_labels(self.claim).check(_claim_there(last, done), f"{self.file}: {self.table}")
         if not self._load_partition(chain.job_id(number), chain.location):
             return None
         self._check_count(self._count())
@@ -277,6 +273,13 @@ class _Load:
 
     def _loaded(self, outcome: Literal["replaced", "appended", "unchanged"]) -> Loaded:
         return Loaded(outcome, self.table, self.landed, self.landed.rows_accepted, self.progress.seconds)
+
+
+def _claim_there(last: Row | None, done: Done | None) -> Claim | None:
+    """What the partition holds: what the last job loaded that has no ledger row yet, else what the ledger says."""
+    if done is not None:
+        return done.claim
+    return None if last is None else in_labels(claim_of(dict(last.items())))
 
 
 def _chunks(data: parquet.ParquetFile, rows: int) -> Iterator[io.BytesIO]:

@@ -153,7 +153,7 @@ class _Replacement:
 
     def _is_in_place(self, partition: Table | None, last: Mapping[str, Any] | None) -> bool:
         """Whether the last load put these rows there, and they are still there."""
-        if partition is None or last is None:
+        if partition is None or last is None or claim_of(last).pin != self.claim.pin:
             return False
         if (last["recipe"], last["rows_loaded"]) != (self.landed.recipe, self.landed.rows_accepted):
             return False
