@@ -32,7 +32,7 @@ CORE_LAYERS = (
     ("publications", "zones"),
     ("download", "landing"),
     ("precedence", "republication"),
-    ("changes", "editions"),
+    ("changes", "editions", "seal"),
     ("lake", "reading", "quality", "summary"),
     ("trip_file",),
     ("catalog",),

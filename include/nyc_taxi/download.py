@@ -149,7 +149,7 @@ def fetch_url(
         log.info("%s: edition %s is fresh, checked at %s: no request made", name, held.id, known.checked_at)
         return _current(lake, key, "cached")
     try:
-        with connect(timeout) as client, lake.scratch(name) as path:
+        with connect(timeout) as client, lake.scratch(key) as path:
             with path.open("wb") as out:
                 transfer = _Transfer(client, url, known_url, out=out, path=path, held=held, known_bytes=known_bytes)
                 transfer.run(pause)
@@ -218,7 +218,7 @@ def _is_whole(lake: Lake, key: str, edition: Edition) -> bool:
         with lake.local(edition.key) as path:
             is_same = sha256_of(path) == edition.sha256
     if not is_same:
-        editions.set_aside(lake, key, edition)
+        editions.set_aside(lake, key, edition, stamp)
     return is_same
 
 

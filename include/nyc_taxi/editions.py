@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.lake import Lake, Stamp
 
 log = logging.getLogger(__name__)
 
@@ -120,9 +121,14 @@ class History:
         """The newest edition that is not held back."""
         return _newest(edition for edition in self.editions if not edition.is_held_back)
 
+    def is_current(self, sha256: str) -> bool:
+        """Whether the current edition has these bytes."""
+        return self.current is not None and self.current.sha256 == sha256
+
     def before(self, edition: Edition) -> Edition | None:
-        """The edition that this one follows; None if it is the first."""
-        return _newest(other for other in self.editions if other.sha256 != edition.sha256 and edition.follows(other))
+        """The edition in whose place the publisher has put this one; None if it is the first."""
+        others = (each for each in self.editions if each.sha256 != edition.sha256 and not each.is_held_back)
+        return _newest(other for other in others if edition.follows(other))
 
     def by_sha256(self, sha256: str) -> Edition | None:
         """The latest state with these bytes."""
@@ -187,12 +193,9 @@ def add(lake: Lake, raw_key: str, path: Path, seen: Seen) -> Edition:
     Raises:
         LakeChanged: another run added an edition since the publisher was asked, and nothing tells which is newer.
     """
-    key = edition_key(raw_key, seen.sha256)
     present = history(lake, raw_key).by_sha256(seen.sha256)
-    if present is not None and lake.size(present.key) == seen.bytes:
-        key = present.key
-    else:
-        lake.commit(path, key)
+    key = present.key if present else edition_key(raw_key, seen.sha256)
+    lake.commit(path, key)  # also if it is there: its bytes may be damaged, or about to be pruned
     stamp = lake.stamp(key)
     seen = replace(seen, md5=stamp.md5 if stamp else None)
     after = _update(lake, raw_key, lambda known: _with(known, seen, key))
@@ -225,13 +228,16 @@ def describe(lake: Lake, raw_key: str, sha256: str, **facts: Any) -> None:  # no
     _update(lake, raw_key, described)
 
 
-def set_aside(lake: Lake, raw_key: str, edition: Edition) -> None:
-    """Take damaged bytes of an edition out of raw/, so that the next run downloads them again."""
-    describe(lake, raw_key, edition.sha256, is_kept=False)
+def set_aside(lake: Lake, raw_key: str, edition: Edition, state: Stamp | None) -> None:
+    """Take damaged bytes of an edition out of raw/, so that the next run downloads them again.
+
+    `state` is that of the object that was found damaged: one that another run has brought meanwhile stays.
+    """
     try:
-        where = lake.set_aside(edition.key)
-    except FileNotFoundError:
+        where = lake.set_aside(edition.key, state)
+    except (FileNotFoundError, LakeChanged):
         return
+    _note_gone(lake, raw_key, edition.sha256, also_current=True)
     log.warning("%s: edition %s is damaged, moved to %s: the next run downloads it", edition.key, edition.id, where)
 
 
@@ -253,19 +259,38 @@ def prune(lake: Lake, raw_key: str, keep: int, *, dry_run: bool = False) -> list
     """
     if keep < 1:
         raise ValueError(f"keep={keep} editions: expected 1 or more")
-    known = history(lake, raw_key)
+    superfluous = _superfluous(history(lake, raw_key), keep)
+    return [edition for edition in superfluous if dry_run or _free(lake, raw_key, edition)]
+
+
+def _superfluous(known: History, keep: int) -> list[Edition]:
     kept: dict[str, Edition] = {}
     for edition in sorted(known.editions, key=lambda each: _rank(known, each), reverse=True):
-        if edition.is_kept and edition.sha256 not in kept:
-            kept[edition.sha256] = edition
-    freed = list(kept.values())[keep:]
-    if known.current is not None:
-        freed = [edition for edition in freed if edition.sha256 != known.current.sha256]
-    if not dry_run:
-        for edition in freed:
-            describe(lake, raw_key, edition.sha256, is_kept=False)
-            lake.delete(edition.key)
-    return freed
+        if edition.is_kept:
+            kept.setdefault(edition.sha256, edition)
+    return [edition for edition in list(kept.values())[keep:] if not known.is_current(edition.sha256)]
+
+
+def _free(lake: Lake, raw_key: str, edition: Edition) -> bool:
+    """Delete the bytes of an edition, unless they have become current again meanwhile."""
+    state = lake.stamp(edition.key)
+    if _note_gone(lake, raw_key, edition.sha256).is_current(edition.sha256):
+        return False
+    with suppress(LakeChanged):
+        lake.delete(edition.key, state)
+    return True
+
+
+def _note_gone(lake: Lake, raw_key: str, sha256: str, *, also_current: bool = False) -> History:
+    """Note that the bytes are no longer kept, of every state of the file that had them."""
+
+    def noted(known: History) -> History:
+        if known.is_current(sha256) and not also_current:
+            return known
+        gone = (replace(each, is_kept=False) if each.sha256 == sha256 else each for each in known.editions)
+        return replace(known, editions=tuple(gone))
+
+    return _update(lake, raw_key, noted)
 
 
 def _update(lake: Lake, raw_key: str, change: Callable[[History], History]) -> History:
@@ -276,11 +301,13 @@ def _update(lake: Lake, raw_key: str, change: Callable[[History], History]) -> H
 
 
 def _with(known: History, seen: Seen, key: str) -> History:
-    """The history with a state that was seen: a new edition, or another sight of the newest one's bytes."""
+    """The history with a state that was seen: a new edition, or another sight of one that is known."""
     at, newest = seen.at.isoformat(), known.newest
     held = known.by_sha256(seen.sha256)
-    if held is not None and newest is not None and held.sha256 == newest.sha256:
-        return replace(_replaced(known, held, _seen_again(held, seen, key)), checked_at=at)
+    is_newest = held is not None and newest is not None and held.sha256 == newest.sha256
+    if held is not None and (is_newest or _is_old_state(held, seen)):
+        again = _replaced(known, held, _seen_again(held, seen, key))
+        return replace(again, checked_at=at if is_newest else known.checked_at)
     edition = Edition(
         number=max((each.number for each in known.editions), default=0) + 1,
         sha256=seen.sha256,
@@ -309,6 +336,11 @@ def _seen_again(held: Edition, seen: Seen, key: str) -> Edition:
     return replace(again, key=key, md5=seen.md5, last_seen=max(held.last_seen, seen.at.isoformat()), is_kept=True)
 
 
+def _is_old_state(held: Edition, seen: Seen) -> bool:
+    """Whether the publisher itself says that it offers what it had before, by an old Last-Modified."""
+    return held.last_modified is not None and (held.url, held.last_modified) == (seen.url, seen.last_modified)
+
+
 def _are_dated(one: Edition, other: Edition) -> bool:
     """Whether Last-Modified tells which of the two is newer."""
     dates = _moment(one.last_modified), _moment(other.last_modified)
@@ -334,9 +366,10 @@ def _rank(known: History, edition: Edition) -> int:
 def _moment(http_date: str | None) -> datetime | None:
     """The time of a Last-Modified; None where it is missing or none."""
     try:
-        return parsedate_to_datetime(http_date) if http_date else None
-    except ValueError:
+        moment = parsedate_to_datetime(http_date) if http_date else None
+    except (ValueError, OverflowError):
         return None
+    return moment and moment.astimezone(UTC) if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _read(text: bytes | None) -> History | None:

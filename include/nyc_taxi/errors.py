@@ -6,6 +6,7 @@ TaxiError
 │   │   └── SourceThrottled  the publisher's server asks us to slow down
 │   ├── LakeUnavailable      a transfer to or from the lake was incomplete, or a disk is full
 │   ├── LakeChanged          another run replaced a file of the lake while this run used it
+│   ├── DamagedData          a file of data/ or rejects/ was damaged and set aside; the next run lands it again
 │   └── WarehouseBusy        a lock was not granted in time, or the connection was lost
 ├── Superseded               a newer edition, or what a person asked for later, is in place; nothing was changed
 └── PermanentError           a retry gives the same error
@@ -47,6 +48,10 @@ class LakeUnavailable(TransientError):
 
 class LakeChanged(TransientError):
     """Another run replaced a file of the lake while this run used it."""
+
+
+class DamagedData(TransientError):
+    """A file of data/ or rejects/ was damaged and set aside; the next run lands it again from its edition."""
 
 
 class WarehouseBusy(TransientError):

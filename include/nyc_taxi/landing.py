@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from include.nyc_taxi import catalog, editions, quality, republication
+from include.nyc_taxi import catalog, editions, quality, republication, seal
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, NotInLake
 from include.nyc_taxi.lake import data_key, raw_key, rejects_key, sha256_of, staging_keys
 from include.nyc_taxi.precedence import Claim, Wish, claim_of, pin_of
@@ -23,7 +23,7 @@ from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.reading import arrow_schema, read
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from include.nyc_taxi.editions import Edition
@@ -43,6 +43,7 @@ _ROW_GROUP_ROWS = 1 << 16
 _REJECTS_GROUP_ROWS = 1 << 14
 _ZSTD_LEVEL = 3
 _COMMITS = 20
+_BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Landed:
     source_last_modified: str | None = None
     edition_number: int = 0
     asked_at: str = field(default="", compare=False)
-    asked_for: str | None = None
+    asked_for: str | None = field(default=None, compare=False)
 
     @property
     def claim(self) -> Claim:
@@ -105,8 +106,9 @@ def data_schema(service: str) -> pa.Schema:
 
 
 def landed(lake: Lake, file: TripFile) -> Landed | None:
-    """Return what data/ and rejects/ hold of the file; None if they hold nothing, or not the results of one pass."""
-    return _of_one_pass(lake, [rejects_key(file), data_key(file)])
+    """Return what data/ and rejects/ hold of the file; None if they hold nothing, or results of different passes."""
+    rejected, accepted = (_described(lake, key) for key in (rejects_key(file), data_key(file)))
+    return accepted if accepted == rejected else None
 
 
 def whole(file: TripFile, lake: Lake) -> Landed:
@@ -115,15 +117,19 @@ def whole(file: TripFile, lake: Lake) -> Landed:
     Raises:
         NotInLake: data/ does not hold the file.
         LakeChanged: data/ and rejects/ are of different passes, because another run is landing the month.
+        DamagedData: one of the two files is damaged.
     """
     there = landed(lake, file)
-    if there is None and lake.size(data_key(file)) is not None:
-        raise LakeChanged(
-            f"{file}: {lake.url(data_key(file))} and its rejects are of different passes; another run is landing it"
-        )
-    if there is None:
+    if there is not None:
+        return there
+    if lake.size(data_key(file)) is None:
         raise NotInLake(f"{file}: {lake.url(data_key(file))} is not there: land it first")
-    return there
+    for key in (data_key(file), rejects_key(file)):
+        with suppress(FileNotFoundError), seal.intact(lake, key) as opened:
+            parquet.ParquetFile(opened).close()
+    raise LakeChanged(
+        f"{file}: {lake.url(data_key(file))} and its rejects are of different passes; another run is landing it"
+    )
 
 
 def to_load(file: TripFile, lake: Lake, found: Claim | None = None) -> Landed:
@@ -148,9 +154,10 @@ def to_load(file: TripFile, lake: Lake, found: Claim | None = None) -> Landed:
     raise LakeChanged(f"{file}: data/ has other rows than this run landed: another run landed the month meanwhile")
 
 
-def _of_one_pass(lake: Lake, keys: Collection[str]) -> Landed | None:
-    descriptions = [_described(lake, key) for key in keys]
-    return descriptions[0] if len(set(map(repr, descriptions))) == 1 else None
+def reader(opened: BinaryIO) -> parquet.ParquetFile:
+    """Read a file of data/ or rejects/ in bounded memory, with the checksums of its pages verified."""
+    # With pre_buffer, Arrow would hold the whole file by the end.
+    return parquet.ParquetFile(opened, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
 
 
 def described(data: parquet.ParquetFile) -> Landed | None:
@@ -165,7 +172,11 @@ def _described(lake: Lake, key: str) -> Landed | None:
     try:
         with lake.open(key) as file, parquet.ParquetFile(file) as data:
             return described(data)
-    except (FileNotFoundError, pa.ArrowException):
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError) as error:
+        if not seal.is_unreadable(error):
+            raise
         return None
 
 
@@ -239,7 +250,7 @@ def stage(
     terms = _Terms(file, taken, profile, unknown_columns, wish)
     there = _described(lake, data_key(file))
     if there is not None:
-        if not force and terms.are_those_of(there) and landed(lake, file) == there:
+        if not force and terms.claim.is_met_by(there.claim) and landed(lake, file) == there:
             log.info("%s: data/ is up to date with %s rows", file, f"{there.rows_accepted:,}")
             return there
         terms.claim.check(there.claim, f"{file}: data/")
@@ -310,13 +321,6 @@ class _Terms:
     def claim(self) -> Claim:
         return claim_of(self.facts)
 
-    def are_those_of(self, there: Landed) -> bool:
-        """Whether data/ has just these rows; a file of an earlier version is known by its edition and profile."""
-        if there.edition_number == 0:
-            known = (there.source, there.source_sha256, there.source_etag, there.quality_profile)
-            return known == (self.edition.source, self.edition.sha256, self.edition.etag, self.profile)
-        return (there.recipe, there.pin) == (self.recipe, pin_of(self.wish.asked_for))
-
 
 def _edition(file: TripFile, lake: Lake, source: str, sha256: str | None, wish: Wish) -> Edition:
     """Return the edition to land: that of the run, or the current one if it is newer and nobody named one."""
@@ -335,13 +339,14 @@ def _edition(file: TripFile, lake: Lake, source: str, sha256: str | None, wish: 
 @contextmanager
 def _damage_set_aside(lake: Lake, key: str, edition: Edition) -> Iterator[None]:
     """Take a file that cannot be read out of raw/, so that the next run downloads it."""
+    state = lake.stamp(edition.key)
     try:
         yield
     except FileNotFoundError as error:
         raise NotInLake(f"{lake.url(edition.key)}: the bytes of edition {edition.id} are not kept: fetch it") from error
     except DamagedFile as error:
-        editions.set_aside(lake, key, edition)
-        raise DamagedFile(f"{error}. It was set aside: the next run downloads it again") from error
+        editions.set_aside(lake, key, edition, state)
+        raise DamagedFile(f"{error}. It was set aside: the next run downloads it") from error
 
 
 def _written(reading: Reading, data: Path, rejects: Path, terms: _Terms) -> tuple[Landed, Progress]:
@@ -356,6 +361,8 @@ def _written(reading: Reading, data: Path, rejects: Path, terms: _Terms) -> tupl
         result = _result(tally, reading, terms)
         accepted.describe(result)
         rejected.describe(result)
+    seal.seal(data)
+    seal.seal(rejects)
     _check_counts(reading, result, data, rejects)
     return result, tally.progress
 
@@ -377,14 +384,12 @@ def check(file: TripFile, lake: Lake, recipe: str) -> int:
 
     Raises:
         CountMismatch: the file has another number of rows than it states.
+        DamagedData: the file is damaged.
         LakeChanged: they are neither staged nor committed: another run landed the month meanwhile, or a day has passed.
     """
-    with lake.local(_staged_or_published(file, lake, recipe)) as path:
-        size = path.stat().st_size
-        # With pre_buffer, Arrow would hold the whole file by the end.
-        with parquet.ParquetFile(path, pre_buffer=False) as data:
-            promised = described(data)
-            rows = sum(batch.num_rows for batch in data.iter_batches(_ROW_GROUP_ROWS, use_threads=False))
+    with seal.intact(lake, _staged_or_published(file, lake, recipe)) as opened, reader(opened) as data:
+        promised, size = described(data), opened.seek(0, 2)
+        rows = sum(batch.num_rows for batch in data.iter_batches(_ROW_GROUP_ROWS, use_threads=False))
     if promised is None or promised.recipe != recipe:
         raise LakeChanged(f"{file}: the staged rows are gone: another run landed the month meanwhile; land it again")
     if rows != promised.rows_accepted:
@@ -400,26 +405,35 @@ def publish(file: TripFile, lake: Lake, recipe: str) -> Landed:
         Superseded: data/ has rows that come after these.
         LakeChanged: they are neither staged nor committed: another run landed the month meanwhile.
     """
-    data, rejects = data_key(file), rejects_key(file)
-    staged = staging_keys(file, recipe)
-    mine = _described(lake, staged[data])
-    if mine is not None:
-        # Both are brought near before either is moved, so that no full disk parts them.
-        near = {key: lake.near(staged[key], key) for key in (data, rejects)}
-        _commit_data(file, lake, mine, near[data])
-        _commit_rejects(file, lake, mine, near[rejects])
-        log.info("%s: committed to %s", file, lake.url(data))
-    elif lake.size(staged[rejects]) is not None:
-        # A run was killed between its two moves.
-        there = _described(lake, data)
-        if there is not None and there.recipe == recipe:
-            _commit_rejects(file, lake, there, staged[rejects])
-    there = landed(lake, file)
-    if there is None or there.recipe != recipe:
-        if mine is not None and there is not None:
-            mine.claim.check(there.claim, f"{file}: data/")
+    mine = _described(lake, staging_keys(file, recipe)[data_key(file)])
+    _commit(file, lake, recipe, mine)
+    there = _described(lake, data_key(file))
+    if mine is not None and there is not None:
+        mine.claim.check(there.claim, f"{file}: data/")
+    if there is None or there.recipe != recipe or there != landed(lake, file):
         raise LakeChanged(f"{file}: data/ has other rows than were staged: another run landed the month meanwhile")
+    if mine is not None:
+        log.info("%s: committed to %s", file, lake.url(data_key(file)))
     return there
+
+
+def _commit(file: TripFile, lake: Lake, recipe: str, mine: Landed | None) -> None:
+    """Move what is staged of a recipe; `mine` describes the staged accepted rows, None if they were moved before."""
+    staged, near = staging_keys(file, recipe), {}
+    # Both are brought near before either is moved, so that no full disk parts them.
+    for key in staged:
+        with suppress(FileNotFoundError):
+            near[key] = lake.near(staged[key], key)
+    # Another run with the same recipe, and so with the same rows, may move them first.
+    with suppress(FileNotFoundError):
+        if mine is not None and data_key(file) in near:
+            _commit_data(file, lake, mine, near[data_key(file)])
+    with suppress(FileNotFoundError):
+        if rejects_key(file) in near:
+            _commit_rejects(file, lake, recipe, near[rejects_key(file)])
+    for key, moved in near.items():
+        if moved != staged[key]:
+            lake.delete(staged[key])
 
 
 def _commit_data(file: TripFile, lake: Lake, mine: Landed, staged: str) -> None:
@@ -435,11 +449,12 @@ def _commit_data(file: TripFile, lake: Lake, mine: Landed, staged: str) -> None:
     raise LakeChanged(f"{file}: other runs committed it {_COMMITS} times meanwhile")
 
 
-def _commit_rejects(file: TripFile, lake: Lake, mine: Landed, staged: str) -> None:
-    """Put the rejected rows in place, as long as the accepted ones are those of the same pass."""
+def _commit_rejects(file: TripFile, lake: Lake, recipe: str, staged: str) -> None:
+    """Put the rejected rows in place, as long as the accepted ones are of the same recipe."""
     for _ in range(_COMMITS):
         stamp = lake.stamp(rejects_key(file))
-        if _described(lake, data_key(file)) != mine:
+        there = _described(lake, data_key(file))
+        if there is None or there.recipe != recipe:
             return  # a run that came after has put its own there, and sees to its own rejects
         with suppress(LakeChanged):
             lake.move(staged, rejects_key(file), stamp)
@@ -536,7 +551,7 @@ class _Rows:
         self._waiting, self._rows = [], 0
 
     def describe(self, result: Landed) -> None:
-        self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(asdict(result))})
+        self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(asdict(result)).encode()} | seal.UNSEALED)
 
 
 @contextmanager
@@ -560,7 +575,7 @@ def _recipe(file: TripFile, edition: Edition, profile: str, unknown_columns: Unk
     """Return a digest of everything that decides the file's rows, and of its ETag."""
     schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
     rejecting = quality.rejecting(profile)
-    rules = [rule.name for rule in quality.rules(file.service) if rule.name in rejecting]
+    rules = [f"{rule.name}: {rule.description}" for rule in quality.rules(file.service) if rule.name in rejecting]
     # Without the ETag, a file that is republished with the same bytes would stay outdated in every target.
     of_edition = [edition.sha256, edition.etag, edition.source]
     ingredients = [_VERSION, *of_edition, profile, rejecting, rules, unknown_columns, schema]

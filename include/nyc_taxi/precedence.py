@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SHOWN_DIGITS = 8
+_PIN = "edition="
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,11 @@ class Wish:
     @classmethod
     def of(cls, asked_at: str | None = None, *, edition: str | None = None, force: bool = False) -> Wish:
         """The wish of a run; without a time, of one that is asked for now."""
-        asked_for = f"edition={edition}" if edition else "force" if force else None
-        return cls(asked_at or datetime.now(UTC).isoformat(), asked_for)
+        asked_for = f"{_PIN}{edition}" if edition else "force" if force else None
+        moment = datetime.fromisoformat(asked_at) if asked_at else datetime.now(UTC)
+        # Spelled alike, times are in order as texts too.
+        in_utc = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return cls(in_utc.isoformat(timespec="microseconds"), asked_for)
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,16 @@ class Claim:
         """The edition that somebody asked for by name, as `edition=...`; None for the current one."""
         return pin_of(self.wish.asked_for)
 
+    def is_met_by(self, there: Claim) -> bool:
+        """Whether these rows are there, known by as new an edition, so that nothing needs to be written.
+
+        Rows of an earlier version, whose edition has no number, count whatever their edition.
+        """
+        is_old = there.order.number > 0 and self.order.is_after(there.order)
+        return (self.recipe, self.pin) == (there.recipe, there.pin) and not is_old
+
     def check(self, there: Claim | None, what: str) -> None:
         """Refuse to go over rows that come after these.
-
-        Rows on the same terms are ordered by their editions. What a person asked for (`force`, an edition by name,
-        other terms) goes over anything, in the order in which it was asked.
 
         Raises:
             Superseded: `there` comes after this; nothing may be changed.
@@ -68,12 +77,23 @@ class Claim:
             raise Superseded(f"{what}: {self} is superseded by {there}")
 
     def comes_after(self, other: Claim) -> bool:
-        """Whether these rows go over the other's, and the other's not over these."""
-        if self.recipe == other.recipe:
-            return False
-        if self.terms != other.terms or self.wish.asked_for or other.wish.asked_for:
-            return self.wish.asked_at > other.wish.asked_at
-        return self.order.is_after(other.order)
+        """Whether these rows go over the other's, and the other's not over these.
+
+        Rows on the same terms are ordered by their editions. What a person asked for (`force`, an edition by name,
+        other terms) goes over anything, in the order in which it was asked. Only an edition that is older than one that
+        a person asked for does not go over it unless somebody asks for it too: such a run was held up.
+        """
+        is_asked = self.wish.asked_at > other.wish.asked_at
+        is_newer = self.order.is_after(other.order)
+        if (self.recipe, self.pin) == (other.recipe, other.pin):
+            return is_newer
+        if self.terms != other.terms or (self.wish.asked_for and other.wish.asked_for):
+            return is_asked
+        if self.wish.asked_for:
+            return is_asked or is_newer
+        if other.wish.asked_for:
+            return is_asked and not other.order.is_after(self.order)
+        return is_newer
 
     def __str__(self) -> str:
         asked = f", {self.wish.asked_for}" if self.wish.asked_for else ""
@@ -82,7 +102,7 @@ class Claim:
 
 def pin_of(asked_for: str | None) -> str | None:
     """The edition that was asked for by name, as `edition=...`; None for the current one."""
-    return asked_for if asked_for and asked_for.startswith("edition=") else None
+    return asked_for if asked_for and asked_for.startswith(_PIN) else None
 
 
 CLAIM_FIELDS = (

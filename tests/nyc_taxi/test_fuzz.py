@@ -21,9 +21,9 @@ from pyarrow import parquet
 from devtools.generator import write_month
 from include.nyc_taxi import Month, TripFile, catalog, landing, quality
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, SchemaMismatch
-from include.nyc_taxi.lake import Lake, data_key, raw_key, rejects_key
+from include.nyc_taxi.lake import Lake, data_key, rejects_key
 from tests import independent
-from tests.nyc_taxi.trips import files_in, put_raw
+from tests.nyc_taxi.trips import files_in, put_raw, raw_path
 
 OURS = (SchemaMismatch, DamagedFile, CountMismatch)
 ROWS = 30
@@ -160,7 +160,7 @@ def test_damaged_csv_is_refused_or_read_as_it_stands(names: tuple[str, str], edi
         lake = Lake.at(folder)
         table = landed_or_refused(edition, damaged(edition, edits), lake)
         if table is not None:
-            assert_is_what_a_naive_reading_finds(table, edition, Path(lake.path(raw_key(*edition))))
+            assert_is_what_a_naive_reading_finds(table, edition, raw_path(lake, *edition))
 
 
 @pytest.mark.parametrize("names", COMPRESSED_CSV, ids=lambda names: names[0])
@@ -192,7 +192,7 @@ def test_damaged_parquet_is_refused_or_has_all_its_rows(
         table = landed_or_refused(edition, damaged(edition, edits), lake)
         if table is not None:
             with suppress(OSError, pa.ArrowException):
-                assert table.num_rows == parquet.read_metadata(lake.path(raw_key(*edition))).num_rows
+                assert table.num_rows == parquet.read_metadata(raw_path(lake, *edition)).num_rows
 
 
 @pytest.mark.parametrize("names", COMPRESSED_CSV + PARQUET, ids=lambda names: f"{names[0]}-{names[1]}")
@@ -214,7 +214,7 @@ def test_cut_of_plain_csv_is_refused_or_read_to_the_cut(names: tuple[str, str], 
         lake = Lake.at(tmp_path / str(number))
         table = landed_or_refused(edition, content[:at], lake)
         if table is not None:
-            assert_is_what_a_naive_reading_finds(table, edition, Path(lake.path(raw_key(*edition))))
+            assert_is_what_a_naive_reading_finds(table, edition, raw_path(lake, *edition))
 
 
 @pytest.mark.parametrize("byte", [b"\n", b"\r", b'"', b",", b"\0", b"\xa0", b"\xff"])
@@ -228,7 +228,7 @@ def test_stray_byte_in_any_field_is_refused_or_read_as_it_stands(names: tuple[st
         lake = Lake.at(tmp_path / str(number))
         table = landed_or_refused(edition, content[:at] + byte + content[at:], lake)
         if table is not None:
-            assert_is_what_a_naive_reading_finds(table, edition, Path(lake.path(raw_key(*edition))))
+            assert_is_what_a_naive_reading_finds(table, edition, raw_path(lake, *edition))
 
 
 @pytest.mark.parametrize("column", ["Affiliated_base_number", "dispatching_base_num"])

@@ -1,6 +1,5 @@
 import os
 import tempfile
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import time
@@ -10,12 +9,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from include.nyc_taxi import Month, TripFile
 from include.nyc_taxi.errors import LakeUnavailable
-from include.nyc_taxi.lake import Lake, Manifest, data_key, raw_key, rejects_key, source_of
+from include.nyc_taxi.lake import Lake, data_key, edition_key, history_key, raw_key, rejects_key
 from tests.nyc_taxi.trips import files_in
 
 FILE = TripFile("green", Month(2021, 1))
 KEY = data_key(FILE)
-MANIFEST = Manifest("official", "http://publisher/é", '"v1"', None, 3, "abc", "2021-03-01", "2021-03-02")
 
 
 def put(lake: Lake, key: str, content: bytes) -> None:
@@ -54,8 +52,13 @@ def test_keys_name_zone_service_and_month():
     assert rejects_key(FILE) == "rejects/green/green_tripdata_2021-01.parquet"
 
 
-def test_raw_key_tells_its_source():
-    assert source_of(raw_key(FILE, "csv_mirror")) == "csv_mirror"
+def test_editions_have_a_key_each_and_their_history_has_one():
+    digest = "0123456789abcdef" * 4
+
+    for source, suffix in (("official", ".parquet"), ("csv_mirror", ".csv.gz")):
+        raw = f"raw/{source}/green/green_tripdata_2021-01"
+        assert edition_key(f"{raw}{suffix}", digest) == f"{raw}.0123456789abcdef{suffix}"
+        assert history_key(f"{raw}{suffix}") == f"{raw}{suffix}.editions.json"
 
 
 @pytest.mark.parametrize("source", ["../../etc", "official'; drop table trips --", ""])
@@ -230,32 +233,3 @@ def test_local_lake_gives_the_object_itself(lake: Lake):
 
 def test_object_that_is_not_there_has_no_size(any_lake: Lake):
     assert any_lake.size(KEY) is None
-
-
-def test_manifest_is_read_as_it_was_written(any_lake: Lake):
-    any_lake.write_manifest("raw/file", MANIFEST)
-
-    assert any_lake.manifest("raw/file") == MANIFEST
-    assert any_lake.size("raw/file.manifest.json") > 0
-
-
-def test_manifest_is_replaced(any_lake: Lake):
-    later = replace(MANIFEST, checked_at="2021-03-03")
-
-    any_lake.write_manifest("raw/file", MANIFEST)
-    any_lake.write_manifest("raw/file", later)
-
-    assert any_lake.manifest("raw/file") == later
-
-
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b'{"source": "official"}', b'{"other": 1}', b"\xff\xfe"])
-def test_manifest_that_cannot_be_read_counts_as_none(lake: Lake, text: bytes):
-    put(lake, "raw/file.manifest.json", text)
-
-    assert lake.manifest("raw/file") is None
-
-
-def test_object_without_manifest_has_none(any_lake: Lake):
-    put(any_lake, "raw/file", b"rows")
-
-    assert any_lake.manifest("raw/file") is None

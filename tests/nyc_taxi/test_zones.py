@@ -13,9 +13,9 @@ import pytest
 import shapefile
 
 from devtools.servers.publisher import Publisher
-from include.nyc_taxi import zones
+from include.nyc_taxi import editions, zones
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch, WarehouseBusy, WarehouseRefused
-from include.nyc_taxi.lake import sha256_of
+from include.nyc_taxi.lake import edition_key, sha256_of
 from include.nyc_taxi.targets.postgres import Postgres
 from include.nyc_taxi.targets.postgres.zones import replace_views, replace_zones
 from tests.nyc_taxi.zone_files import (
@@ -101,7 +101,7 @@ def turns_left(ring):
 # Fetching
 
 
-def test_both_files_come_with_manifests_and_are_not_sent_again(lake, tmp_path):
+def test_both_files_come_as_editions_and_are_not_sent_again(lake, tmp_path):
     folder = tmp_path / "published" / "misc"
     folder.mkdir(parents=True)
     (folder / "taxi_zone_lookup.csv").write_bytes(lookup_bytes())
@@ -113,10 +113,14 @@ def test_both_files_come_with_manifests_and_are_not_sent_again(lake, tmp_path):
             for _ in range(2)
         )
 
-    assert [(fetched.key, fetched.outcome) for fetched in first] == [(LOOKUP, "downloaded"), (SHAPES, "downloaded")]
+    assert [fetched.outcome for fetched in first] == ["downloaded", "downloaded"]
     assert [fetched.outcome for fetched in again] == ["unchanged", "unchanged"]
-    for fetched in first:
-        assert lake.manifest(fetched.key).sha256 == sha256_of(folder / fetched.key.rpartition("/")[2])
+    for key, fetched in zip((LOOKUP, SHAPES), first, strict=True):
+        digest = sha256_of(folder / key.rpartition("/")[2])
+        assert fetched.key == edition_key(key, digest)
+        assert editions.history(lake, key).current.sha256 == fetched.edition.sha256 == digest
+        with lake.local(fetched.key) as path:
+            assert sha256_of(path) == digest
 
 
 @pytest.mark.parametrize("content", [b"<html>sorry</html>", shapes_bytes()[:-100], b""])
@@ -128,7 +132,8 @@ def test_a_zip_that_is_none_does_not_come_into_the_lake(lake, tmp_path, monkeypa
     with Publisher(tmp_path) as publisher, pytest.raises(DamagedFile, match=r"taxi_zones\.zip"):
         zones.fetch(zones.SHAPES, lake, base_url=publisher.base_url)
 
-    assert lake.size(SHAPES) is None
+    assert editions.history(lake, SHAPES).editions == ()
+    assert lake.listed("raw") == {}
 
 
 # Reading

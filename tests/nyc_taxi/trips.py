@@ -113,7 +113,13 @@ def put_raw(
     return edition
 
 
+def raw_path(lake: Lake, file: TripFile, source: str) -> Path:
+    """Return the path of the bytes of a file's current edition in a local lake."""
+    return Path(lake.path(editions.history(lake, raw_key(file, source)).current.key))
+
+
 def files_in(lake: Lake) -> list[str]:
-    """Return the path of every file in a local lake."""
+    """Return the path of every file in a local lake, apart from the empty ones that conditional writes lock."""
     root = Path(lake.root)
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return sorted(str(path.relative_to(root)) for path in files if path.parent.name != ".locks" or path.stat().st_size)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
+import uuid
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
@@ -21,6 +22,7 @@ from include.nyc_taxi.lake.bucket import Bucket
 from include.nyc_taxi.lake.folder import Folder
 from include.nyc_taxi.lake.keys import (
     DAMAGED,
+    STAGING,
     data_key,
     edition_key,
     history_key,
@@ -139,15 +141,15 @@ class Lake:
             LakeUnavailable: the disk is full, or the bucket received other bytes than were sent.
             LakeChanged: the object is not in the state that was to be replaced.
         """
-        with self.scratch(PurePosixPath(key).name) as path:
+        with self.scratch(key) as path:
             yield path
             self.commit(path, key, replacing)
 
     @contextmanager
-    def scratch(self, name: str) -> Iterator[Path]:
+    def scratch(self, key: str) -> Iterator[Path]:
         """Give a local file to write, for `commit` to make an object of within this block."""
-        with self._full_disk_reported(name), self._store.staging_folder() as folder:
-            yield folder / name
+        with self._full_disk_reported(key), self._store.staging_folder() as folder:
+            yield folder / PurePosixPath(key).name
 
     def commit(self, path: Path, key: str, replacing: Replacing = ANYTHING) -> None:
         """Make a file given by `scratch` the object, in one move."""
@@ -163,8 +165,22 @@ class Lake:
         self._store.move(key, to, replacing)
 
     def near(self, key: str, to: str) -> str:
-        """Bring an object to where a move to another key cannot fail half way; returns its key there."""
+        """Copy an object to where a move to another key is one step, unless it is there; returns its key there."""
         return self._store.near(key, to)
+
+    @contextmanager
+    def frozen(self, key: str, state: Stamp) -> Iterator[str]:
+        """Give the URL of a copy of the object for this block, which no other run replaces.
+
+        Raises:
+            LakeChanged: the object is in another state.
+        """
+        copy = f"{STAGING}/{uuid.uuid4().hex}/{PurePosixPath(key).name}"
+        self._store.copy(key, copy, state)
+        try:
+            yield self.url(copy)
+        finally:
+            self.delete(copy)
 
     def update(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Change a small object by compare and set, whoever else changes it; returns what it holds then.
@@ -191,14 +207,23 @@ class Lake:
         with self._full_disk_reported(key), self._store.local(key) as path:
             yield path
 
-    def delete(self, key: str) -> None:
-        """Delete the object if there is one."""
-        self._store.delete(key)
+    def delete(self, key: str, state: Replacing = ANYTHING) -> None:
+        """Delete the object if there is one.
 
-    def set_aside(self, key: str) -> str:
-        """Move a damaged object out of its zone; returns its new URL."""
+        Raises:
+            LakeChanged: the object is not in the given state.
+        """
+        self._store.delete(key, state)
+
+    def set_aside(self, key: str, state: Replacing = ANYTHING) -> str:
+        """Move a damaged object out of its zone; returns its new URL.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            LakeChanged: the object is no longer in the state in which it was found damaged.
+        """
         to = f"{DAMAGED}/{key}"
-        self.move(key, to)
+        self._store.move(key, to, ANYTHING, state)
         return self.url(to)
 
     @contextmanager

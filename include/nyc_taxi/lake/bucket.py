@@ -6,14 +6,14 @@ import base64
 import hashlib
 import uuid
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from include.nyc_taxi.errors import LakeChanged, LakeUnavailable
 from include.nyc_taxi.lake.keys import STAGING
-from include.nyc_taxi.lake.store import STAGED_FOR_SECONDS, Anything, Stamp, Store, temporary_folder
+from include.nyc_taxi.lake.store import ANYTHING, STAGED_FOR_SECONDS, Anything, Stamp, Store, temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,32 +68,46 @@ class Bucket(Store):
 
     def commit(self, path: Path, key: str, replacing: Replacing) -> None:
         """Upload the file to a staging key, and move it to its own key when the upload is complete."""
-        self._delete_old_uploads()
         parts = f"{STAGING}/{uuid.uuid4().hex}/{path.name}"
         self.fs.put_file(str(path), self._path(parts))
         self._check_same(path, parts)
+        self._delete_uploads_older_than(parts)
         try:
             self.move(parts, key, replacing)
         except LakeChanged:
             self.delete(parts)
             raise
 
-    def move(self, key: str, to: str, replacing: Replacing) -> None:
-        condition = {} if isinstance(replacing, Anything) else {"ifGenerationMatch": _generation(replacing)}
+    def move(self, key: str, to: str, replacing: Replacing, moving: Replacing = ANYTHING) -> None:
         try:
-            self._rewrite(key, to, condition)
+            self._rewrite(key, to, _condition(replacing) | _condition(moving, "ifSourceGenerationMatch"))
         except OSError as error:
-            if getattr(error, "code", None) != HTTPStatus.PRECONDITION_FAILED:
+            if not _is_refused(error):
                 raise
             # The answer to a first attempt may have been lost: then it is our own bytes that are there.
             ours, there = self.stamp(key), self.stamp(to)
             if ours is None or there is None or ours.md5 is None or ours.md5 != there.md5:
                 raise LakeChanged(f"{self.url(to)}: another run replaced it meanwhile") from error
-        self.delete(key)
+        self.delete(key, moving)
 
-    def delete(self, key: str) -> None:
-        with suppress(FileNotFoundError):
-            self.fs.rm_file(self._path(key))
+    def copy(self, key: str, to: str, copying: Replacing) -> None:
+        try:
+            self._rewrite(key, to, _condition(copying, "ifSourceGenerationMatch"))
+        except OSError as error:
+            if _is_refused(error):
+                raise LakeChanged(f"{self.url(key)}: another run replaced it meanwhile") from error
+            raise
+
+    def delete(self, key: str, deleting: Replacing = ANYTHING) -> None:
+        bucket, name, _ = self.fs.split_path(self._path(key))
+        try:
+            self.fs.call("DELETE", "b/{}/o/{}", bucket, name, **_condition(deleting))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if _is_refused(error):
+                raise LakeChanged(f"{self.url(key)}: another run replaced it meanwhile") from error
+            raise
 
     def _path(self, key: str) -> str:
         return f"{self.root}/{key}"
@@ -126,8 +140,9 @@ class Bucket(Store):
         if there != here:
             raise LakeUnavailable(f"{self.url(key)}: size and md5 are {there} in the bucket, expected {here}")
 
-    def _delete_old_uploads(self) -> None:
-        before = datetime.now(UTC) - timedelta(seconds=STAGED_FOR_SECONDS)
+    def _delete_uploads_older_than(self, upload: str) -> None:
+        """Delete what killed processes left a day before this upload, by the clock of the bucket."""
+        before = self.fs.modified(self._path(upload)) - timedelta(seconds=STAGED_FOR_SECONDS)
         for path in self.fs.find(self._path(STAGING)):
             with suppress(FileNotFoundError):
                 if self.fs.modified(path) < before:
@@ -138,8 +153,15 @@ def _stamp_of(info: Mapping[str, Any]) -> Stamp:
     return Stamp(int(info["size"]), info["etag"], info["mtime"], str(info["generation"]), info.get("md5Hash"))
 
 
-def _generation(stamp: Stamp | None) -> str:
-    return "0" if stamp is None else stamp.version
+def _condition(state: Replacing, name: str = "ifGenerationMatch") -> dict[str, str]:
+    """The parameter by which the bucket refuses a request if an object is in another state."""
+    if isinstance(state, Anything):
+        return {}
+    return {name: "0" if state is None else state.version}
+
+
+def _is_refused(error: OSError) -> bool:
+    return getattr(error, "code", None) == HTTPStatus.PRECONDITION_FAILED
 
 
 def _md5_of(path: Path) -> str:

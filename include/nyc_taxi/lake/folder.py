@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import shutil
 import uuid
 from contextlib import contextmanager, nullcontext, suppress
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from include.nyc_taxi.errors import LakeChanged, LakeUnavailable
 from include.nyc_taxi.lake.keys import STAGING
-from include.nyc_taxi.lake.store import Anything, Stamp, Store, delete_old, flush
+from include.nyc_taxi.lake.store import ANYTHING, Anything, Stamp, Store, delete_old, flush, in_use, locked
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from include.nyc_taxi.lake.store import Replacing
 
 _LOCKS = ".locks"
-_ALIVE = ".alive"
+_NEAR = ".near"
 _LOCK_PATIENCE_SECONDS = 60.0
 
 
@@ -73,11 +72,10 @@ class Folder(Store):
     @contextmanager
     def staging_folder(self) -> Iterator[Path]:
         staging = self._root / STAGING
-        delete_old(folder for folder in staging.glob("*") if not _is_in_use(folder))
+        delete_old(staging.glob("*"))
         folder = staging / uuid.uuid4().hex
         folder.mkdir(parents=True)
-        with (folder / _ALIVE).open("w") as alive:
-            fcntl.flock(alive, fcntl.LOCK_EX)  # so that no clock makes another run delete it
+        with in_use(folder):
             try:
                 yield folder
             finally:
@@ -85,37 +83,45 @@ class Folder(Store):
 
     def commit(self, path: Path, key: str, replacing: Replacing) -> None:
         flush(path)
-        with self._replaceable(key, replacing):
+        with self._unchanged(key, replacing):
             _replace(path, self._root / key)
 
-    def move(self, key: str, to: str, replacing: Replacing) -> None:
+    def move(self, key: str, to: str, replacing: Replacing, moving: Replacing = ANYTHING) -> None:
         source = self._root / key
-        with self._replaceable(to, replacing):
+        with self._unchanged(key, moving), self._unchanged(to, replacing):
             _replace(source, self._root / to)
         with suppress(OSError):
             source.parent.rmdir()
 
-    def near(self, key: str, to: str) -> str:
-        source, folder = self._root / key, (self._root / to).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        if source.stat().st_dev == folder.stat().st_dev:
-            return key
-        beside = folder / f".{uuid.uuid4().hex}"
-        _replace(source, beside)
-        return beside.relative_to(self._root).as_posix()
+    def copy(self, key: str, to: str, copying: Replacing) -> None:
+        target = self._root / to
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._unchanged(key, copying):
+            shutil.copyfile(self._root / key, target)
+        flush(target)
 
-    def delete(self, key: str) -> None:
-        with suppress(FileNotFoundError):
+    def near(self, key: str, to: str) -> str:
+        folder = (self._root / to).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if (self._root / key).stat().st_dev == folder.stat().st_dev:
+            return key
+        delete_old((folder / _NEAR).glob("*"))
+        beside = (folder / _NEAR / uuid.uuid4().hex / Path(to).name).relative_to(self._root).as_posix()
+        self.copy(key, beside, ANYTHING)
+        return beside
+
+    def delete(self, key: str, deleting: Replacing = ANYTHING) -> None:
+        with self._unchanged(key, deleting), suppress(FileNotFoundError):
             (self._root / key).unlink()
 
     @contextmanager
-    def _replaceable(self, key: str, replacing: Replacing) -> Iterator[None]:
-        """Hold the object as it is for this block, if it is in the state that is to be replaced."""
-        if isinstance(replacing, Anything):
+    def _unchanged(self, key: str, state: Replacing) -> Iterator[None]:
+        """Hold the object in that state for this block."""
+        if isinstance(state, Anything):
             yield
             return
         with self._lock(key):
-            if self.stamp(key) != replacing:
+            if self.stamp(key) != state:
                 raise LakeChanged(f"{self.url(key)}: another run replaced it meanwhile")
             yield
 
@@ -125,7 +131,7 @@ class Folder(Store):
         path.parent.mkdir(parents=True, exist_ok=True)
         started = monotonic()
         with path.open("a") as file:
-            while not _locked(file.fileno()):
+            while not locked(file.fileno()):
                 if monotonic() - started > self.lock_patience_seconds:
                     raise LakeUnavailable(
                         f"{self.url(key)}: another process has been writing it for {self.lock_patience_seconds:.0f} s"
@@ -155,20 +161,3 @@ def _replace(source: Path, target: Path) -> None:
         finally:
             beside.unlink(missing_ok=True)
         source.unlink()
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_in_use(folder: Path) -> bool:
-    """Whether a process that is alive writes to the staging folder."""
-    try:
-        with (folder / _ALIVE).open() as alive:
-            return not _locked(alive.fileno())
-    except OSError:
-        return False

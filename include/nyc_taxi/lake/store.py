@@ -6,6 +6,7 @@ faster. A run that is held up between looking and writing therefore cannot overw
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 STAGED_FOR_SECONDS = 24 * 3600
 _TEMPORARY = "nyc-taxi-lake-"
+_ALIVE = ".alive"
 
 
 @dataclass(frozen=True)
@@ -92,21 +94,34 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def move(self, key: str, to: str, replacing: Replacing) -> None:
-        """Move an object to another key.
+    def move(self, key: str, to: str, replacing: Replacing, moving: Replacing = ANYTHING) -> None:
+        """Move an object to another key; `moving` is the state that it must be in.
 
         Raises:
             FileNotFoundError: there is no such object.
-            LakeChanged: the object at the other key is not in the state that was to be replaced.
+            LakeChanged: one of the two objects is in another state than it should be.
+        """
+
+    @abstractmethod
+    def copy(self, key: str, to: str, copying: Replacing) -> None:
+        """Copy an object, which must be in the given state, to another key.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            LakeChanged: the object is in another state.
         """
 
     def near(self, key: str, to: str) -> str:  # noqa: ARG002 - in most stores everything is near
-        """Bring an object to where a move to another key cannot fail half way; returns its key there."""
+        """Copy an object to where a move to another key is one step, unless it is there; returns its key there."""
         return key
 
     @abstractmethod
-    def delete(self, key: str) -> None:
-        """Delete the object if there is one."""
+    def delete(self, key: str, deleting: Replacing = ANYTHING) -> None:
+        """Delete the object if there is one; `deleting` is the state that it must be in.
+
+        Raises:
+            LakeChanged: the object is in another state.
+        """
 
 
 def sha256_of(path: Path) -> str:
@@ -119,18 +134,43 @@ def sha256_of(path: Path) -> str:
 def temporary_folder() -> Iterator[Path]:
     """Give a folder of this machine for this block."""
     delete_old(Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"))
-    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder, in_use(Path(folder)):
         yield Path(folder)
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Keep `delete_old` from deleting the folder during this block, whatever the clock says."""
+    with (folder / _ALIVE).open("w") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        yield
 
 
 def delete_old(folders: Iterable[Path]) -> None:
     """Delete the folders that killed processes left behind."""
     for folder in folders:
         try:
-            if folder.stat().st_mtime < time() - STAGED_FOR_SECONDS:
+            if folder.stat().st_mtime < time() - STAGED_FOR_SECONDS and not _is_in_use(folder):
                 shutil.rmtree(folder, ignore_errors=True)
         except FileNotFoundError:
             continue
+
+
+def locked(descriptor: int) -> bool:
+    """Lock an open file, unless another process has locked it; the lock dies with this process."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_in_use(folder: Path) -> bool:
+    try:
+        with (folder / _ALIVE).open() as alive:
+            return not locked(alive.fileno())
+    except OSError:
+        return False
 
 
 def flush(path: Path) -> None:

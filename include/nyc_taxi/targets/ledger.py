@@ -138,8 +138,10 @@ def row(landed: Landed, run: Run, seconds: float) -> dict[str, Any]:
 
 
 def asked(landed: Landed, run: Run) -> dict[str, str | None]:
-    """What was asked for: by the run that landed the rows if that was special, else by the one that loads them."""
-    return {"asked_at": run.wish.asked_at, "asked_for": run.wish.asked_for or landed.asked_for}
+    """What was asked for by the run that loads, or by the one that landed an edition by name, and when."""
+    if run.wish.asked_for is None and landed.pin:
+        return {"asked_at": landed.asked_at, "asked_for": landed.pin}
+    return {"asked_at": run.wish.asked_at, "asked_for": run.wish.asked_for}
 
 
 def claim(landed: Landed, run: Run) -> Claim:

@@ -3,16 +3,17 @@
 import gzip
 import hashlib
 import io
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from include.nyc_taxi import Month, TripFile, catalog, download
+from include.nyc_taxi import Month, TripFile, catalog, download, editions
 from include.nyc_taxi.download import Fetched
-from include.nyc_taxi.lake import Lake, raw_key
+from include.nyc_taxi.editions import History
+from include.nyc_taxi.lake import Lake, edition_key, raw_key
 from tests.nyc_taxi.misbehaving import Published, Publisher
 from tests.nyc_taxi.trips import files_in
 
@@ -48,8 +49,28 @@ def fetch(publisher: Publisher, lake: Lake, **options: object) -> Fetched:
     return download.fetch(FILE, lake, **{"base_url": publisher.url, "pause": 0, "timeout": 5, **options})
 
 
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def known(lake: Lake, key: str = KEY) -> History:
+    return editions.history(lake, key)
+
+
 def raw(lake: Lake, key: str = KEY) -> bytes:
-    return lake.fs.cat_file(lake.path(key))
+    """The bytes of the current edition."""
+    return lake.fs.cat_file(lake.path(known(lake, key).current.key))
+
+
+def key_of(content: bytes, key: str = KEY) -> str:
+    """The key of an edition with these bytes."""
+    return edition_key(key, sha256(content))
+
+
+def checked_at(lake: Lake, moment: datetime) -> None:
+    """Have the publisher asked last at that moment, by some clock."""
+    edition = known(lake).newest
+    editions.confirm(lake, KEY, edition, moment)
 
 
 def published_anew(publisher: Publisher, published: Published) -> None:

@@ -1,14 +1,15 @@
-"""A cached copy is used while it is fresh, revalidated later, and replaced if it is not what its manifest describes."""
+"""A cached edition is used while it is fresh, revalidated later, and downloaded again if its bytes are not its own."""
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
 from include.nyc_taxi.download import Fetched
+from include.nyc_taxi.editions import History
 from include.nyc_taxi.errors import (
     DamagedFile,
     NotPublished,
@@ -18,7 +19,21 @@ from include.nyc_taxi.errors import (
     TransientError,
 )
 from include.nyc_taxi.lake import Lake
-from tests.nyc_taxi.download.served import CUT, KEY, LATER, NEW, NOW, OLD, PATH, fetch, raw
+from tests.nyc_taxi.download.served import (
+    CUT,
+    KEY,
+    LATER,
+    NEW,
+    NOW,
+    OLD,
+    PATH,
+    checked_at,
+    fetch,
+    key_of,
+    known,
+    raw,
+    sha256,
+)
 from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 from tests.nyc_taxi.trips import files_in
 
@@ -44,20 +59,20 @@ def test_older_raw_file_is_revalidated(
     publisher: Publisher, any_lake: Lake, etag: str | None, last_modified: str | None, condition: dict[str, str]
 ):
     publisher.files[PATH] = Published(OLD, etag, last_modified)
-    first = fetch(publisher, any_lake).manifest
+    first = fetch(publisher, any_lake).edition
 
     fetched = fetch(publisher, any_lake, cache_ttl=NOW)
 
     assert fetched.outcome == "unchanged"
     assert condition.items() <= publisher.asked[1].headers.items()
-    assert fetched.manifest == replace(first, checked_at=fetched.manifest.checked_at)
-    assert fetched.manifest.checked_at > first.checked_at
-    assert any_lake.manifest(KEY) == fetched.manifest
+    assert fetched.edition == replace(first, last_seen=fetched.edition.last_seen)
+    assert fetched.edition.last_seen > first.last_seen
+    assert known(any_lake) == History((fetched.edition,), checked_at=fetched.edition.last_seen)
 
 
 def test_revalidated_file_is_young_again(publisher: Publisher, lake: Lake):
-    manifest = fetch(publisher, lake).manifest
-    lake.write_manifest(KEY, replace(manifest, checked_at="2021-03-01T00:00:00+00:00"))
+    fetch(publisher, lake)
+    checked_at(lake, datetime(2021, 3, 1, tzinfo=UTC))
 
     outcomes = [fetch(publisher, lake).outcome for _ in range(2)]
 
@@ -80,7 +95,8 @@ def test_replaced_file_is_downloaded_again(publisher: Publisher, any_lake: Lake,
 
     assert fetched.outcome == "downloaded"
     assert raw(any_lake) == NEW
-    assert fetched.manifest.etag == after.etag
+    assert fetched.edition.etag == after.etag
+    assert any_lake.read(key_of(OLD)) == OLD
 
 
 def test_update_that_is_cut_is_resumed_where_it_stopped(publisher: Publisher, lake: Lake):
@@ -123,25 +139,26 @@ def _flip_a_byte(raw_file: Path) -> None:
 @pytest.mark.parametrize(
     "harm",
     [
-        _flip_a_byte,
-        lambda raw_file: raw_file.write_bytes(OLD[:-1]),
-        lambda raw_file: raw_file.write_bytes(NEW),
-        lambda raw_file: raw_file.unlink(),
-        lambda raw_file: Path(f"{raw_file}.manifest.json").unlink(),
-        lambda raw_file: Path(f"{raw_file}.manifest.json").write_text("{"),
+        lambda raw_file, _: _flip_a_byte(raw_file),
+        lambda raw_file, _: raw_file.write_bytes(OLD[:-1]),
+        lambda raw_file, _: raw_file.write_bytes(NEW),
+        lambda raw_file, _: raw_file.unlink(),
+        lambda _, history: history.unlink(),
+        lambda _, history: history.write_text("{"),
     ],
-    ids=["byte flipped", "cut", "newer than its manifest", "raw lost", "manifest lost", "manifest unreadable"],
+    ids=["byte flipped", "cut", "bytes of another edition", "raw lost", "history lost", "history unreadable"],
 )
-def test_raw_file_that_is_not_what_its_manifest_describes_is_downloaded_again(publisher: Publisher, lake: Lake, harm):
+def test_raw_file_that_is_not_what_its_history_describes_is_downloaded_again(publisher: Publisher, lake: Lake, harm):
     fetch(publisher, lake)
-    harm(Path(lake.path(KEY)))
+    harm(Path(lake.path(key_of(OLD))), Path(lake.path(f"{KEY}.editions.json")))
 
     fetched = fetch(publisher, lake)
 
     assert fetched.outcome == "downloaded"
     assert "If-None-Match" not in publisher.asked[1].headers
     assert raw(lake) == OLD
-    assert lake.manifest(KEY) == fetched.manifest
+    assert known(lake).editions == (fetched.edition,)
+    assert fetched.edition.is_kept
 
 
 def test_two_fetches_of_one_file_at_once_both_end_whole(publisher: Publisher, lake: Lake):
@@ -156,9 +173,10 @@ def test_two_fetches_of_one_file_at_once_both_end_whole(publisher: Publisher, la
         futures = [threads.submit(together) for _ in range(2)]
         fetched = [future.result() for future in futures]
 
-    assert {each.manifest.sha256 for each in fetched} == {hashlib.sha256(OLD).hexdigest()}
+    assert {each.edition.sha256 for each in fetched} == {sha256(OLD)}
     assert raw(lake) == OLD
-    assert files_in(lake) == [KEY, f"{KEY}.manifest.json"]
+    assert files_in(lake) == [key_of(OLD), f"{KEY}.editions.json"]
+    assert len(known(lake).editions) == 1
     assert fetch(publisher, lake).outcome == "cached"
 
 

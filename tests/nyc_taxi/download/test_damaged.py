@@ -12,7 +12,19 @@ from include.nyc_taxi.errors import (
     SourceUnavailable,
 )
 from include.nyc_taxi.lake import Lake
-from tests.nyc_taxi.download.served import CSV, KEY, LATER, NEW, NOW, OLD, PATH, PATHS, assert_lake_is_empty, fetch, raw
+from tests.nyc_taxi.download.served import (
+    CSV,
+    LATER,
+    NEW,
+    NOW,
+    OLD,
+    PATH,
+    PATHS,
+    assert_lake_is_empty,
+    fetch,
+    known,
+    raw,
+)
 from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 
 _HTML = b"<!DOCTYPE html>\n<html><body>Not Found</body></html>\n"
@@ -112,7 +124,7 @@ def test_file_that_was_damaged_on_its_way_is_fetched_again(
 
     fetched = fetch(publisher, lake, source=damage.name)
 
-    assert raw(lake, fetched.key) == right.content
+    assert lake.read(fetched.key) == right.content
     assert damage.word in caplog.text
 
 
@@ -129,7 +141,8 @@ def test_file_that_was_damaged_on_its_way_is_fetched_again(
 def test_failed_update_leaves_what_was_there(
     publisher: Publisher, lake: Lake, fault: Fault, content: bytes, error: type[Exception]
 ):
-    held = fetch(publisher, lake).manifest
+    fetch(publisher, lake)
+    held = known(lake)
     publisher.files[PATH] = Published(content, '"v2"', LATER)
     publisher.always = fault
 
@@ -137,5 +150,5 @@ def test_failed_update_leaves_what_was_there(
         fetch(publisher, lake, cache_ttl=NOW)
 
     assert raw(lake) == OLD
-    assert lake.manifest(KEY) == held
+    assert known(lake) == held
     assert not any(Path(lake.root, ".staging").iterdir())

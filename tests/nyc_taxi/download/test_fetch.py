@@ -1,6 +1,5 @@
-"""A file arrives as it was published, complete and with a manifest, and nothing is left in staging."""
+"""A file arrives as it was published, complete and as an edition of its own, and nothing is left in staging."""
 
-import hashlib
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -8,8 +7,21 @@ from pathlib import Path
 import pytest
 
 from include.nyc_taxi import progress
+from include.nyc_taxi.editions import History
 from include.nyc_taxi.lake import Lake
-from tests.nyc_taxi.download.served import CSV, CUT, KEY, NEW, OLD, PATH, fetch, raw
+from tests.nyc_taxi.download.served import (
+    CSV,
+    CUT,
+    KEY,
+    NEW,
+    OLD,
+    PATH,
+    fetch,
+    key_of,
+    known,
+    raw,
+    sha256,
+)
 from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 from tests.nyc_taxi.trips import files_in
 
@@ -19,22 +31,24 @@ def test_new_lengths_are_the_old_so_that_only_the_bytes_tell_a_mixture():
     assert OLD[CUT:-CUT] != NEW[CUT:-CUT]
 
 
-def test_file_comes_as_published_with_a_manifest(publisher: Publisher, any_lake: Lake):
+def test_file_comes_as_published_and_as_the_first_edition(publisher: Publisher, any_lake: Lake):
     before = datetime.now(UTC)
 
     fetched = fetch(publisher, any_lake)
 
     assert fetched.outcome == "downloaded"
-    assert fetched.key == KEY
+    assert fetched.key == key_of(OLD)
     assert raw(any_lake) == OLD
-    manifest = fetched.manifest
-    assert any_lake.manifest(KEY) == manifest
-    assert (manifest.source, manifest.url) == ("official", publisher.url + PATH)
-    assert (manifest.etag, manifest.last_modified) == ('"v1"', "Mon, 01 Mar 2021 10:00:00 GMT")
-    assert (manifest.bytes, manifest.sha256) == (len(OLD), hashlib.sha256(OLD).hexdigest())
-    assert before <= datetime.fromisoformat(manifest.fetched_at) <= datetime.now(UTC)
-    assert manifest.checked_at == manifest.fetched_at
-    assert manifest.schema_era == "official-2014-01"
+    edition = fetched.edition
+    assert known(any_lake) == History((edition,), checked_at=edition.first_seen)
+    assert (edition.number, edition.key, edition.is_kept) == (1, fetched.key, True)
+    assert (edition.source, edition.url) == ("official", publisher.url + PATH)
+    assert (edition.etag, edition.last_modified) == ('"v1"', "Mon, 01 Mar 2021 10:00:00 GMT")
+    assert (edition.bytes, edition.sha256) == (len(OLD), sha256(OLD))
+    assert before <= datetime.fromisoformat(edition.first_seen) <= datetime.now(UTC)
+    assert edition.last_seen == edition.first_seen
+    assert edition.schema_era == "official-2014-01"
+    assert (edition.rows, edition.rejected, edition.changes, edition.is_held_back) == (None, None, None, None)
 
 
 def test_one_request_is_enough_and_asks_for_the_bytes_as_they_are(publisher: Publisher, lake: Lake):
@@ -47,17 +61,19 @@ def test_one_request_is_enough_and_asks_for_the_bytes_as_they_are(publisher: Pub
 
 
 def test_csv_mirror_has_its_own_place(publisher: Publisher, lake: Lake):
+    key = "raw/csv_mirror/green/green_tripdata_2021-01.csv.gz"
+
     fetched = fetch(publisher, lake, source="csv_mirror")
 
-    assert fetched.key == "raw/csv_mirror/green/green_tripdata_2021-01.csv.gz"
-    assert raw(lake, fetched.key) == CSV
-    assert not Path(lake.path(KEY)).exists()
+    assert fetched.key == f"raw/csv_mirror/green/green_tripdata_2021-01.{sha256(CSV)[:16]}.csv.gz"
+    assert raw(lake, key) == CSV
+    assert known(lake) == History()
 
 
 def test_nothing_is_left_in_staging(publisher: Publisher, lake: Lake):
     fetch(publisher, lake)
 
-    assert files_in(lake) == [KEY, f"{KEY}.manifest.json"]
+    assert files_in(lake) == [key_of(OLD), f"{KEY}.editions.json"]
     assert not any(Path(lake.root, ".staging").iterdir())
 
 
@@ -70,14 +86,14 @@ def test_length_need_not_be_known(publisher: Publisher, lake: Lake, framing: str
     assert raw(lake) == OLD
 
 
-def test_redirect_is_followed_and_the_manifest_has_the_requested_url(publisher: Publisher, lake: Lake):
+def test_redirect_is_followed_and_the_edition_has_the_requested_url(publisher: Publisher, lake: Lake):
     publisher.files["/elsewhere"] = Published(NEW)
     publisher.faults = [Fault(status=302, headers={"Location": "/elsewhere"})]
 
     fetched = fetch(publisher, lake)
 
     assert raw(lake) == NEW
-    assert fetched.manifest.url == publisher.url + PATH
+    assert fetched.edition.url == publisher.url + PATH
 
 
 def test_progress_is_logged_with_amount_and_share(

@@ -1,14 +1,12 @@
 """A download that is cut or stalls is resumed, or given up after some attempts."""
 
-import hashlib
-
 import pytest
 
 from include.nyc_taxi.errors import (
     SourceUnavailable,
 )
 from include.nyc_taxi.lake import Lake
-from tests.nyc_taxi.download.served import CUT, OLD, STALLED, assert_lake_is_empty, fetch, raw
+from tests.nyc_taxi.download.served import CUT, OLD, STALLED, assert_lake_is_empty, fetch, raw, sha256
 from tests.nyc_taxi.misbehaving import Fault, Publisher
 
 
@@ -26,7 +24,7 @@ def test_interrupted_download_is_resumed_where_it_stopped(
     assert second.headers["Range"] == f"bytes={CUT}-"
     assert second.headers["If-Range"] == '"v1"'
     assert raw(lake) == OLD
-    assert fetched.manifest.sha256 == hashlib.sha256(OLD).hexdigest()
+    assert fetched.edition.sha256 == sha256(OLD)
 
 
 def test_download_cut_twice_goes_on_twice(publisher: Publisher, lake: Lake):

@@ -46,7 +46,7 @@ def test_without_a_strong_validator_the_download_starts_over(publisher: Publishe
 
     assert "Range" not in publisher.asked[1].headers
     assert raw(lake) == OLD
-    assert (fetched.manifest.etag, fetched.manifest.last_modified) == (etag, None)
+    assert (fetched.edition.etag, fetched.edition.last_modified) == (etag, None)
 
 
 @pytest.mark.parametrize("knows_if_range", [True, False], ids=["if-range", "no if-range"])
@@ -72,8 +72,8 @@ def test_file_replaced_during_the_download_comes_new_and_whole(
     fetched = fetch(publisher, lake)
 
     assert raw(lake) == after.content
-    assert (fetched.manifest.etag, fetched.manifest.last_modified) == (after.etag, after.last_modified)
-    assert fetched.manifest.bytes == len(after.content)
+    assert (fetched.edition.etag, fetched.edition.last_modified) == (after.etag, after.last_modified)
+    assert fetched.edition.bytes == len(after.content)
 
 
 def test_part_that_is_smaller_than_requested_is_followed_by_the_next(publisher: Publisher, lake: Lake):

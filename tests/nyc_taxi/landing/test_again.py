@@ -2,13 +2,14 @@
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from include.nyc_taxi import catalog, landing, quality
+from include.nyc_taxi import catalog, editions, landing, quality
 from include.nyc_taxi.lake import Lake, raw_key
 from tests.nyc_taxi.landing.landed import DATA, MONTH, REJECTS, assert_lies_there, content, identity, land
 from tests.nyc_taxi.trips import FILE, TRIP, csv_gz, put_raw, write_parquet
@@ -32,26 +33,26 @@ def test_force_lands_again_what_is_up_to_date(lake: Lake):
 
     second = land(lake, force=True)
 
-    assert second == first
+    assert second == replace(first, asked_for="force")
     assert not set(before) & {identity(lake, key) for key in (DATA, REJECTS)}
 
 
 def test_raw_file_that_was_found_unchanged_does_not_land_again(lake: Lake):
-    manifest = put_raw(lake, MONTH)
+    edition = put_raw(lake, MONTH)
     land(lake)
     before = identity(lake, DATA)
 
-    lake.write_manifest(raw_key(FILE, "csv_mirror"), replace(manifest, checked_at="2022-01-01"))
+    editions.confirm(lake, raw_key(FILE, "csv_mirror"), edition, datetime(2022, 1, 1, tzinfo=UTC))
     land(lake)
 
     assert identity(lake, DATA) == before
 
 
 def test_raw_file_republished_with_the_same_bytes_lands_with_its_new_etag(lake: Lake):
-    manifest = put_raw(lake, MONTH)
+    put_raw(lake, MONTH)
     first = land(lake)
 
-    lake.write_manifest(raw_key(FILE, "csv_mirror"), replace(manifest, etag='"v2"'))
+    put_raw(lake, MONTH, etag='"v2"')
     second = land(lake)
 
     assert (first.source_etag, second.source_etag) == ('"v1"', '"v2"')

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from devtools.generator import Generated, write_month
 from include.nyc_taxi import landing
 from include.nyc_taxi.lake import Lake
-from tests.nyc_taxi.landing.landed import DATA, MONTH, ROOT, assert_lies_there, content, land
+from tests.nyc_taxi.landing.landed import DATA, MONTH, ROOT, assert_lies_there, land
 from tests.nyc_taxi.trips import FILE, put_raw
 
 KILLED = """
@@ -39,16 +39,18 @@ def big_month(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Generate
 
 
 @pytest.mark.parametrize(
-    "moment",
+    ("moment", "has_committed"),
     [
-        "quality.split = later(3, quality.split)",
-        "Path.replace = later(1, Path.replace)",
-        "Path.replace = later(2, Path.replace)",
-        "Path.replace = later(3, Path.replace)",
-        "Path.replace = later(4, Path.replace)",
+        ("quality.split = later(3, quality.split)", False),
+        ("Path.replace = later(1, Path.replace)", False),
+        ("Path.replace = later(2, Path.replace)", False),
+        ("Path.replace = later(3, Path.replace)", False),
+        ("Path.replace = later(4, Path.replace)", False),
+        ("Path.replace = later(5, Path.replace)", True),
     ],
     ids=[
         "while it writes",
+        "before its rows are noted",
         "before both are staged",
         "between both",
         "before both are committed",
@@ -56,18 +58,20 @@ def big_month(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Generate
     ],
 )
 def test_killed_landing_leaves_whole_data_and_the_next_one_is_right(
-    lake: Lake, big_month: tuple[bytes, Generated], moment: str
+    lake: Lake, big_month: tuple[bytes, Generated], moment: str, *, has_committed: bool
 ):
     raw, promised = big_month
     put_raw(lake, raw, source="official")
-    landing.land(FILE, lake, profile="none")
-    old = content(lake, DATA)
+    old = landing.land(FILE, lake, profile="none")
 
     command = [sys.executable, "-c", KILLED.format(moment), lake.root, FILE.name]
     killed = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
 
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert content(lake, DATA) == old
+    with parquet.ParquetFile(lake.path(DATA)) as data:
+        there = landing.described(data)
+        assert data.read().num_rows == there.rows_accepted
+    assert (there != old, landing.landed(lake, FILE) == old) == (has_committed, not has_committed)
     for profile, rejected in (("none", 0), ("notes", promised.without_passengers)):
         result = landing.land(FILE, lake, profile=profile)
         assert_lies_there(lake, result)

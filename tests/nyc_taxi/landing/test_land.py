@@ -98,13 +98,14 @@ def test_files_have_the_services_schema(lake: Lake):
 
 
 def test_file_records_what_it_was_made_of(any_lake: Lake):
-    manifest = put_raw(any_lake, MONTH)
+    edition = put_raw(any_lake, MONTH)
 
     result = land(any_lake, profile="strict")
 
     assert landing.landed(any_lake, FILE) == result
-    assert (result.source, result.source_url, result.source_etag) == ("csv_mirror", manifest.url, '"v1"')
-    assert (result.source_sha256, result.source_bytes) == (manifest.sha256, len(MONTH))
+    assert (result.source, result.source_url, result.source_etag) == ("csv_mirror", edition.url, '"v1"')
+    assert (result.source_sha256, result.source_bytes) == (edition.sha256, len(MONTH))
+    assert (result.edition_number, result.source_last_modified) == (1, None)
     assert (result.schema_era, result.quality_profile) == ("csv_mirror-2019-01", "strict")
 
 
@@ -143,4 +144,4 @@ def test_outcome_is_logged(lake: Lake, caplog: pytest.LogCaptureFixture):
     assert landed.startswith("green_tripdata_2021-01: accepted 3 of 5 rows in ")
     assert committed == f"green_tripdata_2021-01: committed to {lake.url(DATA)}"
     assert "rejected {'no_passengers': 2}" in landed
-    assert repeated == "green_tripdata_2021-01: data/ already holds its 3 rows of this source and profile"
+    assert repeated == "green_tripdata_2021-01: data/ is up to date with 3 rows"

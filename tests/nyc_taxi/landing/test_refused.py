@@ -1,17 +1,19 @@
 """A file that cannot be landed is an error that names the reason, and data/ stays as it was."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from include.nyc_taxi import landing, quality
-from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, PermanentError, SchemaMismatch
+from include.nyc_taxi import editions, landing, quality
+from include.nyc_taxi.errors import CountMismatch, DamagedFile, NotInLake, PermanentError, SchemaMismatch
 from include.nyc_taxi.lake import Lake, raw_key, sha256_of
 from tests.nyc_taxi.landing.landed import MONTH, assert_lies_there, land
 from tests.nyc_taxi.trips import FILE, TRIP, csv_gz, csv_text, files_in, put_raw
 
+RAW = raw_key(FILE, "csv_mirror")
 HEADER = csv_text([TRIP]).splitlines()[0]
 
 
@@ -45,14 +47,30 @@ def test_file_that_cannot_be_landed_leaves_what_was_there(
 
 
 def test_first_landing_that_fails_leaves_nothing(lake: Lake):
-    put_raw_csv(lake, HEADER)
+    put_raw_csv(lake, "VendorID\n", "1\n")
     before = files_in(lake)
 
-    with pytest.raises(DamagedFile):
+    with pytest.raises(SchemaMismatch):
         land(lake)
 
     assert files_in(lake) == before
     assert landing.landed(lake, FILE) is None
+
+
+def test_damaged_raw_file_is_set_aside_and_the_first_landing_leaves_nothing(any_lake: Lake):
+    put_raw_csv(any_lake, HEADER)
+    [edition] = editions.history(any_lake, RAW).editions
+    content = any_lake.read(edition.key)
+
+    with pytest.raises(DamagedFile, match=r"no rows. It was set aside: the next run downloads it$"):
+        land(any_lake)
+
+    assert any_lake.size(edition.key) is None
+    assert any_lake.read(f".damaged/{edition.key}") == content
+    assert editions.history(any_lake, RAW).editions == (replace(edition, is_kept=False),)
+    assert any_lake.listed("data") == any_lake.listed("rejects") == {}
+    with pytest.raises(NotInLake, match=f"the bytes of edition {edition.id} are not kept: fetch it"):
+        land(any_lake)
 
 
 @pytest.mark.parametrize("profile", ["none", "notes"])
@@ -77,31 +95,38 @@ def test_file_that_is_not_in_raw_must_be_fetched_first(lake: Lake):
         land(lake)
 
 
-def test_raw_file_that_is_not_what_its_manifest_describes_is_being_replaced(any_lake: Lake):
+def test_raw_file_with_other_bytes_than_its_edition_is_set_aside_and_data_stays(any_lake: Lake):
     put_raw(any_lake, MONTH)
     first = land(any_lake)
-    manifest = put_raw(any_lake, csv_gz([TRIP]))
-    put_raw(any_lake, csv_gz([TRIP, TRIP]))
-    any_lake.write_manifest(raw_key(FILE, "csv_mirror"), manifest)
+    edition = put_raw(any_lake, csv_gz([TRIP]))
+    with any_lake.staged(edition.key) as path:
+        path.write_bytes(csv_gz([TRIP, TRIP]))
 
-    with pytest.raises(LakeChanged, match="is not what its manifest describes"):
+    with pytest.raises(DamagedFile, match=f"is not edition {edition.id}. It was set aside: the next run downloads it$"):
         land(any_lake)
     assert_lies_there(any_lake, first)
+    assert any_lake.size(edition.key) is None
 
 
-def test_raw_file_that_another_run_replaces_while_it_is_read_is_not_landed(lake: Lake, monkeypatch: pytest.MonkeyPatch):
-    put_raw(lake, MONTH)
+def test_edition_that_another_one_follows_while_it_is_read_lands_whole_and_the_other_after_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+):
+    first = put_raw(lake, MONTH)
 
-    def hash_and_be_replaced(path: Path) -> str:
+    def hash_and_be_followed(path: Path) -> str:
         digest = sha256_of(path)
         put_raw(lake, csv_gz([TRIP]))
         return digest
 
-    monkeypatch.setattr(landing, "sha256_of", hash_and_be_replaced)
+    with monkeypatch.context() as patched:
+        patched.setattr(landing, "sha256_of", hash_and_be_followed)
+        landed = land(lake)
 
-    with pytest.raises(LakeChanged, match=r"another run replaced .* while this run read it"):
-        land(lake)
-    assert landing.landed(lake, FILE) is None
+    assert (landed.source_sha256, landed.rows_read) == (first.sha256, 5)
+    assert_lies_there(lake, landed)
+    second = land(lake)
+    assert (second.edition_number, second.rows_read) == (2, 1)
+    assert_lies_there(lake, second)
 
 
 @pytest.mark.parametrize("name", ["../../etc", "notes'; drop table trips --", ""])

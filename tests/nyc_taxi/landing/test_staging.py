@@ -52,7 +52,7 @@ def test_publishing_that_died_between_its_two_moves_is_ended_by_the_next(any_lak
     landing.publish(FILE, any_lake, stage(any_lake).recipe)
     put_raw(any_lake, MONTH)
     staged = stage(any_lake)
-    any_lake.move(staging_keys(FILE, staged.recipe)[REJECTS], REJECTS)
+    any_lake.move(staging_keys(FILE, staged.recipe)[DATA], DATA)
     assert landing.landed(any_lake, FILE) is None
 
     landing.publish(FILE, any_lake, staged.recipe)
@@ -155,12 +155,13 @@ def test_month_that_is_not_in_the_lake_must_be_landed_first(lake: Lake):
         landing.whole(FILE, lake)
 
 
-def test_raw_file_without_its_manifest_is_being_replaced(any_lake: Lake):
-    put_raw(any_lake, MONTH)
-    any_lake.forget_manifest("raw/csv_mirror/green/green_tripdata_2021-01.csv.gz")
+def test_raw_file_of_which_nothing_is_known_must_be_fetched_and_stays(any_lake: Lake):
+    edition = put_raw(any_lake, MONTH)
+    any_lake.delete("raw/csv_mirror/green/green_tripdata_2021-01.csv.gz.editions.json")
 
-    with pytest.raises(LakeChanged, match="has no manifest"):
+    with pytest.raises(NotInLake, match="fetch it first"):
         stage(any_lake)
+    assert any_lake.read(edition.key) == MONTH
 
 
 def test_landing_leaves_nothing_in_staging(lake: Lake):

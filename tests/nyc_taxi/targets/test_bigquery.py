@@ -1,5 +1,6 @@
 """A landed month in BigQuery: whole, once, replaced in one step, counted, written down; on this machine's cloud."""
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,7 +76,7 @@ def rows_in(client: bq.Client) -> Callable[..., list[tuple[object, ...]]]:
 
 
 def ledger(client: bq.Client) -> list[dict[str, object]]:
-    rows = client.query_and_wait("SELECT * FROM nyc_taxi.load_ledger ORDER BY load_id")
+    rows = client.query_and_wait("SELECT * FROM nyc_taxi.load_ledger ORDER BY loaded_at")
     return [dict(row.items()) for row in rows]
 
 
@@ -306,16 +307,43 @@ def after_load_job(client: bq.Client, monkeypatch: pytest.MonkeyPatch) -> Callab
     return arrange
 
 
-def test_month_that_is_landed_while_it_is_loaded_is_no_success(lake, landed_month, client, after_load_job):
+def test_month_that_is_landed_while_it_is_loaded_is_loaded_as_it_was(
+    lake, landed_month, client, after_load_job, rows_in
+):
     file = landed_month(GREEN)
+    before = landing.landed(lake, file)
     after_load_job(lambda: landed_month(GREEN, rows=400))
 
-    with pytest.raises(LakeChanged, match="another run landed the month"):
-        BIGQUERY.replace_month(client, file, lake)
+    assert BIGQUERY.replace_month(client, file, lake).landed == before
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(294,)]
+    assert BIGQUERY.replace_month(client, file, lake).rows_loaded == 392
+    assert [(row["recipe"], row["rows_loaded"]) for row in ledger(client)] == [
+        (before.recipe, 294),
+        (landing.landed(lake, file).recipe, 392),
+    ]
+
+
+def test_month_that_is_landed_just_before_it_is_loaded_is_no_success(lake, landed_month, client, monkeypatch, rows_in):
+    file = landed_month(GREEN)
+    create = client.create_dataset
+
+    def create_late(*args: object, **options: object) -> bq.Dataset:
+        landed_month(GREEN, rows=400)
+        return create(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "create_dataset", create_late)
+        with pytest.raises(LakeChanged, match=f"{GREEN}.parquet was replaced by another run since this load began"):
+            BIGQUERY.replace_month(client, file, lake)
+
+    assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(0,)]
+    assert ledger(client) == []
     assert BIGQUERY.replace_month(client, file, lake).rows_loaded == 392
 
 
-def test_run_that_died_between_load_and_ledger_is_made_good_by_the_next(lake, landed_month, client, after_load_job):
+def test_run_that_died_between_load_and_ledger_is_made_good_by_the_next(
+    lake, landed_month, client, after_load_job, caplog
+):
     file = landed_month(GREEN)
 
     def die() -> None:
@@ -325,8 +353,14 @@ def test_run_that_died_between_load_and_ledger_is_made_good_by_the_next(lake, la
     with pytest.raises(KeyboardInterrupt):
         BIGQUERY.replace_month(client, file, lake)
 
-    assert BIGQUERY.replace_month(client, file, lake).outcome == "replaced"
-    assert [row["rows_loaded"] for row in ledger(client)] == [294]
+    assert ledger(client) == []
+
+    with caplog.at_level("INFO"):
+        assert BIGQUERY.replace_month(client, file, lake, run=Run("next", "run")).outcome == "unchanged"
+    assert re.search(r"adding the ledger row that load job number \d+ lacks", caplog.text)
+    assert [(row["run_id"], row["rows_loaded"]) for row in ledger(client)] == [("run", 294)]
+    assert BIGQUERY.replace_month(client, file, lake).outcome == "unchanged"
+    assert len(ledger(client)) == 1
 
 
 def test_partition_with_another_count_than_the_lake_is_no_success(lake, landed_month, client, after_load_job):

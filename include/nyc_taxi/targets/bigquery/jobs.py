@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from include.nyc_taxi.targets.bigquery.table import Table
 
 _DIGITS = 12
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_IN_LABELS = re.compile(r"[^a-z0-9_-]")
 _LONGEST_LABEL = 63
 
@@ -88,13 +89,13 @@ def labels_of(claim: Claim) -> dict[str, str]:
         "quality": quality,
         "unknown_columns": unknown_columns,
         "asked_at": _digits(claim.wish.asked_at),
-        "asked_for": (claim.wish.asked_for or "").replace("=", "-"),
+        "asked_for": claim.wish.asked_for or "",
     }
     return {name: label(value) for name, value in labels.items()}
 
 
 def claim_of_labels(labels: Mapping[str, str]) -> Claim:
-    """The claim that `labels_of` spelled. URLs and times come back as equal texts for equal ones, in the same order."""
+    """The claim that `labels_of` spelled, with a digest in place of the URL."""
     return Claim(
         recipe=labels.get("recipe", ""),
         edition=labels.get("edition", ""),
@@ -102,13 +103,8 @@ def claim_of_labels(labels: Mapping[str, str]) -> Claim:
             labels.get("url", ""), _http_date(labels.get("modified", "")), int(labels.get("edition_number", 0))
         ),
         terms=tuple(labels.get(name, "") for name in ("source", "quality", "unknown_columns")),
-        wish=Wish(labels.get("asked_at", ""), labels.get("asked_for", "").replace("-", "=", 1) or None),
+        wish=Wish(_moment(labels.get("asked_at", "")), _wish(labels.get("asked_for", ""))),
     )
-
-
-def in_labels(claim: Claim) -> Claim:
-    """The claim as it is in labels, to compare it with one that was read from them."""
-    return claim_of_labels(labels_of(claim))
 
 
 def label(text: str) -> str:
@@ -117,8 +113,18 @@ def label(text: str) -> str:
 
 
 def _digits(asked_at: str) -> str:
-    """A time as microseconds since 1970, with leading zeros, so that later ones are larger as texts too."""
-    return f"{round(datetime.fromisoformat(asked_at).timestamp() * 1_000_000):020d}" if asked_at else ""
+    """A time as microseconds since 1970."""
+    return str((datetime.fromisoformat(asked_at) - _EPOCH) // timedelta(microseconds=1)) if asked_at else ""
+
+
+def _moment(digits: str) -> str:
+    since = timedelta(microseconds=int(digits)) if digits else None
+    return (_EPOCH + since).isoformat(timespec="microseconds") if since is not None else ""
+
+
+def _wish(label: str) -> str | None:
+    """What was asked for; a label has `-` for `=`."""
+    return label.replace("edition-", "edition=", 1) or None
 
 
 def _epoch(http_date: str | None) -> str:

@@ -18,14 +18,14 @@ from google.api_core import exceptions as api
 from google.cloud import bigquery as bq
 from pyarrow import parquet
 
-from include.nyc_taxi import catalog, landing
+from include.nyc_taxi import catalog, landing, seal
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.precedence import Claim, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.targets import ledger as fields
 from include.nyc_taxi.targets.bigquery import ledger
-from include.nyc_taxi.targets.bigquery.jobs import Chain, in_labels, label, labels_of
+from include.nyc_taxi.targets.bigquery.jobs import Chain, claim_of_labels, label, labels_of
 from include.nyc_taxi.targets.bigquery.location import check
 from include.nyc_taxi.targets.bigquery.server import ask, errors_told, have_table
 from include.nyc_taxi.targets.ledger import Loaded, Run
@@ -111,7 +111,7 @@ class _Load:
         self.run = run
         self.key = fields.key(file, "bigquery", table)
         self.landed = landed
-        self.claim = fields.claim(landed, run)
+        self.claim = claim_of_labels(labels_of(fields.claim(landed, run)))
         self.progress = Progress(file.name, "rows", self.landed.rows_accepted)
 
     def replace(self, *, force: bool) -> Loaded:
@@ -122,40 +122,37 @@ class _Load:
             for _ in range(_ATTEMPTS):
                 last = ledger.last_load(self.client, self.table, self.key)
                 number, done = chain.last(last.load_id if last else 0)
-                outcome = self._in_place(last, done, force=force) or self._load_as(chain, number + 1, last, done)
-                if outcome is not None:
-                    return outcome
+                rows = self._count()
+                if rows and last is not None and last.service != self.file.service:
+                    raise WarehouseRefused(
+                        f"{self.file}: {self.table} holds this month of {last.service}: load into another table"
+                    )
+                there = _claim_there(last, done, rows)
+                if not force and there and self.claim.is_met_by(there) and rows == self.landed.rows_accepted:
+                    return self._unchanged(done)
+                self.claim.check(there, f"{self.file}: {self.table}")
+                if self._load_as(chain, number + 1):
+                    log.info(self.progress.outcome("loaded", str(self.table)))
+                    return self._loaded("replaced")
         raise WarehouseBusy(f"{self.file}: other runs loaded {self.table} {_ATTEMPTS} times meanwhile")
 
-    def _in_place(self, last: Row | None, done: Done | None, *, force: bool) -> Loaded | None:
-        """What to tell if these rows are there; None if they are to be loaded."""
-        if last is not None and last.service != self.file.service and self._count():
-            raise WarehouseRefused(
-                f"{self.file}: {self.table} holds this month of {last.service}: load into another table"
-            )
-        there = _claim_there(last, done)
-        if force or there is None or (there.recipe, there.pin) != (self.claim.recipe, in_labels(self.claim).pin):
-            return None
-        if self._count() != self.landed.rows_accepted:
-            return None
+    def _unchanged(self, done: Done | None) -> Loaded:
         if done is not None:
             log.info("%s: adding the ledger row that load job number %d lacks", self.file, done.number)
             self._write_ledger(done.number)
         log.info("%s: %s is up to date with %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
         return self._loaded("unchanged")
 
-    def _load_as(self, chain: Chain, number: int, last: Row | None, done: Done | None) -> Loaded | None:
-        """Load the month by the job with this number; None if another run took the number.
-
-        Raises:
-            Superseded: the rows that are there come after these.
-        """
-        if done is not None or self._count():
-            in_labels(self.claim).check(_claim_there(last, done), f"{self.file}: {self.table}")
+    def _load_as(self, chain: Chain, number: int) -> bool:
+        """Load the month by the job with this number; false if another run took the number, or has gone over it."""
         if not self._load_partition(chain.job_id(number), chain.location):
-            return None
-        self._check_count(self._count())
+            return False
+        rows = self._count()
+        if rows != self.landed.rows_accepted and chain.last(number)[0] > number:
+            return False
+        self._check_count(rows)
         self._write_ledger(number)
+        return True
         log.info(self.progress.outcome("loaded", str(self.table)))
         return self._loaded("replaced")
 
@@ -165,7 +162,7 @@ class _Load:
         with errors_told(onto):
             self._prepare(location)
         rows = 0
-        with self.lake.local(data_key(self.file)) as path, parquet.ParquetFile(path, pre_buffer=False) as data:
+        with seal.intact(self.lake, data_key(self.file)) as opened, landing.reader(opened) as data:
             try:
                 with errors_told(onto):
                     for chunk in _chunks(data, chunk_rows):
@@ -205,33 +202,51 @@ class _Load:
     def _load_partition(self, job_id: str, location: str) -> bool:
         """Run the job of this id; false if another run has taken the id."""
         partition = self.table.reference(self.client, f"{self.table.name}${str(self.file.month).replace('-', '')}")
-        key, config = data_key(self.file), self._job_config("WRITE_TRUNCATE")
-        options: dict[str, Any] = {"job_config": config, "job_id": job_id, "location": location}
-        try:
-            if self.lake.is_local:
-                with self._opened(key) as data:
-                    job = self.client.load_table_from_file(data, partition, rewind=True, **options)
-            else:
-                job = self.client.load_table_from_uri(self.lake.url(key), partition, **options)
-        except api.Conflict:
-            # The answer to our own request may have been lost: then the job is ours.
-            job = cast("bq.LoadJob", self.client.get_job(job_id, location=location))
-            if job.labels.get("attempt") != config.labels["attempt"]:
-                log.info("%s: another run is replacing the month in %s", self.file, self.table)
-                return False
-        rows = self._run(job)
+        config = self._job_config("WRITE_TRUNCATE")
+        with self._source() as source:
+            try:
+                job = self._start(source, partition, job_config=config, job_id=job_id, location=location)
+            except api.Conflict:
+                # The answer to our own request may have been lost: then the job is ours.
+                job = cast("bq.LoadJob", self.client.get_job(job_id, location=location))
+                if job.labels.get("attempt") != config.labels["attempt"]:
+                    log.info("%s: another run is replacing the month in %s", self.file, self.table)
+                    return False
+            rows = self._run(job)
         self._check_count(rows)
         self.progress.advance(rows)
         return True
 
+    def _start(self, source: BinaryIO | str, partition: bq.TableReference, **options: Any) -> bq.LoadJob:  # noqa: ANN401
+        if isinstance(source, str):
+            return self.client.load_table_from_uri(source, partition, **options)
+        return self.client.load_table_from_file(source, partition, rewind=True, **options)
+
     @contextmanager
-    def _opened(self, key: str) -> Iterator[BinaryIO]:
-        """The lake's file, if it is still the one that this load began with."""
+    def _source(self) -> Iterator[BinaryIO | str]:
+        """Give the lake's file, or the URL of a copy in its bucket: whoever replaces it, these rows are loaded.
+
+        Raises:
+            LakeChanged: it is no longer the one that this load began with.
+        """
+        key = data_key(self.file)
+        if self.lake.is_local:
+            with seal.intact(self.lake, key) as data:
+                self._check_same(data)
+                data.seek(0)
+                yield data
+            return
+        state = self.lake.stamp(key)
         with self.lake.open(key) as data:
-            if landing.described(parquet.ParquetFile(data, pre_buffer=False)) != self.landed:
-                raise LakeChanged(f"{self.file}: {key} was replaced by another run since this load began")
-            data.seek(0)
-            yield data
+            self._check_same(data)
+        if state is None:
+            raise FileNotFoundError(self.lake.url(key))
+        with self.lake.frozen(key, state) as url:
+            yield url
+
+    def _check_same(self, data: BinaryIO) -> None:
+        if landing.described(landing.reader(data)) != self.landed:
+            raise LakeChanged(f"{self.file}: {data_key(self.file)} was replaced by another run since this load began")
 
     def _upload(self, data: BinaryIO, to: bq.TableReference, write: str) -> bq.LoadJob:
         return self.client.load_table_from_file(data, to, job_config=self._job_config(write), rewind=True)
@@ -275,11 +290,13 @@ class _Load:
         return Loaded(outcome, self.table, self.landed, self.landed.rows_accepted, self.progress.seconds)
 
 
-def _claim_there(last: Row | None, done: Done | None) -> Claim | None:
-    """What the partition holds: what the last job loaded that has no ledger row yet, else what the ledger says."""
+def _claim_there(last: Row | None, done: Done | None, rows: int) -> Claim | None:
+    """The claim of the rows that the partition holds, as a job spells it; None if they were removed by hand."""
     if done is not None:
-        return done.claim
-    return None if last is None else in_labels(claim_of(dict(last.items())))
+        return done.claim if rows or not done.rows else None
+    if last is None or (last.rows_loaded and not rows):
+        return None
+    return claim_of_labels(labels_of(claim_of(dict(last.items()))))
 
 
 def _chunks(data: parquet.ParquetFile, rows: int) -> Iterator[io.BytesIO]:

@@ -17,9 +17,8 @@ import psycopg
 import pyarrow as pa
 from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
-from pyarrow import parquet
 
-from include.nyc_taxi import landing
+from include.nyc_taxi import landing, seal
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.precedence import Claim, claim_of
@@ -40,7 +39,9 @@ from include.nyc_taxi.targets.postgres.server import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+    from typing import BinaryIO
+
+    from pyarrow import parquet
 
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.landing import Landed
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BATCH_ROWS = 1 << 14
-_BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class _Replacement:
             log.info("%s: %s is up to date with %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
             return self._loaded("unchanged")
         self.claim.check(claim_of(last) if last else None, f"{self.file}: {self.table}")
-        with lake.local(data_key(self.file)) as path:
-            self._stage(path, oid)
+        with seal.intact(lake, data_key(self.file)) as opened:
+            self._stage(opened, oid)
         ledger.write(self.connection, self.key | fields.row(self.landed, self.by, self.progress.seconds))
         summaries.replace(self.connection, self.key, self.summary)
         self._swap(oid)
@@ -155,21 +155,23 @@ class _Replacement:
         """Whether the last load put these rows there, and they are still there."""
         if partition is None or last is None or claim_of(last).pin != self.claim.pin:
             return False
-        if (last["recipe"], last["rows_loaded"]) != (self.landed.recipe, self.landed.rows_accepted):
+        if not self.claim.is_met_by(claim_of(last)) or last["rows_loaded"] != self.landed.rows_accepted:
             return False
         count = sql.SQL("SELECT count(*) FROM {}").format(partition.identifier)
         # The rollback releases the lock that counting takes; holding it while we stage could end in a deadlock.
         with self.connection.transaction(force_rollback=True):
             return bool(value(self.connection, count) == self.landed.rows_accepted)
 
-    def _stage(self, path: Path, oid: int) -> None:
+    def _stage(self, opened: BinaryIO, oid: int) -> None:
         """Fill a new table with the month's rows and give it the index of its siblings."""
         columns = columns_of(self.connection, oid)
         columns.pop(landing.FILE_MONTH)
         self._execute("create_staging", columns=definitions(columns), month=self._month)
-        with parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as data:
+        with landing.reader(opened) as data:
             if landing.described(data) != self.landed:
-                raise LakeChanged(f"{self.file}: {path.name} was replaced by another run since this load began")
+                raise LakeChanged(
+                    f"{self.file}: {data_key(self.file)} was replaced by another run since this load began"
+                )
             staged = self._copy(data)
         if staged != self.landed.rows_accepted:
             raise CountMismatch(f"{self.file}: {staged:,} rows staged, {self.landed.rows_accepted:,} accepted")

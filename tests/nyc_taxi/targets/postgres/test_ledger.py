@@ -1,26 +1,25 @@
 """What the ledger says of a load."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 from psycopg.rows import dict_row
 from pyarrow import parquet
 
-from include.nyc_taxi import landing
+from include.nyc_taxi import editions, landing
 from include.nyc_taxi.lake import raw_key, rejects_key
+from include.nyc_taxi.precedence import Wish
 from include.nyc_taxi.targets.ledger import Run
 from tests.nyc_taxi.targets.postgres.loading import JANUARY, rows_of
 
 
 def test_a_row_of_the_ledger_tells_all_about_the_load(landed_month, load, warehouse, lake):
     file = landed_month(JANUARY)
-    raw = Path(lake.path(raw_key(file, "official")))
-    manifest = lake.manifest(raw_key(file, "official"))
+    edition = editions.history(lake, raw_key(file, "official")).current
     rejected = parquet.read_metadata(lake.path(rejects_key(file))).num_rows
     before = datetime.now(UTC)
 
-    load(file, run=Run("ingest_data", "manual__2024"))
+    load(file, run=Run("ingest_data", "manual__2024", Wish.of("2024-02-01T11:30:00+01:00")))
 
     with psycopg.connect(warehouse, row_factory=dict_row) as connection:
         [entry] = connection.execute("SELECT * FROM load_ledger").fetchall()
@@ -35,9 +34,9 @@ def test_a_row_of_the_ledger_tells_all_about_the_load(landed_month, load, wareho
         "target": "postgres",
         "target_table": "public.green_taxi_trips",
         "source_url": "https://d37ci6vzurychx.cloudfront.net/trip-data/green_tripdata_2024-01.parquet",
-        "source_etag": manifest.etag,
-        "source_sha256": manifest.sha256,
-        "source_bytes": raw.stat().st_size,
+        "source_etag": edition.etag,
+        "source_sha256": edition.sha256,
+        "source_bytes": lake.size(edition.key),
         "rows_read": 300,
         "rows_loaded": 300 - rejected,
         "rows_rejected": rejected,
@@ -48,6 +47,12 @@ def test_a_row_of_the_ledger_tells_all_about_the_load(landed_month, load, wareho
         "recipe": landing.landed(lake, file).recipe,
         "dag_id": "ingest_data",
         "run_id": "manual__2024",
+        "source": "official",
+        "source_last_modified": None,
+        "edition_number": 1,
+        "unknown_columns": "error",
+        "asked_at": "2024-02-01T10:30:00.000000+00:00",
+        "asked_for": None,
     }
 
 
