@@ -6,7 +6,7 @@
   `load` then loads the month into `target`, if that is not `none`. The map index shows the month: `yellow-2021-01`.
 - **Grain**: every month of `months` for every service of `colour`, in one `year`.
 - **Re-run safety**: idempotent, as its steps are those of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq`. Months
-  that are up to date are skipped.
+  that are up to date are skipped. `edition` chooses an earlier edition of each file, such as that of a date.
 - **Failures**: a failed month does not stop the others. `summary` runs even if every month failed, logs the outcome of
   each, and fails if one did.
 

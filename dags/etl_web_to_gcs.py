@@ -7,11 +7,14 @@
   them to `data/{colour}/{colour}_tripdata_{YYYY-MM}.parquet` and `rejects/`. The Variable `taxi_lake` sets where the
   lake is: a folder (`file:///...`) or a bucket (`gs://taxi_gcp@bucket/prefix`).
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
-  run's partition key, else of its logical date.
+  run's partition key, else of its logical date. The param `edition` chooses another edition of the published file than
+  the current one: by a date, or by its sha256.
 - **Assets**: `write_gcs` updates `lake {colour}` in a deployment of one service, with the month as partition, and
   `lake any` here, with a partition such as `green|2024-01`. The deployments of `etl_gcs_to_bq` are scheduled on them.
 - **Re-run safety**: idempotent, also if runs overlap. Readers see the old file or the new one. A run does nothing if
-  the published file is unchanged and its rows are in the lake. `force` re-runs every step.
+  the published file is unchanged and its rows are in the lake. A run that finds a newer edition in place changes
+  nothing, and ends green as superseded. A month that was landed with `edition` stays until a run without it. `force`
+  re-runs every step.
 - **Counts**: rows read = rows in data/ + rows in rejects/, or the task fails.
 - **Try it**: `bin/airflow dags test etl_web_to_gcs 2021-01-01` loads January of yellow.
 
@@ -24,6 +27,8 @@ The error of a failed task begins with one of these words.
   later.
 - `DamagedFile` (fetch, clean): the publisher's file is broken, or the host in the connection `taxi_source` returned
   something else.
+- `ShrunkenEdition` (fetch, clean): the republished file has less than nine tenths of the rows of the edition before
+  it, which stays in the lake. If the file is right, run with `edition=` and the digits that the error gives.
 - `SchemaMismatch` (clean): the publisher changed its files. Add the rows that the error gives to
   `include/nyc_taxi/catalog`, or run with `unknown_columns=drop`.
 - `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full (the error says which), or two runs

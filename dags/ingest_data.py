@@ -6,9 +6,12 @@
   into `data/`, and its rejected rows, each with a reason, into `rejects/`. `load_data` loads the accepted rows into
   the month's partition of `table_name`.
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
-  run's partition key, else of its logical date.
+  run's partition key, else of its logical date. The param `edition` chooses another edition of the published file than
+  the current one: by a date, or by its sha256.
 - **Re-run safety**: idempotent, also if runs overlap. A run replaces its month in one transaction, and does nothing if
-  the published file is unchanged and its rows are loaded. `force` re-runs every step.
+  the published file is unchanged and its rows are loaded. A run that finds a newer edition in place changes nothing,
+  and ends green as superseded. A month that was loaded with `edition` stays until a run without it. `force` re-runs
+  every step.
 - **Counts**: rows read = rows loaded + rows rejected, or the task fails. The table `load_ledger` records them.
 
 ### Triage
@@ -20,6 +23,8 @@ The error of a failed task begins with one of these words.
   clear it later.
 - `DamagedFile` (extract_data): the publisher's file is broken, or the host in the connection `taxi_source` returned
   something else.
+- `ShrunkenEdition` (extract_data, transform_data): the republished file has less than nine tenths of the rows of the
+  edition before it, which stays loaded. If the file is right, run with `edition=` and the digits that the error gives.
 - `SchemaMismatch` (transform_data): the publisher changed its files. Add the rows that the error gives to
   `include/nyc_taxi/catalog`, or run with `unknown_columns=drop`. If too many values do not fit, a column has another
   type or meaning: look at the file.

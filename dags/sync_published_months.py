@@ -7,12 +7,14 @@
   what is new or republished, the newest first, up to `max_files_per_run`. Each file takes the steps of
   `etl_parent_flow`. The first runs catch up; later runs load nothing, or only what is new.
 - **Grain**: the moment at which the run starts. It loads months of services.
-- **Re-run safety**: idempotent: months that are up to date are not loaded again. One run at a time.
+- **Re-run safety**: idempotent: months that are up to date are not loaded again, nor are those that somebody loaded
+  with `edition`, until they are loaded without it. One run at a time.
 - **Requests**: checks the newest and the unknown months of each service, then `max_files_per_run` older files in
   rotation, so that every published file is checked about once a month.
 - **Deployments**: `daily` keeps Postgres up to date, `daily_bigquery` BigQuery and `daily_lake` the lake. One of them
   is enough for BigQuery too, as `etl_gcs_to_bq.any` loads every month that they put into the lake.
-- **Result**: one line reports what was loaded and what remains. It is also the note of the asset `published months`.
+- **Result**: one line reports what was loaded, what remains, and what republished files changed. It is also the note
+  of the asset `published months`.
 
 ### Triage
 
@@ -23,6 +25,9 @@ it.
   us. Normal if the next run's report does not say so.
 - A month's task failed: the docs of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq` explain the first word of its
   error.
+- `ShrunkenEdition` (fetch, clean): a republished file lost more than a tenth of its rows, and the earlier edition stays
+  loaded. The run fails every day until you accept the file (the error says how) or the publisher replaces
+  it.
 - `WarehouseBusy`, `WarehouseRefused` (choose_files, report): the target did not answer, or refused; the error says
   why.
 - Alert "the newest month is old": no new month was loaded for `alert_after_months`. Check whether the publisher's page

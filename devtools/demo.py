@@ -34,8 +34,10 @@ from devtools.run import (
     warehouse_connection,
 )
 from devtools.servers.publisher import Publisher
-from include.nyc_taxi import Month, TripFile, catalog, landing, targets
+from include.nyc_taxi import Month, TripFile, catalog, editions, landing, targets
+from include.nyc_taxi.changes import Changes
 from include.nyc_taxi.errors import PermanentError
+from include.nyc_taxi.lake import Lake, data_key, raw_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -223,6 +225,7 @@ def _report(connection: psycopg.Connection[Any], file: TripFile, seconds: float)
         f"  rows rejected  {load.rows_rejected:>12,}   {_reasons(load.rejected_by_reason)}\n"
         f"  load step      {load.seconds:>12.2f} s {rate:,.0f} rows/s\n"
         f"  all steps      {seconds:>12.2f} s without Airflow's start\n"
+        f"{_edition(Lake.at(LOCAL / 'lake'), file, load.source or 'official', load.source_sha256)}"
     )
     question = sql.SQL(POSTGRES_QUESTION).format(table=table.identifier, month=sql.Literal(file.month.first_day))
     _show_query(question.as_string(connection))
@@ -233,6 +236,17 @@ def _report(connection: psycopg.Connection[Any], file: TripFile, seconds: float)
         """  make psql    opens a SQL prompt in the warehouse, or answers: make psql ARGS="-c 'TABLE load_ledger'"\n"""
         "  make ui      starts Airflow with its web page\n"
     )
+
+
+def _edition(lake: Lake, file: TripFile, source: str, sha256: str) -> str:
+    """Say which edition of the file is loaded, and what it changed."""
+    history = editions.history(lake, raw_key(file, source))
+    edition = history.by_sha256(sha256)
+    if edition is None:
+        return ""
+    told = f"{edition.number} of {len(history.editions)}, first seen {edition.first_seen[:10]}"
+    changes = f"\n{file} was republished: {Changes(**edition.changes)}\n" if edition.changes else ""
+    return f"  edition        {edition.id:>12}   {told}\n{changes}"
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
@@ -247,8 +261,6 @@ def _report_bigquery(file: TripFile, seconds: float) -> None:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud.bigquery import Client
 
-    from include.nyc_taxi.lake import Lake, data_key
-
     credentials = AnonymousCredentials()  # type: ignore[no-untyped-call] # published half typed
     client = Client(project="local", credentials=credentials)
     lake = Lake.at(f"gs://{BUCKET}")
@@ -262,6 +274,7 @@ def _report_bigquery(file: TripFile, seconds: float) -> None:
         f"  rows in table  {counted[0]:>12,}   {client.project}.{table}\n"
         f"  rows rejected  {landed.rows_rejected:>12,}   {_reasons(landed.rejected_by_reason)}\n"
         f"  all steps      {seconds:>12.2f} s without Airflow's start\n"
+        f"{_edition(lake, file, landed.source, landed.source_sha256)}"
     )
     question = BIGQUERY_QUESTION.format(table=table, month=file.month.first_day)
     _show_query(question)

@@ -60,7 +60,7 @@ class Changes:
     columns_went: Sequence[str] = ()
 
     def __str__(self) -> str:
-        told = [f"{self.added:,} rows added", f"{self.removed:,} removed"]
+        told = [f"{self.added:,} {'row' if self.added == 1 else 'rows'} added", f"{self.removed:,} removed"]
         told += [f"{name} {after - before:+,.2f}" for name, (before, after) in self.sums.items() if name in _CHARGES]
         told += [f"new columns {', '.join(self.columns_came)}"] if self.columns_came else []
         told += [f"dropped columns {', '.join(self.columns_went)}"] if self.columns_went else []

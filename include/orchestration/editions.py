@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from include.nyc_taxi import catalog, editions
 from include.nyc_taxi.changes import Changes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.editions import Edition
     from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.targets.ledger import Load
     from include.nyc_taxi.trip_file import TripFile
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def pruned_lines(lake: Lake, keep: int, *, dry_run: bool) -> Iterator[str]:
         for edition in editions.prune(lake, key, keep, dry_run=dry_run):
             freed += edition.bytes
             yield f"{edition.key}: {verb} {edition.bytes:,} bytes, first seen {edition.first_seen[:10]}"
-    yield f"{verb} {freed:,} bytes in all; {keep} editions of each file are kept"
+    yield f"{verb} {freed:,} bytes in all; {_count(keep)} of each file {'is' if keep == 1 else 'are'} kept"
 
 
 def edition_lines(lake: Lake, service: str) -> Iterator[str]:
@@ -88,11 +89,32 @@ def edition_lines(lake: Lake, service: str) -> Iterator[str]:
     for key in sorted((key for key in _keys(lake) if f"/{known.name}/" in key), reverse=True):
         history = editions.history(lake, key)
         found = True
-        yield key.rpartition("/")[2].partition(".")[0] + f"  {len(history.editions)} editions"
+        yield key.rpartition("/")[2].partition(".")[0] + f"  {_count(len(history.editions))}"
         for edition in history.editions:
             yield f"  {_line(edition, is_current=edition == history.current)}"
     if not found:
         yield f"no editions of {service} yet: they appear when a month is downloaded"
+
+
+def listed(lake: Lake, file: TripFile, load: Load | None) -> list[dict[str, Any]]:
+    """Describe the editions of a file for a program, the latest first. `load` is what a target holds of the file."""
+    history = editions.history(lake, raw_key(file, (load and load.source) or "official"))
+    loaded = load and history.by_sha256(load.source_sha256)
+    return [
+        {
+            "id": edition.id,
+            "sha256": edition.sha256,
+            "first_seen": edition.first_seen,
+            "last_seen": edition.last_seen,
+            "rows": edition.rows,
+            "changes": str(Changes(**edition.changes)) if edition.changes else None,
+            "is_current": edition == history.current,
+            "is_held_back": bool(edition.is_held_back),
+            "is_kept": edition.is_kept,
+            "is_loaded": edition == loaded,
+        }
+        for edition in reversed(history.editions)
+    ]
 
 
 def republished(lake: Lake, files: list[TripFile], source: str) -> list[str]:
@@ -103,6 +125,10 @@ def republished(lake: Lake, files: list[TripFile], source: str) -> list[str]:
         if current is not None and current.changes is not None:
             lines.append(f"{file.service} {file.month} was republished: {Changes(**current.changes)}")
     return lines
+
+
+def _count(editions: int) -> str:
+    return "1 edition" if editions == 1 else f"{editions:,} editions"
 
 
 def _line(edition: Edition, *, is_current: bool) -> str:

@@ -57,15 +57,15 @@ def overview(target: Target[Any, Any], api: AirflowApi | None) -> Overview:
         api: Airflow as the person sees it; None if there is no API server to ask.
     """
     problems: list[str] = []
-    published = _answer(_published, problems, "The published months are unknown: the lake does not answer.")
-    loads = _answer(
+    published = answer(_published, problems, "The published months are unknown: the lake does not answer.")
+    loads = answer(
         lambda: held(target),
         problems,
         f"The loaded months are unknown: {target.title} does not answer ({target.connected_by}).",
     )
     runs = None
     if api is not None:
-        runs = _answer(
+        runs = answer(
             lambda: attempts(api, target, loads or {}),
             problems,
             "Running and failed loads are unknown: Airflow's API does not answer.",
@@ -108,17 +108,15 @@ def as_json(seen: Overview) -> dict[str, Any]:
     }
 
 
-def _published() -> dict[TripFile, Publication]:
-    return publications.known(connections.lake())
-
-
-def _answer(
-    ask: Callable[[], dict[TripFile, _Known]], problems: list[str], problem: str
-) -> dict[TripFile, _Known] | None:
-    """The answer; if there is none, the problem is added to the others."""
+def answer(ask: Callable[[], _Known], problems: list[str], problem: str) -> _Known | None:
+    """Return the answer of a part of the deployment; if there is none, add the problem to the others."""
     try:
         return ask()
     except (TaxiError, AirflowException, AirflowUnavailable, GoogleAuthError, ValueError, OSError) as error:
         log.warning("overview: %s %s: %s", problem, type(error).__name__, error)
         problems.append(f"{problem} See the API server's log ({type(error).__name__}).")
         return None
+
+
+def _published() -> dict[TripFile, Publication]:
+    return publications.known(connections.lake())

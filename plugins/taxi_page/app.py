@@ -20,7 +20,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from include.nyc_taxi import Month, TripFile, catalog, coverage, targets
 from include.nyc_taxi.errors import TaxiError
 from include.nyc_taxi.targets import Target
-from include.orchestration import attempts, connections, overview
+from include.orchestration import attempts, connections, editions, overview
 from taxi_page import city
 from taxi_page.airflow_inside import LOGGED_IN, Api, User, login_url, may_start
 
@@ -216,8 +216,18 @@ def _month(file: TripFile, target: Target[Any, Any], api: AirflowApi) -> dict[st
     parts = {name: part and asdict(part) for name, part in vars(cell).items() if name not in ("file", "state")}
     for part in filter(None, parts.values()):
         part.pop("file")
-    about = {"state": cell.state, "problems": seen.problems, "target_answers": seen.target_answers}
-    return about | parts | {"again": cell.load and _again(cell.load, target)}
+    problems = list(seen.problems)
+    about = {"state": cell.state, "problems": problems, "target_answers": seen.target_answers}
+    return about | parts | {"again": cell.load and _again(cell.load, target), "editions": _editions(cell, problems)}
+
+
+def _editions(cell: coverage.Cell, problems: list[str]) -> list[dict[str, Any]] | None:
+    """The editions of the file that was loaded, else of the publisher's own; None if the lake does not answer."""
+    return overview.answer(
+        lambda: editions.listed(connections.lake(), cell.file, cell.load),
+        problems,
+        "The editions are unknown: the lake does not answer.",
+    )
 
 
 def _again(load: Load, target: Target[Any, Any]) -> dict[str, Any]:

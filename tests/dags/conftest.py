@@ -7,8 +7,10 @@ import tempfile
 from pathlib import Path
 
 import psycopg
+import pyarrow as pa
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from pyarrow import compute, parquet
 
 from devtools.generator import write_month
 from devtools.servers.publisher import Publisher
@@ -108,6 +110,28 @@ def publish(deployment, tmp_path, monkeypatch):
     with Publisher(folder) as publisher:
         publish_at(monkeypatch, publisher.base_url)
         yield put
+
+
+@pytest.fixture
+def republish(publish, tmp_path):
+    """Publishes another edition of a file: without its first rows, and with the rows that follow them a second time.
+
+    Returns the rows of the new edition, and by how much it changed the sum of the total amounts.
+    """
+
+    def put(name, *, removed=0, added=0):
+        path = tmp_path / "published" / catalog.source("official").path_of(TripFile.parse(name))
+        before = parquet.read_table(path)
+        kept = before.slice(removed)
+        after = pa.concat_tables([kept, kept.slice(0, added)])
+        parquet.write_table(after, path)
+        return after.num_rows, round(_total(after) - _total(before), 2)
+
+    return put
+
+
+def _total(table):
+    return compute.sum(table["total_amount"]).as_py()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from include.nyc_taxi import TripFile, catalog, landing
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
+from include.nyc_taxi.precedence import claim_of
 from tests.dags.runs import events_of, result, states, tries
 
 JANUARY = {"colour": "green", "year": 2024, "month": 1}
@@ -42,9 +43,12 @@ def test_every_row_of_the_month_is_in_data_or_in_rejects(run, publish, lake):
         generated.rows - generated.without_passengers,
         generated.without_passengers,
     )
-    assert result(finished, "write_gcs") == {
+    written = result(finished, "write_gcs")
+    assert claim_of(written.pop("claim")) == landing.landed(lake, FILE).claim
+    assert written == {
         "file": "green_tripdata_2024-01",
         "key": "data/green/green_tripdata_2024-01.parquet",
+        "outcome": "landed",
         "rows_read": generated.rows,
         "rows_accepted": generated.rows - generated.without_passengers,
         "rows_rejected": generated.without_passengers,
@@ -133,7 +137,7 @@ def test_a_second_run_changes_nothing_and_still_has_events(run, publish, lake, c
 
     assert finished.state == "success"
     assert "no request made" in caplog.text
-    assert "data/ already holds" in caplog.text
+    assert "data/ is up to date with" in caplog.text
     assert lake.fs.info(lake.path(data_key(FILE)))["ino"] == before
     assert events_of(finished) == [("raw any", "green|2024-01"), ("lake any", "green|2024-01")]
 
@@ -145,7 +149,7 @@ def test_what_ingest_data_has_landed_is_not_landed_again(run, publish, caplog):
 
     run(**JANUARY)
 
-    assert "data/ already holds" in caplog.text
+    assert "data/ is up to date with" in caplog.text
 
 
 def test_a_republished_month_replaces_the_old_one(run, publish, lake):

@@ -5,6 +5,7 @@ import os
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import NoneType
 
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
@@ -12,7 +13,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from devtools.generator import write_month
 from devtools.servers.publisher import Publisher
 from include.nyc_taxi import Month, TripFile, catalog
-from tests.dags.runs import events_of, publish_at, states, tries
+from tests.dags.runs import events_of, publish_at, result, states, tries
 
 GREEN = TripFile("green", Month(2024, 1))
 ROWS = 3000
@@ -157,9 +158,24 @@ def test_only_addresses_and_counts_go_through_xcom(run):
     finished = run(**JANUARY)
 
     for task_id in ("extract_data", "transform_data", "load_data"):
-        value = finished.get_task_instance(task_id).xcom_pull(task_ids=task_id)
+        value = result(finished, task_id)
+        claim = value.pop("claim", {})
         assert value
-        assert {type(item) for item in value.values()} <= {str, int}
+        assert {type(item) for item in (*value.values(), *claim.values())} <= {str, int, NoneType}
+
+
+def test_the_edition_and_the_claim_of_a_run_are_told_from_task_to_task(run, query):
+    finished = run(**JANUARY)
+
+    raw, landed = result(finished, "extract_data"), result(finished, "transform_data")
+    [(sha256, number, asked_at, asked_for)] = query(
+        "SELECT source_sha256, edition_number, asked_at, asked_for FROM load_ledger"
+    )
+    assert (raw["edition"], raw["outcome"]) == (sha256, "downloaded")
+    assert raw["key"] == f"raw/official/green/{GREEN.name}.{sha256[:16]}.parquet"
+    assert landed["claim"]["source_sha256"] == sha256
+    assert (number, asked_for) == (landed["claim"]["edition_number"], None) == (1, None)
+    assert asked_at == landed["claim"]["asked_at"]
 
 
 def test_an_unknown_param_is_refused_by_name_before_anything_is_done(run, query, errors):

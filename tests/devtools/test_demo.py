@@ -1,12 +1,15 @@
 """`make demo`, run as a user would, in a copy of the project whose path has a space."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import compute, parquet
 
 from devtools.generator import write_month
 from include.nyc_taxi import Month, TripFile
@@ -57,6 +60,28 @@ def test_the_demo_reports_true_counts_and_its_second_run_is_a_no_op(project, tmp
     assert loaded in first.stdout
     assert loaded not in second.stdout
     assert "public.green_taxi_trips is up to date" in second.stdout
+
+
+def test_a_demo_after_the_file_was_republished_says_what_changed(project, tmp_path):
+    published = tmp_path / "published" / "trip-data" / f"{FILE.name}.parquet"
+    published.parent.mkdir(parents=True)
+    write_month(FILE, published, rows=2000)
+    chosen = ("--source", str(tmp_path / "published"), "--colour", "green", "--month", "2024-01")
+    first = demo(project, *chosen)
+    before = parquet.read_table(published)
+    after = pa.concat_tables([before.slice(3), before.slice(100, 12)])
+    parquet.write_table(after, published)
+    sums = [compute.sum(table["total_amount"]).as_py() for table in (before, after)]
+
+    second = demo(project, *chosen)
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    changes = f"12 rows added, 3 removed, total_amount {sums[1] - sums[0]:+,.2f}"
+    assert re.search(r"^  edition +[0-9a-f]{8}   1 of 1, first seen \d{4}-\d\d-\d\d$", first.stdout, re.MULTILINE)
+    assert f"{FILE} was republished" not in first.stdout
+    assert re.search(r"^  edition +[0-9a-f]{8}   2 of 2, first seen ", second.stdout, re.MULTILINE)
+    assert f"\n{FILE} was republished: {changes}\n" in second.stdout
+    assert "  rows read             2,009 " in second.stdout
 
 
 def test_a_folder_without_the_file_is_refused_with_the_paths_tried(project, tmp_path):

@@ -19,9 +19,11 @@ from devtools.environment import project_environment
 from devtools.generator import write_month
 from devtools.run import AIRFLOW, MIGRATE
 from devtools.servers.publisher import Publisher
-from include.nyc_taxi import TripFile, catalog, landing, publications, targets, zones
-from include.nyc_taxi.lake import Lake, Manifest, raw_key, sha256_of
+from include.nyc_taxi import TripFile, catalog, editions, landing, publications, targets, zones
+from include.nyc_taxi.lake import Lake, raw_key
+from include.nyc_taxi.precedence import Wish
 from include.nyc_taxi.targets.ledger import Run
+from tests.nyc_taxi.trips import put_raw
 
 HERE = Path(__file__).resolve().parent
 UP_WITHIN_SECONDS = 120
@@ -63,16 +65,29 @@ class Site:
 
     def load(self, name, *, rows=500, run_id="earlier"):
         """Load a generated month into the lake and into the warehouse, as a run does."""
+        self.publish(name, rows=rows)
+        return self.land(TripFile.parse(name), Wish.of(), run_id)
+
+    def load_edition(self, name, number, *, run_id="earlier"):
+        """Load an edition of a month by its number, as somebody asked for it by name."""
         file = TripFile.parse(name)
-        key = raw_key(file, "official")
-        with self.lake.staged(key) as path:
+        edition = editions.history(self.lake, raw_key(file, "official")).editions[number - 1]
+        self.land(file, Wish.of(edition=edition.id), run_id, edition=edition.sha256)
+        return edition
+
+    def publish(self, name, *, rows=500):
+        """Have a generated month in raw/ as the newest edition of its file."""
+        file = TripFile.parse(name)
+        with self.lake.scratch(f"{name}.parquet") as path:
             write_month(file, path, source="official", rows=rows)
-            size, digest = path.stat().st_size, sha256_of(path)
-        manifest = Manifest("official", catalog.source("official").url(file), '"1"', None, size, digest, "then", "then")
-        self.lake.write_manifest(key, manifest)
-        landing.land(file, self.lake)
+            put_raw(self.lake, path.read_bytes(), file, "official", etag='"1"')
+
+    def land(self, file, wish, run_id, *, edition=None):
+        """Bring a month from raw/ into data/ and into the warehouse."""
+        landing.land(file, self.lake, edition=edition, wish=wish)
         with psycopg.connect(self.warehouse) as connection:
-            return POSTGRES.replace_month(connection, file, self.lake, run=Run("ingest_data", run_id))
+            run = Run("ingest_data", run_id, wish)
+            return POSTGRES.replace_month(connection, file, self.lake, run=run)
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +100,8 @@ def site(postgres_server, tmp_path_factory):
     site.load("green_tripdata_2024-01")
     site.load("yellow_tripdata_2024-01")
     site.load("fhv_tripdata_2025-01")
+    for rows in (500, 640, 655):
+        site.load("green_tripdata_2025-03", rows=rows)
     site.republish("fhv_tripdata_2025-01", folder / "published")
     _draw_zones(site.warehouse)
     site.environment.update(_environment(site, folder))

@@ -7,7 +7,8 @@ pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from include.nyc_taxi import TripFile, publications
+from include.nyc_taxi import TripFile, editions, publications
+from include.nyc_taxi.lake import raw_key
 
 NAMES = ["Yellow", "Green", "FHV", "FHVHV"]
 expect.set_options(timeout=20_000)
@@ -123,6 +124,53 @@ def test_a_load_that_is_done_again_is_done_as_it_was_and_its_failure_shows(look,
         loaded = "SELECT count(DISTINCT month) FROM load_ledger WHERE service = 'green'"
         [(held,)] = connection.execute(loaded).fetchall()
     expect(page.locator("#of-green")).to_contain_text(f"Green{held} of ")  # this month is among them
+
+
+def test_a_month_lists_its_editions_and_loads_an_earlier_one_by_its_name(look, site):
+    name = "green_tripdata_2025-05"
+    for rows in (500, 640):
+        site.load(name, rows=rows)
+    site.publish(name, rows=660)
+    first, second, third = editions.history(site.lake, raw_key(TripFile.parse(name), "official")).editions
+    page = look("/taxi/")
+
+    cell(page, "green 2025-05").click()
+
+    items = page.get_by_role("dialog").locator(".editions li")
+    expect(items).to_contain_text([third.id, second.id, first.id])
+    expect(items.nth(0)).to_contain_text("current")
+    expect(items.nth(1)).to_contain_text("loaded here")
+    expect(items.nth(1)).to_contain_text("rows added")
+    expect(items.get_by_role("button")).to_have_count(1)  # the current edition is loaded by the month's own button
+
+    items.nth(2).get_by_role("button", name="Load this edition").click()
+
+    shows(page, "green 2025-05", "running")
+    run = the_run(site, month=5)
+    as_before = {"source": "official", "quality": "notes", "table_name": "public.green_taxi_trips"}
+    asked = {"colour": "green", "year": 2025, "month": 5, "edition": first.sha256}
+    assert run["conf"] == asked | as_before
+    site.load_edition(name, 1, run_id=run["dag_run_id"])
+    end(site, run, "success")
+    expect(page.get_by_role("dialog")).to_contain_text(f"Loaded from edition {first.id} by request.")
+    expect(items.nth(2)).to_contain_text("loaded here")
+
+
+def test_the_current_edition_replaces_one_that_was_asked_for(look, site):
+    name = "green_tripdata_2025-06"
+    for rows in (500, 640):
+        site.load(name, rows=rows)
+    site.load_edition(name, 1)
+    page = look("/taxi/")
+
+    cell(page, "green 2025-06").click()
+    page.get_by_role("button", name="Load the current edition").click()
+
+    shows(page, "green 2025-06", "running")
+    run = the_run(site, month=6)
+    as_before = {"source": "official", "quality": "notes", "table_name": "public.green_taxi_trips"}
+    assert run["conf"] == {"colour": "green", "year": 2025, "month": 6} | as_before
+    end(site, run, "success")
 
 
 def the_run(site, *, month):
@@ -265,8 +313,8 @@ def test_every_page_can_be_used_by_everybody(look, width, height, dark):
         assert findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == width
     page.goto("/taxi/#coverage")
-    cell(page, "green 2024-01").click()
-    expect(page.get_by_role("dialog")).to_contain_text("Rows read")
+    cell(page, "green 2025-03").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Load this edition")
     assert findings(page) == []
 
 

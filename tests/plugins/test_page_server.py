@@ -10,6 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include.nyc_taxi import TripFile, editions
+from include.nyc_taxi.changes import Changes
+from include.nyc_taxi.lake import raw_key
+
 ROOT = Path(__file__).resolve().parents[2]
 ASKS_AIRFLOW = ["airflow_api.py", "attempts.py", "overview.py", "status.py"]
 PUBLIC = {
@@ -139,6 +143,34 @@ def test_a_month_tells_its_load(admin, site):
         "public.green_taxi_trips",
     )
     assert told["attempt"] is None
+
+
+def test_a_month_lists_its_editions_the_latest_first_and_says_which_one_is_loaded(admin, site):
+    file = TripFile.parse("green_tripdata_2025-03")
+    first, second, third = editions.history(site.lake, raw_key(file, "official")).editions
+
+    told = admin.get("/taxi/api/months/green/2025-03").json()["editions"]
+
+    assert [(each["id"], each["rows"]) for each in told] == [(third.id, 655), (second.id, 640), (first.id, 500)]
+    assert told[0]["changes"] == str(Changes(**third.changes))
+    assert told[2]["changes"] is None
+    assert [each["is_current"] for each in told] == [each["is_loaded"] for each in told] == [True, False, False]
+    assert all(each["is_kept"] and not each["is_held_back"] for each in told)
+
+
+def test_a_month_that_was_never_downloaded_has_no_editions(admin):
+    assert admin.get("/taxi/api/months/green/2024-11").json()["editions"] == []
+
+
+def test_a_month_loaded_by_an_editions_name_says_what_was_asked_for(admin, site):
+    for rows in (500, 600):
+        site.load("green_tripdata_2025-04", rows=rows)
+    first = site.load_edition("green_tripdata_2025-04", 1)
+
+    told = admin.get("/taxi/api/months/green/2025-04").json()
+
+    assert (told["load"]["asked_for"], told["load"]["rows_read"]) == (f"edition={first.id}", 500)
+    assert [(each["is_current"], each["is_loaded"]) for each in told["editions"]] == [(True, False), (False, True)]
 
 
 def test_a_month_that_is_in_no_calendar_is_told_too(admin):

@@ -72,6 +72,17 @@ export function when(iso) {
   }
 }
 
+/** A day in the time zone chosen in Airflow. */
+export function day(iso) {
+  const time = new Date(iso);
+  const zone = localStorage.getItem("timezone") || "UTC";
+  try {
+    return new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: zone }).format(time);
+  } catch {
+    return time.toISOString().slice(0, 10);
+  }
+}
+
 /** Targets, services and states, as the server describes them. */
 export const about = { targets: [], services: [], states: {} };
 

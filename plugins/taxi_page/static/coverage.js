@@ -7,6 +7,7 @@ import {
   byId,
   choice,
   couldNotLoad,
+  day,
   link,
   make,
   monthName,
@@ -85,6 +86,11 @@ async function look() {
   }
   const busy = seen?.counts.running > 0;
   if (!document.hidden) timer = setTimeout(look, 1000 * SECONDS_BETWEEN_LOOKS[busy ? "busy" : "idle"]);
+}
+
+/** The params of the Dag that loads into the target; none if this Airflow has no such Dag. */
+async function paramsOf({ dag_id: dag, isThere }) {
+  return isThere ? ((await api(`dags/${dag}/details`)).params ?? {}) : {};
 }
 
 /** The Dag that loads into a target, as far as the viewer may see it. */
@@ -259,14 +265,17 @@ async function showSheet({ service, month }) {
   if (!dialog.open) dialog.showModal();
   let content;
   try {
-    content = sheet(service, month, await ask(`api/months/${service}/${month}?target=${target.name}`));
+    const asked = ask(`api/months/${service}/${month}?target=${target.name}`);
+    const [found, params] = await Promise.all([asked, paramsOf(seen.load)]);
+    content = sheet(service, month, { ...found, params });
   } catch (error) {
     content = [make("p", { class: "notice bad" }, error.message)];
   }
   if (open?.service !== service || open?.month !== month) return;
-  const hadFocus = dialog.contains(document.activeElement) && !isNew ? document.activeElement.className : null;
+  const buttons = () => [...dialog.querySelectorAll("button")];
+  const focused = isNew ? -1 : buttons().indexOf(document.activeElement);
   dialog.replaceChildren(head, ...content);
-  if (hadFocus) (dialog.querySelector(`.${hadFocus}`) ?? close).focus();
+  if (focused >= 0) (buttons()[focused] ?? close).focus();
 }
 
 function sheet(service, month, found) {
@@ -285,30 +294,43 @@ function sheet(service, month, found) {
   );
   return [
     state,
+    pinned(found.load),
     action(service, month, found),
     attempt(found.attempt),
     ...(found.load ? [counts(found.load), facts(found)] : [published(found)]),
+    ...editions(service, month, found),
   ].filter(Boolean);
+}
+
+/** What a person asked for by name stays until somebody loads the month without naming an edition. */
+const isPinned = (load) => Boolean(load?.asked_for?.startsWith("edition="));
+
+function pinned(load) {
+  if (!isPinned(load)) return null;
+  const edition = make("code", {}, load.source_sha256.slice(0, 8));
+  return make("p", { class: "pinned" }, "Loaded from edition ", edition, " by request. The daily run leaves it alone.");
 }
 
 function action(service, month, found) {
   const { load } = seen;
   if (!load.isThere) return null;
   if (!load.allowed) return make("p", { class: "small" }, `You can view, but not start runs of ${load.dag_id}.`);
-  const again = Boolean(found.load);
   const tooNew = found.state === "not_published";
-  const text = again ? `Load again into ${target.place}` : tooNew ? "Check for it now" : `Load into ${target.place}`;
-  const button = make(
-    "button",
-    { type: "button", class: "action", disabled: found.state === "running" },
-    found.state === "running" ? "Running …" : text,
-  );
+  const first = tooNew ? "Check for it now" : `Load into ${target.place}`;
+  const again = isPinned(found.load) ? "Load the current edition" : `Load again into ${target.place}`;
+  const text = found.state === "running" ? "Running …" : found.load ? again : first;
+  return starter(text, found, conf(service, month, found));
+}
+
+/** A button that starts a run of the Dag that loads into the target. */
+function starter(text, { state }, params) {
+  const button = make("button", { type: "button", class: "action", disabled: state === "running" }, text);
   const says = make("p", { class: "small", role: "status" });
   button.addEventListener("click", async () => {
     button.disabled = true;
     says.textContent = "Starting a run …";
     try {
-      await api(`dags/${load.dag_id}/dagRuns`, { logical_date: null, conf: await conf(service, month, found) });
+      await api(`dags/${seen.load.dag_id}/dagRuns`, { logical_date: null, conf: params });
       await look();
     } catch (error) {
       says.textContent = `Could not start a run: ${error.message}`;
@@ -318,13 +340,51 @@ function action(service, month, found) {
   return make("div", {}, button, says);
 }
 
-/** The run's params: the month, and those that repeat the last load in the same way. */
-async function conf(service, month, found) {
+/** The run's params: the month, and those that repeat the last load in the same way; another edition needs no force. */
+function conf(service, month, { again, load, params }, edition = null) {
   const [year, number_] = month.split("-").map(Number);
-  const asked = { colour: service, year, month: number_ };
-  if (!found.load) return asked;
-  const { params } = await api(`dags/${seen.load.dag_id}/details`);
-  return { ...asked, ...Object.fromEntries(Object.entries(found.again).filter(([name]) => name in (params ?? {}))) };
+  const { force, ...rest } = again ?? {};
+  const wanted = edition ? { ...rest, edition } : isPinned(load) ? rest : { ...rest, force };
+  const repeated = Object.entries(wanted).filter(([name, value]) => name in params && value !== undefined);
+  return { colour: service, year, month: number_, ...Object.fromEntries(repeated) };
+}
+
+/** The published states of the file, the latest first, each with what it changed. */
+function editions(service, month, found) {
+  if (!found.editions?.length) return [];
+  return [
+    make("h3", {}, "Editions"),
+    make("ol", { class: "editions" }, ...found.editions.map((edition) => editionItem(service, month, found, edition))),
+  ];
+}
+
+function editionItem(service, month, found, edition) {
+  const marks = [
+    edition.is_current && "current",
+    edition.is_loaded && "loaded here",
+    edition.is_held_back && "held back",
+    !edition.is_kept && "bytes deleted",
+  ].filter(Boolean);
+  const rows = edition.rows === null ? "rows unknown" : `${number(edition.rows)} rows`;
+  return make(
+    "li",
+    {},
+    make(
+      "div",
+      { class: "edition" },
+      make("code", { title: edition.sha256 }, edition.id),
+      ...marks.map((mark) => make("span", { class: "mark" }, mark)),
+      make("span", { class: "rows" }, rows),
+    ),
+    make("p", { class: "small" }, `First seen ${day(edition.first_seen)}, last seen ${day(edition.last_seen)}`),
+    edition.changes && make("p", { class: "changes" }, edition.changes),
+    canLoad(found, edition) && starter("Load this edition", found, conf(service, month, found, edition.sha256)),
+  );
+}
+
+/** The month's own button loads the current edition, and without its name, so that the daily run keeps it up to date. */
+function canLoad({ params }, { is_kept: isKept, is_loaded: isLoaded, is_current: isCurrent }) {
+  return seen.load.allowed && "edition" in params && isKept && !isLoaded && !isCurrent;
 }
 
 function attempt(run) {
