@@ -153,7 +153,7 @@ class _Replacement:
 
     def _is_in_place(self, partition: Table | None, last: Mapping[str, Any] | None) -> bool:
         """Whether the last load put these rows there, and they are still there."""
-        if partition is None or last is None or claim_of(last).pin != self.claim.pin:
+        if partition is None or last is None:
             return False
         if not self.claim.is_met_by(claim_of(last)) or last["rows_loaded"] != self.landed.rows_accepted:
             return False
