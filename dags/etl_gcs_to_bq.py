@@ -38,7 +38,7 @@ from airflow.sdk import PartitionedAtRuntime, task
 from include.orchestration.assets import Lineage, announced
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import force_params, loading_params, trip_month_params
-from include.orchestration.requests import this_file, this_run
+from include.orchestration.requests import given, this_file, this_run
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag, target_tag
 from include.orchestration.xcoms import Landed, Loaded, Reached
@@ -74,7 +74,7 @@ def etl_gcs_to_bq(lineage: Lineage) -> None:
     def transform(landed: Landed) -> Landed:
         from include.orchestration import steps
 
-        steps.count_null_passengers(landed["file"])
+        steps.count_null_passengers(given(landed)["file"])
         return landed
 
     @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET))
@@ -82,7 +82,7 @@ def etl_gcs_to_bq(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run = this_run(TARGET)
-        loaded = steps.load(landed, run.destination, write_mode=run.write_mode, force=run.force, run=run.id)
+        loaded = steps.load(given(landed), run.destination, write_mode=run.write_mode, force=run.force, run=run.id)
         return announced(loaded)
 
     landed = extract_from_gcs()

@@ -22,7 +22,7 @@ from airflow.sdk import PartitionedAtRuntime, task
 from include.orchestration.assets import Lineage
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, target_params, trip_files_params
-from include.orchestration.requests import mapped_results, these_files
+from include.orchestration.requests import mapped_results, these_files, this_run
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import LAKE, Tag
 from include.orchestration.task_groups import web_to_target
@@ -41,9 +41,13 @@ from include.orchestration.xcoms import Summary
     tags=[Tag.TLC, Tag.NOTES, Tag.WEB, LAKE],
 )
 def etl_parent_flow(lineage: Lineage) -> None:
-    @task
+    @task(retries=3)
     def which_months() -> list[str]:
-        return these_files()
+        from include.orchestration import steps
+
+        files, run = these_files(), this_run()
+        steps.check_set_up(files[0], source=run.source, destination=run.destination)
+        return files
 
     @task(trigger_rule="all_done_min_one_success")  # which_months is the one that succeeded
     def summary(files: list[str]) -> Summary:

@@ -45,7 +45,7 @@ from airflow.sdk import PartitionedAtRuntime, task, task_group
 from include.orchestration.assets import Lineage, announced
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, table_params, trip_file_params
-from include.orchestration.requests import this_file, this_run
+from include.orchestration.requests import given, this_file, this_run
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag, target_tag
 from include.orchestration.xcoms import Landed, Loaded, Raw
@@ -66,11 +66,13 @@ TARGET = "postgres"
 def ingest_data(lineage: Lineage) -> None:
     @task_group
     def log_subflow() -> None:
-        @task
+        @task(retries=3)
         def log_table_name() -> None:
             from include.orchestration import steps
 
-            steps.log_table_name(this_file(), this_run(TARGET).destination)
+            file, run = this_file(), this_run(TARGET)
+            steps.log_table_name(file, run.destination)
+            steps.check_set_up(file, source=run.source, destination=run.destination)
 
         log_table_name()
 
@@ -88,7 +90,7 @@ def ingest_data(lineage: Lineage) -> None:
     def transform_data(raw: Raw) -> Landed:
         from include.orchestration import steps
 
-        run = this_run()
+        run, raw = this_run(), given(raw)
         landed = steps.land(
             raw["file"],
             source=raw["source"],
@@ -102,7 +104,7 @@ def ingest_data(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run = this_run(TARGET)
-        return announced(steps.load(landed, run.destination, force=run.force, run=run.id))
+        return announced(steps.load(given(landed), run.destination, force=run.force, run=run.id))
 
     raw = extract_data()
     log_subflow() >> raw

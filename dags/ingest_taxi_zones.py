@@ -30,7 +30,7 @@ The error of a failed task begins with one of these words.
 from airflow.sdk import CronTriggerTimetable, dag, task
 
 from include.orchestration.assets import RAW_ZONES, WEB_ZONES, ZONES
-from include.orchestration.requests import this_run
+from include.orchestration.requests import given, this_run
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import WITH_ZONES, Tag
 from include.orchestration.xcoms import LoadedZones, RawZones
@@ -57,6 +57,7 @@ def ingest_taxi_zones() -> None:
     def load_zones(raw: RawZones) -> LoadedZones:
         from include.orchestration import zone_steps
 
+        raw = given(raw)
         return zone_steps.load(lookup=raw["lookup"], shapes=raw["shapes"])
 
     load_zones(fetch_zones())  # type: ignore[arg-type] # tasks are given what tasks return

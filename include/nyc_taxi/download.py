@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile, ZipFile
 
 import httpx
 
-from include.nyc_taxi import catalog, editions
+from include.nyc_taxi import catalog, editions, faults
+from include.nyc_taxi.addresses import Address, shown
 from include.nyc_taxi.errors import (
     DamagedFile,
     LakeChanged,
     NotPublished,
     PermanentError,
+    SetUpError,
     ShrunkenEdition,
     SourceThrottled,
     SourceUnavailable,
@@ -29,6 +31,8 @@ from include.nyc_taxi.lake import Lake, raw_key, sha256_of
 from include.nyc_taxi.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import BinaryIO
 
@@ -42,9 +46,10 @@ STALLED_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
 _CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 5
+_ADDRESS = "nyc_taxi_address"
+_WANTS_LOGIN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
 _NO_HEAD = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _CSV_HEADER = re.compile(rb'(\xef\xbb\xbf)?[\w" ]+,[^\n<{]*\n')
-_LONGEST_REASON = 500
 _SLOWEST_BYTES_A_SECOND = 1_000
 _SPEED_WINDOW_SECONDS = 60.0
 _TOTAL = re.compile(r"/(\d+)$")
@@ -69,6 +74,7 @@ def fetch(
     *,
     source: str = "official",
     base_url: str | None = None,
+    redirect_hosts: Sequence[str] = (),
     edition: str | None = None,
     cache_ttl: timedelta = ONE_DAY,
     force: bool = False,
@@ -83,7 +89,8 @@ def fetch(
         file: the service and month.
         lake: the lake to download into.
         source: the source of the catalogue that publishes the file.
-        base_url: the URL that the source's paths are under, if it is not the publisher's.
+        base_url: the URL that the source's paths are under, if it is not the publisher's. A login in it is sent.
+        redirect_hosts: other hosts that the source may redirect to, besides its own and those of the catalogue.
         edition: another edition than the current one: its sha256, the first 8 digits of that or more, or the date as of
             which it was current. An edition that was held back is accepted by naming it.
         cache_ttl: how long a cached edition is fresh: it is used without a request.
@@ -96,6 +103,7 @@ def fetch(
         SourceUnavailable: the server failed, stalled, cut the connection or throttles us.
         DamagedFile: the server's file is cut, empty or not of its format.
         PermanentError: the source never had the month, or the server rejects the request.
+        SetUpError: the server wants a login, its certificate is not trusted, or it redirects to another host.
         ShrunkenEdition: the publisher's edition is held back, because it lost too many rows.
         LakeChanged: another run added an edition meanwhile, and nothing tells which one is newer.
     """
@@ -109,6 +117,7 @@ def fetch(
         source=source,
         schema_era=era.name,
         known_url=origin.known_url(file.service, base_url),
+        redirect_hosts=(*origin.redirect_hosts, *redirect_hosts),
         known_bytes=expected.bytes if expected else None,
         edition=edition,
         cache_ttl=cache_ttl,
@@ -125,6 +134,7 @@ def fetch_url(
     *,
     source: str,
     known_url: str,
+    redirect_hosts: Sequence[str] = (),
     known_bytes: int | None = None,
     schema_era: str | None = None,
     edition: str | None = None,
@@ -139,28 +149,29 @@ def fetch_url(
     `known_bytes` is the size that the file once had. `schema_era` is the era of a trip file's month.
     """
     name, asked_at = key.rpartition("/")[2], datetime.now(UTC)
+    address = Address.parse(url, redirect_hosts)
     known = editions.history(lake, key)
     if edition and (named := _named(lake, key, known, edition)):
         log.info("%s: using edition %s, as asked", name, named)
         return Fetched(named.key, named, "cached")
     newest = known.newest
-    held = newest if newest and not force and newest.url == url and _is_whole(lake, key, newest) else None
+    held = newest if newest and not force and newest.url == str(address) and _is_whole(lake, key, newest) else None
     if held and not edition and _is_fresh(known, asked_at, cache_ttl):
         log.info("%s: edition %s is fresh, checked at %s: no request made", name, held.id, known.checked_at)
         return _current(lake, key, "cached")
     try:
         with connect(timeout) as client, lake.scratch(key) as path:
             with path.open("wb") as out:
-                transfer = _Transfer(client, url, known_url, out=out, path=path, held=held, known_bytes=known_bytes)
+                transfer = _Transfer(client, address, known_url, out=out, path=path, held=held, known_bytes=known_bytes)
                 transfer.run(pause)
             after = newest.number if newest else 0
             seen = transfer.seen(source, schema_era=schema_era, at=asked_at, after=after)
             added = editions.add(lake, key, path, seen)
     except _NotModified as unchanged:
         editions.confirm(lake, key, unchanged.held, asked_at)
-        log.info("%s: edition %s is unchanged at %s", name, unchanged.held.id, url)
+        log.info("%s: edition %s is unchanged at %s", name, unchanged.held.id, address)
         return _current(lake, key, "unchanged", edition)
-    log.info("%s: downloaded edition %s, %s bytes, from %s", name, added.id, f"{added.bytes:,}", url)
+    log.info("%s: downloaded edition %s, %s bytes, from %s", name, added.id, f"{added.bytes:,}", address)
     return _current(lake, key, "downloaded", edition)
 
 
@@ -222,27 +233,28 @@ def _is_whole(lake: Lake, key: str, edition: Edition) -> bool:
     return is_same
 
 
-def ask(client: httpx.Client, url: str, known_url: str) -> httpx.Headers:
+def ask(client: httpx.Client, url: str, known_url: str, redirect_hosts: Sequence[str] = ()) -> httpx.Headers:
     """Request the headers of a URL, without its bytes.
 
     Args:
         client: from `connect`.
         url: the URL to ask for.
         known_url: a URL of the source that has been there for years.
+        redirect_hosts: other hosts that the source may redirect to.
 
     Raises:
         NotPublished: the source does not have the file, or not yet.
         SourceThrottled: the server asks us to slow down.
         SourceUnavailable: the server failed, stalled or cut the connection.
+        SetUpError: the server wants a login, its certificate is not trusted, or it redirects to another host.
     """
+    address = Address.parse(url, redirect_hosts)
     try:
-        answer = _head(client, url)
+        answer = _head(client, address)
         if answer.status_code != HTTPStatus.OK:
-            raise _refusal(client, url, known_url, answer)
-    except httpx.UnsupportedProtocol as error:
-        raise _no_web_server(url, error) from error
+            raise _refusal(client, address, known_url, answer)
     except httpx.RequestError as error:
-        raise SourceUnavailable(f"{url}: {type(error).__name__}: {error}") from error
+        raise faults.of_web(error).error(f"{address}: {_reason(error)}") from error
     return answer.headers
 
 
@@ -251,7 +263,32 @@ def connect(timeout: float = STALLED_SECONDS) -> httpx.Client:
     # A server that compresses on the fly would send other bytes, and another length, than the published file.
     headers = {"Accept-Encoding": "identity", "User-Agent": "nyc-taxi-bundle"}
     limits = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
-    return httpx.Client(follow_redirects=True, timeout=limits, headers=headers)
+    # httpx logs the URL of every request, which may have a signature.
+    logging.getLogger("httpx").addFilter(_is_worth_a_line)
+    return httpx.Client(
+        follow_redirects=True, timeout=limits, headers=headers, event_hooks={"request": [_refuse_other_hosts]}
+    )
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO
+
+
+def _refuse_other_hosts(request: httpx.Request) -> None:
+    """End a request that was redirected to a host that its source does not stand for, before it is sent."""
+    address: Address = request.extensions[_ADDRESS]
+    to = str(request.url)
+    if not address.may_lead_to(to):
+        raise SetUpError(
+            f"{address}: the server redirects to {shown(to, path=False)}; expected its own host, by https if it was "
+            f"asked by https, or one of {sorted(address.redirect_hosts)}: to allow another one, list it in "
+            "redirect_hosts of the connection's extra"
+        )
+
+
+def request_options(address: Address) -> dict[str, Any]:
+    """Return what each request for an address is made with: its login, and the address for the check of redirects."""
+    return {"auth": address.login, "extensions": {_ADDRESS: address}}
 
 
 class _NotModified(Exception):
@@ -286,7 +323,7 @@ class _Transfer:
     def __init__(
         self,
         client: httpx.Client,
-        url: str,
+        address: Address,
         known_url: str,
         *,
         out: BinaryIO,
@@ -295,7 +332,8 @@ class _Transfer:
         known_bytes: int | None,
     ) -> None:
         self.client = client
-        self.url = url
+        self.address = address
+        self.url = str(address)
         self.known_url = known_url
         self.out = out
         self.path = path
@@ -318,11 +356,12 @@ class _Transfer:
                 self._check_whole()
             except SourceThrottled:
                 raise
-            except httpx.UnsupportedProtocol as error:
-                raise _no_web_server(self.url, error) from error
-            except (httpx.RequestError, SourceUnavailable) as error:
-                # httpx quotes a garbled answer at full length.
-                reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+            except httpx.RequestError as error:
+                reason = _reason(error)
+                if not issubclass(faults.of_web(error).error, SourceUnavailable):
+                    raise SetUpError(f"{self.address}: {reason}") from error
+            except SourceUnavailable as error:
+                reason = str(error)
             except DamagedFile as error:
                 if damaged == self.digest.hexdigest():
                     raise
@@ -359,7 +398,7 @@ class _Transfer:
     def _request(self) -> None:
         if self.offset and self._validator is None:
             self._restart()
-        with self.client.stream("GET", self.url, headers=self._headers()) as response:
+        with self._get(self._headers()) as response:
             self._accept(response)
             if self.progress is None:
                 self.progress = Progress(self.url.rpartition("/")[2], "bytes", self.total)
@@ -376,12 +415,15 @@ class _Transfer:
         if self.total is not None and self.offset != self.total:
             raise SourceUnavailable(f"received {self.offset:,} of {self.total:,} bytes")
 
+    def _get(self, headers: dict[bytes, bytes]) -> AbstractContextManager[httpx.Response]:
+        return self.client.stream("GET", self.address.url, headers=headers, **request_options(self.address))
+
     def _proven_total(self) -> int:
         """Return the length of a file that came without one, and whose format does not show where it ends."""
-        length = _head(self.client, self.url).headers.get("Content-Length", "")
+        length = _head(self.client, self.address).headers.get("Content-Length", "")
         if length.isdecimal():
             return int(length)
-        with self.client.stream("GET", self.url, headers={"Range": f"bytes={self.offset}-"}) as rest:
+        with self._get({b"Range": f"bytes={self.offset}-".encode()}) as rest:
             total = _TOTAL.search(rest.headers.get("Content-Range", ""))
         if total is not None:
             return int(total[1])
@@ -421,7 +463,7 @@ class _Transfer:
             self._restart()
             raise SourceUnavailable("the file became shorter during the download")
         if response.status_code != HTTPStatus.OK:
-            raise _refusal(self.client, self.url, self.known_url, response)
+            raise _refusal(self.client, self.address, self.known_url, response)
         self._restart()
         self.etag = _etag(response)
         self.last_modified = response.headers.get("Last-Modified")
@@ -466,26 +508,36 @@ def _etag(response: httpx.Response) -> str | None:
     return found[0].decode("latin-1") if found else None
 
 
-def _no_web_server(url: str, error: httpx.UnsupportedProtocol) -> PermanentError:
-    return PermanentError(f"{url}: is not the URL of a web server, expected http:// or https://: {error}")
+def _reason(error: httpx.RequestError) -> str:
+    """Say what went wrong with a request, and nothing of what the server answered: httpx quotes a garbled answer."""
+    name = type(error).__name__
+    if isinstance(error, httpx.ProtocolError | httpx.DecodingError):
+        return f"{name}: the answer is cut or is not HTTP"
+    fault = faults.of_web(error)
+    return f"{name}: {faults.said(error)}{f'; {fault.advice}' if fault.advice else ''}"
 
 
-def _refusal(client: httpx.Client, url: str, known_url: str, response: httpx.Response) -> Exception:
+def _refusal(client: httpx.Client, address: Address, known_url: str, response: httpx.Response) -> Exception:
     """Return the error that an answer without the file stands for."""
     status = response.status_code
-    answer = f"{url}: HTTP {status}"
+    answer = f"{address}: HTTP {status}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return SourceThrottled(f"{answer}, retry after {response.headers.get('Retry-After', 'a while')}")
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         return NotPublished(f"{answer}: the source does not have the file")
     if status == HTTPStatus.FORBIDDEN:
-        return _forbidden(client, answer, known_url)
+        return _forbidden(client, answer, Address.parse(known_url, address.redirect_hosts))
+    if status in _WANTS_LOGIN:
+        given = "with" if address.login else "without"
+        return SetUpError(
+            f"{answer}, asked {given} a login; expected 200: correct login and password of the connection"
+        )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         return SourceUnavailable(answer)
     return PermanentError(f"{answer}, expected 200")
 
 
-def _forbidden(client: httpx.Client, answer: str, known_url: str) -> Exception:
+def _forbidden(client: httpx.Client, answer: str, known_url: Address) -> Exception:
     """Ask for a known file: the official source answers 403 for an unpublished month and to throttle a client."""
     known = _head(client, known_url).status_code
     if known == HTTPStatus.OK:
@@ -496,12 +548,12 @@ def _forbidden(client: httpx.Client, answer: str, known_url: str) -> Exception:
     return SourceThrottled(f"{answer}, and HTTP {known} for {known_url}, which has been there for years")
 
 
-def _head(client: httpx.Client, url: str) -> httpx.Response:
+def _head(client: httpx.Client, address: Address) -> httpx.Response:
     """Request a URL without its body, by GET if the server does not know HEAD."""
-    head = client.head(url)
+    head = client.head(address.url, **request_options(address))
     if head.status_code not in _NO_HEAD:
         return head
-    with client.stream("GET", url) as response:
+    with client.stream("GET", address.url, **request_options(address)) as response:
         return response
 
 

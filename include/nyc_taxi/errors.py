@@ -16,7 +16,8 @@ TaxiError
     ├── DamagedFile          the file is cut, empty or not of its format
     ├── SchemaMismatch       the catalogue does not have the file's columns, types or values
     ├── CountMismatch        rows were lost or duplicated between two steps
-    └── WarehouseRefused     the warehouse rejects the request: a missing right, another object in the way
+    └── SetUpError           a connection, a Variable, a server or a folder must be set up in another way first
+        └── WarehouseRefused the warehouse rejects the request: a missing right, another object in the way
 """
 
 from __future__ import annotations
@@ -86,5 +87,9 @@ class CountMismatch(PermanentError):
     """Rows were lost or duplicated between two steps."""
 
 
-class WarehouseRefused(PermanentError):
+class SetUpError(PermanentError):
+    """A connection, a Variable, a server or a folder must be set up in another way first."""
+
+
+class WarehouseRefused(SetUpError):
     """The warehouse rejects the request: a right is missing, or an object of another kind is in the way."""

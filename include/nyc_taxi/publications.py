@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.nyc_taxi import catalog
 from include.nyc_taxi.download import STALLED_SECONDS, ask, connect
@@ -20,10 +20,11 @@ from include.nyc_taxi.month import Month
 from include.nyc_taxi.trip_file import TripFile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     import httpx
 
+    from include.nyc_taxi.catalog import Source
     from include.nyc_taxi.lake import Lake
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def survey(
     *,
     source: str = "official",
     base_url: str | None = None,
+    redirect_hosts: Sequence[str] = (),
     services: Collection[str] | None = None,
     since: Month | None = None,
     recheck: int = 24,
@@ -92,6 +94,7 @@ def survey(
         lake: the lake that keeps the list.
         source: the source of the catalogue to ask.
         base_url: the URL that the source's paths are under, if it is not the publisher's.
+        redirect_hosts: other hosts that the source may redirect to, besides its own and those of the catalogue.
         services: the services to ask for; None is all.
         since: the first month to ask for; None is the source's first.
         recheck: how many files to check besides the newest and the unknown.
@@ -104,27 +107,40 @@ def survey(
     files = _newest(published, source, services or catalog.services(), since, Month.of(now))
     files += _oldest_checked(published, files, services or catalog.services(), since)[:recheck]
     with connect(timeout) as client:
-        asked, stopped = _update(published, files, client, source, base_url=base_url, now=now, pause=pause)
+        way = _Way(client, catalog.source(source), base_url, redirect_hosts, pause)
+        asked, stopped = _update(published, files, way, now)
     _write(lake, source, published)
     return Survey(published, asked, stopped)
 
 
+class _Way(NamedTuple):
+    """How a survey asks its source."""
+
+    client: httpx.Client
+    origin: Source
+    base_url: str | None
+    redirect_hosts: Sequence[str]
+    pause: float
+
+    def ask(self, file: TripFile) -> httpx.Headers | None:
+        """Return the publisher's headers for a file, None if it is not published."""
+        known_url = self.origin.known_url(file.service, self.base_url)
+        hosts = (*self.origin.redirect_hosts, *self.redirect_hosts)
+        try:
+            return ask(self.client, self.origin.url(file, self.base_url), known_url, hosts)
+        except NotPublished:
+            return None
+
+
 def _update(
-    published: dict[TripFile, Publication],
-    files: Collection[TripFile],
-    client: httpx.Client,
-    source: str,
-    *,
-    base_url: str | None,
-    now: datetime,
-    pause: float,
+    published: dict[TripFile, Publication], files: Collection[TripFile], way: _Way, now: datetime
 ) -> tuple[int, str | None]:
     """Ask for each file and note the answer in `published`; return how many were asked for, and why it ended early."""
-    origin, stopped = catalog.source(source), None
+    source, stopped = way.origin.name, None
     found: Counter[str] = Counter()
     for file in files:
         try:
-            answer = _ask(client, origin.url(file, base_url), origin.known_url(file.service, base_url), pause)
+            answer = _ask(way, file)
         except SourceUnavailable as error:
             stopped = str(error)
             log.warning("%s: stopped after %d of %d requests: %s", source, found.total(), len(files), error)
@@ -172,23 +188,16 @@ def _oldest_checked(
     return sorted(newest_first, key=lambda file: published[file].checked_at or _NEVER)
 
 
-def _ask(client: httpx.Client, url: str, known_url: str, pause: float) -> httpx.Headers | None:
-    """Return the publisher's headers for a URL, None if the file is not published; retry if the server fails."""
+def _ask(way: _Way, file: TripFile) -> httpx.Headers | None:
+    """Return the publisher's headers for a file, None if it is not published; retry if the server fails."""
     for attempt in range(1, _ATTEMPTS):
         try:
-            return _ask_once(client, url, known_url)
+            return way.ask(file)
         except SourceUnavailable as error:
-            seconds = pause * 2 ** (attempt - 1)
+            seconds = way.pause * 2 ** (attempt - 1)
             log.warning("%s: retrying in %.0f s", error, seconds)
             sleep(seconds)
-    return _ask_once(client, url, known_url)
-
-
-def _ask_once(client: httpx.Client, url: str, known_url: str) -> httpx.Headers | None:
-    try:
-        return ask(client, url, known_url)
-    except NotPublished:
-        return None
+    return way.ask(file)
 
 
 def _publication(file: TripFile, answer: httpx.Headers, now: datetime) -> Publication:

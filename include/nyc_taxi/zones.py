@@ -21,11 +21,12 @@ import pyproj
 import shapefile  # type: ignore[import-untyped] # published without types
 
 from include.nyc_taxi import catalog
+from include.nyc_taxi.addresses import under
 from include.nyc_taxi.download import Fetched, fetch_url
 from include.nyc_taxi.errors import SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -71,7 +72,14 @@ class Zone(NamedTuple):
     centroid_latitude: float | None
 
 
-def fetch(path: str, lake: Lake, *, base_url: str | None = None, cache_ttl: timedelta = timedelta(0)) -> Fetched:
+def fetch(
+    path: str,
+    lake: Lake,
+    *,
+    base_url: str | None = None,
+    redirect_hosts: Sequence[str] = (),
+    cache_ttl: timedelta = timedelta(0),
+) -> Fetched:
     """Bring one of the publisher's files, LOOKUP or SHAPES, into raw/. It is small: ask each time whether it changed.
 
     Raises:
@@ -79,11 +87,12 @@ def fetch(path: str, lake: Lake, *, base_url: str | None = None, cache_ttl: time
     """
     origin = catalog.source(SOURCE)
     return fetch_url(
-        f"{(base_url or origin.base_url).rstrip('/')}/{path}",
+        under(base_url or origin.base_url, path),
         f"raw/{SOURCE}/{path}",
         lake,
         source=SOURCE,
         known_url=origin.known_url(base_url=base_url),
+        redirect_hosts=(*origin.redirect_hosts, *redirect_hosts),
         cache_ttl=cache_ttl,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from html import escape
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
@@ -74,9 +75,21 @@ def send(subject: str, text: str) -> None:
 def _post(connection: Connection, text: str) -> None:
     import httpx
 
+    from include.nyc_taxi.addresses import Address, shown
+    from include.nyc_taxi.download import connect, request_options
+    from include.nyc_taxi.errors import SetUpError
     from include.orchestration.connections import url_of
 
-    httpx.post(url_of(connection), json={"text": text}, timeout=_TIMEOUT_SECONDS).raise_for_status()
+    address = Address.parse(url_of(connection))
+    host = shown(address.url, path=False)  # whoever knows the path of a web hook can post there
+    try:
+        with connect(_TIMEOUT_SECONDS) as client:
+            status = client.post(address.url, json={"text": text}, **request_options(address)).status_code
+    except (httpx.RequestError, SetUpError) as error:
+        log.error("connection %r: %s was not told: %s", ALERTS_CONNECTION, host, type(error).__name__)  # noqa: TRY400
+        return
+    if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        log.error("connection %r: %s answered HTTP %d; expected 200", ALERTS_CONNECTION, host, status)
 
 
 def _mail(connection: Connection, subject: str, text: str) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
-from airflow.sdk import BaseHook, ObjectStoragePath, Variable
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk import BaseHook, Variable
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
-from include.nyc_taxi import catalog
-from include.nyc_taxi.errors import WarehouseBusy
+from include.nyc_taxi import catalog, faults
+from include.nyc_taxi.addresses import check_web, parse_lake, shown_lake
+from include.nyc_taxi.errors import LakeUnavailable, SetUpError, WarehouseRefused
 from include.nyc_taxi.lake import Lake
 
 if TYPE_CHECKING:
@@ -30,6 +34,9 @@ READER_CONNECTION = "taxi_warehouse_reader"
 LAKE_VARIABLE = "taxi_lake"
 
 _PROTOCOLS = ("http", "https")
+_PORTS = range(1, 65536)
+_EXPECTED_CONNECTION = 'expected a connection as JSON, such as {"conn_type": ..., "host": ...}, or as a URI'
+_NO_OPTIONS = "unsupported startup parameter"
 _CONNECT_WITHIN_SECONDS = 3
 _ONLY_BRIEF_QUESTIONS = "-c default_transaction_read_only=on -c statement_timeout=5s"
 
@@ -43,10 +50,9 @@ def opened(target: Target[Any, Any], *, read_only: bool = False) -> Iterator[Any
         read_only: allow nothing but brief questions, for pages that people wait for.
 
     Raises:
-        AirflowNotFoundException: the target's connection is not set.
-        ValueError: its connection or Variable is wrong.
+        ValueError: the target's connection or Variable is not set, or is wrong.
         WarehouseBusy: it does not answer.
-        WarehouseRefused: its credentials are not valid.
+        SetUpError: its credentials are not valid, or it is set up in another way than expected.
     """
     with _ADAPTERS[target.connection](read_only) as client:
         yield client
@@ -56,29 +62,105 @@ def is_configured(target: Target[Any, Any]) -> bool:
     """Whether the target's connection, or the lake's Variable, is set."""
     if target.connection == LAKE_VARIABLE:
         return bool(Variable.get(LAKE_VARIABLE, default=None))
+    return _is_set(target.connection)
+
+
+def _is_set(name: str) -> bool:
     try:
-        BaseHook.get_connection(target.connection)
+        BaseHook.get_connection(name)
     except AirflowNotFoundException:
         return False
+    except (ValueError, TypeError, AirflowException):
+        return True  # it is set and wrong, which whoever uses it says
     return True
 
 
+def get(name: str) -> Connection:
+    """Return an Airflow connection.
+
+    Raises:
+        ValueError: it is not set, or is not JSON or a URI of a connection. The error does not quote its secrets.
+    """
+    try:
+        connection = BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        # Airflow says the same of one that it cannot parse.
+        raise ValueError(f"connection {name!r} is not set, or cannot be parsed; {_EXPECTED_CONNECTION}") from None
+    except (ValueError, TypeError, AirflowException) as error:
+        raise ValueError(
+            f"connection {name!r} cannot be read: {type(error).__name__}; {_EXPECTED_CONNECTION}"
+        ) from None
+    _check_extra(connection)
+    if connection.port is not None and (not isinstance(connection.port, int) or connection.port not in _PORTS):
+        raise ValueError(f"connection {name!r} has port {connection.port!r}; expected 1 to {_PORTS[-1]}")
+    for field in ("host", "login", "schema"):
+        text = getattr(connection, field)
+        if isinstance(text, str) and not text.isprintable():
+            raise ValueError(f"connection {name!r} has a line break or control character in its {field}; expected none")
+    return connection
+
+
+def _check_extra(connection: Connection) -> None:
+    try:
+        extra = json.loads(connection.extra or "{}")
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise ValueError(  # noqa: TRY004 - a setting is wrong, as with the others
+            f"the extra of connection {connection.conn_id!r} is not a JSON object; expected {{...}}"
+        )
+
+
 def base_url(source: str) -> str:
-    """Return where a source's files begin: the host of its http connection, with or without `https://` and a path."""
-    return url_of(BaseHook.get_connection(catalog.source(source).connection))
+    """Return where a source's files begin: the host of its http connection, with or without `https://` and a path.
+
+    It has the connection's login and password, if there are any.
+
+    Raises:
+        ValueError: the connection is not set, or has no URL of a web server.
+    """
+    return url_of(get(catalog.source(source).connection))
+
+
+def redirect_hosts(source: str) -> list[str]:
+    """Return the hosts that a source may redirect to, besides its own: `redirect_hosts` of its connection's extra.
+
+    Raises:
+        ValueError: they are not a list of names.
+    """
+    connection = get(catalog.source(source).connection)
+    hosts = connection.extra_dejson.get("redirect_hosts", [])
+    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+        raise ValueError(
+            f"redirect_hosts in the extra of connection {connection.conn_id!r} is {hosts!r}; expected a list of hosts"
+        )
+    return hosts
 
 
 def url_of(connection: Connection) -> str:
-    """Return the URL that an http connection stands for."""
+    """Return the URL that an http connection stands for, with its login and password.
+
+    Raises:
+        ValueError: it has no URL of a web server.
+    """
     host, schema = connection.host or "", connection.schema or ""
-    if "://" in host:
-        return host
     if not host:
         raise ValueError(f"connection {connection.conn_id!r} has no host; expected a base URL such as https://host")
-    protocol = schema if schema in _PROTOCOLS else "https" if connection.conn_type == "https" else "http"
-    port = f":{connection.port}" if connection.port else ""
-    path = f"/{schema}" if schema and schema not in _PROTOCOLS else ""
-    return f"{protocol}://{host}{port}{path}"
+    if "://" not in host:
+        protocol = schema if schema in _PROTOCOLS else "https" if connection.conn_type == "https" else "http"
+        port = f":{connection.port}" if connection.port else ""
+        path = f"/{schema}" if schema and schema not in _PROTOCOLS else ""
+        host = f"{protocol}://{host}{port}{path}"
+    return check_web(_with_login(host, connection), f"connection {connection.conn_id!r}")
+
+
+def _with_login(url: str, connection: Connection) -> str:
+    """Return the URL with the login and password that are fields of the connection."""
+    scheme, _, rest = url.partition("://")
+    if not (connection.login or connection.password) or "@" in rest.partition("/")[0]:
+        return url
+    login, password = quote(connection.login or "", safe=""), quote(connection.password or "", safe="")
+    return f"{scheme}://{login}:{password}@{rest}"
 
 
 def lake() -> Lake:
@@ -92,19 +174,59 @@ def lake() -> Lake:
         raise ValueError(
             f"Variable {LAKE_VARIABLE!r} is not set; expected file:///folder or gs://taxi_gcp@bucket/prefix"
         )
-    path = ObjectStoragePath(url)
-    if path.protocol == "file":
-        return Lake(None, path.path)  # asking the path for its file system would import every provider's
-    if path.protocol != "gs":
-        return Lake(path.fs, path.path)
+    address = parse_lake(str(url), f"Variable {LAKE_VARIABLE!r}")
+    if address.is_local:
+        return Lake(None, address.path)
     from airflow.providers.google.cloud.fs.gcs import get_fs
-    from google.auth.exceptions import DefaultCredentialsError
+    from google.auth.exceptions import GoogleAuthError, TransportError
 
+    if address.connection is not None:
+        get(address.connection)
     options: dict[str, Any] = {"use_listings_cache": False}  # other runs write there meanwhile
     try:
-        return Lake(get_fs(path.conn_id, options), path.path)
-    except DefaultCredentialsError as error:
-        raise ValueError(f"connection {path.conn_id!r} has no valid credentials for {url}: {error}") from error
+        return Lake(get_fs(address.connection, options), address.path)
+    except TransportError as error:
+        raise LakeUnavailable(f"connection {address.connection!r}: {faults.said(error)}") from error
+    except (GoogleAuthError, AirflowException, ValueError, OSError) as error:
+        raise ValueError(
+            f"connection {address.connection!r} has no valid credentials for {shown_lake(url)}: {faults.said(error)}"
+        ) from error
+
+
+def check_lake(found: Lake) -> None:
+    """See that the lake is there and can be written, by no more than a look at it.
+
+    Raises:
+        SetUpError: it is a file or read-only, another user's, or its bucket is missing.
+        LakeUnavailable: its bucket does not answer.
+    """
+    where = f"Variable {LAKE_VARIABLE!r}: {found.url('').rstrip('/')}"
+    if found.is_local:
+        check_folder(Path(found.root), where)
+        return
+    bucket = found.root.partition("/")[0]
+    with faults.told(where):
+        try:
+            found.fs.info(bucket)
+        except FileNotFoundError as error:
+            raise SetUpError(f"{where}: there is no bucket {bucket!r}; create it, or correct the Variable") from error
+
+
+def check_folder(root: Path, where: str) -> None:
+    """See that a folder can be written, or created.
+
+    Raises:
+        SetUpError: it cannot.
+    """
+    with faults.told(where):
+        there = next(folder for folder in (root, *root.parents) if os.path.lexists(folder))
+        there.stat()
+        if len(root.name.encode()) > os.pathconf(there, "PC_NAME_MAX"):
+            raise SetUpError(f"{where}: the folder's name is too long; expected at most 255 bytes")
+        if not there.is_dir():
+            raise SetUpError(f"{where}: {there} is a file; expected a folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise SetUpError(f"{where}: {there} cannot be written by the user of this process, or is read-only")
 
 
 def warehouse() -> psycopg.Connection[Any]:
@@ -115,7 +237,7 @@ def warehouse() -> psycopg.Connection[Any]:
     """
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    return _connected(PostgresHook(WAREHOUSE_CONNECTION), WAREHOUSE_CONNECTION)
+    return _connected(PostgresHook(connection=_with_host(WAREHOUSE_CONNECTION)), WAREHOUSE_CONNECTION)
 
 
 def warehouse_reader() -> psycopg.Connection[Any]:
@@ -123,24 +245,42 @@ def warehouse_reader() -> psycopg.Connection[Any]:
 
     Raises:
         WarehouseBusy: the warehouse does not answer.
+        WarehouseRefused: it refuses the connection.
     """
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    try:
-        connection = BaseHook.get_connection(READER_CONNECTION)
-    except AirflowNotFoundException:
-        connection = BaseHook.get_connection(WAREHOUSE_CONNECTION)
+    connection = _with_host(READER_CONNECTION if _is_set(READER_CONNECTION) else WAREHOUSE_CONNECTION)
     connection.extra = json.dumps({"connect_timeout": _CONNECT_WITHIN_SECONDS} | connection.extra_dejson)
-    return _connected(PostgresHook(connection=connection, options=_ONLY_BRIEF_QUESTIONS), connection.conn_id)
+    name = connection.conn_id
+    try:
+        opened = _connected(PostgresHook(connection=connection, options=_ONLY_BRIEF_QUESTIONS), name)
+    except WarehouseRefused as refusal:
+        if _NO_OPTIONS not in str(refusal):
+            raise
+        opened = _connected(PostgresHook(connection=connection), name)  # through a pooler, which takes no options
+    opened.read_only = True
+    return opened
+
+
+def _with_host(name: str) -> Connection:
+    connection = get(name)
+    if not connection.host and not connection.extra_dejson.get("service"):
+        raise ValueError(f"connection {name!r} has no host; expected the host of a Postgres server")
+    return connection
 
 
 def _connected(hook: PostgresHook, name: str) -> psycopg.Connection[Any]:
     import psycopg
 
     try:
-        return cast("psycopg.Connection[Any]", hook.get_conn())
-    except psycopg.OperationalError as error:
-        raise WarehouseBusy(f"connection {name!r}: {error}") from error
+        connection = cast("psycopg.Connection[Any]", hook.get_conn())
+    except psycopg.Error as error:
+        raise faults.of_postgres(error).tell(f"connection {name!r}", error) from error
+    except (ValueError, TypeError, UnicodeError) as error:
+        raise ValueError(f"connection {name!r}: {faults.said(error)}") from error
+    # A pooler may give each transaction to another session, which would not know a statement that was prepared before.
+    connection.prepare_threshold = None
+    return connection
 
 
 def bigquery_client() -> bigquery.Client:
@@ -155,6 +295,7 @@ def bigquery_client() -> bigquery.Client:
     from include.nyc_taxi.targets.bigquery.server import errors_told
 
     with errors_told(f"connection {CLOUD_CONNECTION}"):
+        get(CLOUD_CONNECTION)
         hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION, use_legacy_sql=False)
         return hook.get_client(project_id=hook.project_id)
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import get_current_context
+from airflow.sdk.timezone import make_naive
 
 from include.nyc_taxi import Month, TripFile, targets
 from include.nyc_taxi.precedence import Wish
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.reading import UnknownColumns
 
+_MOST_HOURS = int(timedelta.max.total_seconds() // 3600)
+
 LABEL = "{{ label }}"
 """The template of map indexes, which `label` fills in."""
 
 _BY_ASSET = "asset_triggered"
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -92,16 +97,16 @@ def this_run(target: str | None = None) -> Request:
     """
     context = _checked()
     params: Mapping[str, Any] = context["params"]
-    given = _given(params, "source", "edition", "force", "write_mode")
+    found = _given(params, "source", "edition", "force", "write_mode")
     if "cache_ttl_hours" in params:
-        given["cache_ttl"] = timedelta(hours=params["cache_ttl_hours"])
+        found["cache_ttl"] = _cache_ttl(params["cache_ttl_hours"])
     wish = _wish(context)
     return Request(
         id=Run(context["dag"].dag_id, context["run_id"], wish),
         reading=Reading(wish, **_given(params, "quality", "unknown_columns", "force")),
         destination=_destination(params, target),
         was_started_by_asset=context["dag_run"].run_type == _BY_ASSET,
-        **given,
+        **found,
     )
 
 
@@ -144,10 +149,26 @@ def these_files() -> list[str]:
     """
     params: Mapping[str, Any] = _checked()["params"]
     services = [params["colour"]] if isinstance(params["colour"], str) else params["colour"]
-    files = [TripFile(service, Month(params["year"], month)) for service in services for month in params["months"]]
+    year, months = _whole("year", params["year"]), [_whole("months", month) for month in params["months"]]
+    files = [TripFile(service, Month(year, month)) for service in services for month in months]
     if not files:
         raise ValueError(f"params colour={services} and months={params['months']}: expected at least one of each")
     return list(dict.fromkeys(file.name for file in files))
+
+
+def given(result: Result | None) -> Result:
+    """Return what the task before returned.
+
+    Raises:
+        ValueError: it returned nothing, as it was marked as success by hand.
+    """
+    if result is None:
+        before = sorted(get_current_context()["task"].upstream_task_ids)
+        raise ValueError(
+            f"the task before, {' or '.join(before)}, returned nothing, as if it was marked as success by hand; "
+            "expected what it returns when it runs: clear it"
+        )
+    return result
 
 
 def label(file: str) -> str:
@@ -170,17 +191,47 @@ def requested_file(params: Mapping[str, Any], partition_key: str | None, logical
 
 
 def _month(params: Mapping[str, Any], partition_key: str | None, logical_date: datetime | None) -> Month:
-    """Return the month of a run: of its params, else of its partition key, else of its logical date."""
+    """Return the month of a run: of its params, else of its partition key, else of its logical date.
+
+    The month of a logical date is that of Airflow's default timezone, `[core] default_timezone`.
+    """
     year, month = params.get("year"), params.get("month")
     if year is not None and month is not None:
-        return Month(year, month)
+        return Month(_whole("year", year), _whole("month", month))
     if year is not None or month is not None:
         raise ValueError(f"params year={year} and month={month}: give both, or neither to use the run's own month")
     if partition_key:
         return parse_partition_key(partition_key)[1]
     if logical_date is not None:
-        return Month.of(logical_date)
+        there: datetime = make_naive(logical_date)  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+        return Month.of(there)
     raise ValueError("this run has no month: give the params year and month, a partition key YYYY-MM or a logical date")
+
+
+def _whole(name: str, number: object) -> int:
+    """Return a whole number; JSON schema takes 2024.0 for an integer too, and Python does not.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+        raise ValueError(f"param {name}={number!r} is not a whole number")
+    return int(number)
+
+
+def _cache_ttl(hours: float) -> timedelta:
+    """Return how long a cached edition is fresh.
+
+    Raises:
+        ValueError: the number is negative, or more than a timedelta holds.
+    """
+    try:
+        ttl = timedelta(hours=hours)
+    except (OverflowError, ValueError, TypeError):
+        ttl = timedelta(-1)
+    if ttl < timedelta(0):
+        raise ValueError(f"param cache_ttl_hours={hours!r}; expected 0 or more, and fewer than {_MOST_HOURS:,} hours")
+    return ttl
 
 
 def _wish(context: Context) -> Wish:

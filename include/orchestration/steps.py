@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.nyc_taxi import TripFile, landing, targets
+from include.nyc_taxi import TripFile, catalog, landing, targets
 from include.nyc_taxi import download as downloading
 from include.nyc_taxi.errors import LakeChanged, PermanentError, Superseded
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.precedence import CLAIM_FIELDS, claim_of
 from include.orchestration import connections
 from include.orchestration.editions import prune
+from include.orchestration.retries import reported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,19 +33,47 @@ log = logging.getLogger(__name__)
 _HEAD_ROWS = 2
 
 
+@reported
 def log_table_name(file: str, destination: Destination) -> None:
     """Log which table the run is for. As the first step of a run, it refuses a table name that is none."""
     _place, table = _resolve(file, destination)
     log.info("Logging Subflow for: %s", table)
 
 
+@reported
+def check_set_up(file: str | None, *, source: str, destination: Destination) -> None:
+    """See that the lake, the source's connection and the target are set up, before anything is downloaded.
+
+    Without a file, the target's table of any service is looked at.
+
+    Raises:
+        ValueError: a connection, a Variable or a table's name is wrong.
+        SetUpError: the lake or the target refuses what a run needs.
+        LakeUnavailable, WarehouseBusy: the lake or the target does not answer.
+    """
+    lake = connections.lake()
+    connections.check_lake(lake)
+    connections.base_url(source)
+    connections.redirect_hosts(source)
+    service = TripFile.parse(file).service if file else next(iter(catalog.services()))
+    place = targets.get(destination.target)
+    table = place.table(service, name=destination.table_name, namespace=destination.namespace)
+    if not place.is_the_lake:
+        with connections.opened(place) as client:
+            log.info("%s is at %s", table, place.check(client, lake, table))
+
+
+@reported
 def download(file: str, *, source: str, edition: str | None, cache_ttl: timedelta, force: bool) -> Raw:
     """Have an edition of a file in raw/. Download the current one, unless it is fresh by `cache_ttl` or unchanged."""
+    lake = connections.lake()
+    connections.check_lake(lake)
     fetched = downloading.fetch(
         TripFile.parse(file),
-        connections.lake(),
+        lake,
         source=source,
         base_url=connections.base_url(source),
+        redirect_hosts=connections.redirect_hosts(source),
         edition=edition,
         cache_ttl=cache_ttl,
         force=force,
@@ -59,6 +88,7 @@ def download(file: str, *, source: str, edition: str | None, cache_ttl: timedelt
     }
 
 
+@reported
 def stage(file: str, *, source: str, edition: str, reading: Reading) -> Staged:
     """Read an edition, stage its accepted and rejected rows, and log the first accepted ones."""
     trip_file, lake = TripFile.parse(file), connections.lake()
@@ -86,6 +116,7 @@ def stage(file: str, *, source: str, edition: str, reading: Reading) -> Staged:
     }
 
 
+@reported
 def check(staged: Staged, *, reading: Reading) -> Checked:
     """Read the staged rows back, as a target will. If they are gone, stage them again."""
     file, lake = TripFile.parse(staged["file"]), connections.lake()
@@ -98,6 +129,7 @@ def check(staged: Staged, *, reading: Reading) -> Checked:
     return {**staged, "bytes": size}
 
 
+@reported
 def commit(staged: Staged, *, reading: Reading) -> Landed:
     """Move the staged rows to data/ and rejects/. If they are gone, read the edition again."""
     file, lake = TripFile.parse(staged["file"]), connections.lake()
@@ -112,6 +144,7 @@ def commit(staged: Staged, *, reading: Reading) -> Landed:
     return _landed(file, landed)
 
 
+@reported
 def land(file: str, *, source: str, edition: str, reading: Reading) -> Landed:
     """Read an edition into data/ and rejects/, and log how many rows have no passengers before and after."""
     trip_file, lake = TripFile.parse(file), connections.lake()
@@ -134,6 +167,7 @@ def land(file: str, *, source: str, edition: str, reading: Reading) -> Landed:
     return _landed(trip_file, landed)
 
 
+@reported
 def reach(file: str, destination: Destination, *, optional: bool = False) -> Reached:
     """Check that a target can be reached, from the lake too, and may take a load.
 
@@ -143,11 +177,14 @@ def reach(file: str, destination: Destination, *, optional: bool = False) -> Rea
     place, table = _resolve(file, destination)
     if optional and not connections.is_configured(place):
         raise AirflowSkipException(f"{file}: {place.connected_by} is not set: not loaded into {place.title}")
+    lake = connections.lake()
+    connections.check_lake(lake)
     with connections.opened(place) as client:
-        location = place.check(client, connections.lake(), table)
+        location = place.check(client, lake, table)
     return {"table": str(table), "location": location}
 
 
+@reported
 def find(file: str) -> Landed:
     """Find a month in the lake's data/."""
     trip_file, lake = TripFile.parse(file), connections.lake()
@@ -156,6 +193,7 @@ def find(file: str) -> Landed:
     return _landed(trip_file, landed)
 
 
+@reported
 def count_null_passengers(file: str) -> None:
     """Log how many rows have a null passenger count. They are loaded as they are, into every target."""
     nulls = landing.nulls(TripFile.parse(file), connections.lake()).get("passenger_count", 0)
@@ -163,6 +201,7 @@ def count_null_passengers(file: str) -> None:
     log.info("post: rows with a null passenger_count: %d", nulls)
 
 
+@reported
 def load(
     landed: Landed, destination: Destination, *, run: Run, write_mode: str = "replace", force: bool = False
 ) -> Loaded:
@@ -182,6 +221,7 @@ def load(
     return {"file": file.name, "table": str(loaded.table), "rows_loaded": loaded.rows_loaded, "outcome": loaded.outcome}
 
 
+@reported
 def summarise(files: Sequence[str], results: Sequence[Loaded | None]) -> Summary:
     """Log the outcome of every month.
 

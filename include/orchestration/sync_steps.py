@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from include.nyc_taxi import Month, TripFile, coverage, publications, targets
 from include.nyc_taxi.coverage import State
-from include.orchestration import alerts, connections
+from include.orchestration import alerts, connections, steps
 from include.orchestration.editions import republished
+from include.orchestration.retries import reported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@reported
 def survey(scope: Scope, *, max_files: int, retry_delay: timedelta) -> Surveyed:
     """Ask the publisher what is new, and check up to `max_files` older files for changes."""
+    steps.check_set_up(None, source=scope.source, destination=scope.destination)
     found = publications.survey(
         connections.lake(),
         source=scope.source,
         base_url=connections.base_url(scope.source),
+        redirect_hosts=connections.redirect_hosts(scope.source),
         services=scope.services,
         since=scope.since,
         recheck=max_files,
@@ -36,6 +40,7 @@ def survey(scope: Scope, *, max_files: int, retry_delay: timedelta) -> Surveyed:
     return {"published": len(found.published), "asked": found.asked, "stopped": found.stopped}
 
 
+@reported
 def choose(scope: Scope, *, max_files: int) -> list[str]:
     """Choose the files to load in this run, the newest first: those that a survey has seen and that are not loaded."""
     due = [cell for cell in _due(_compare(scope)) if cell.publication and cell.publication.checked_at]
@@ -44,6 +49,7 @@ def choose(scope: Scope, *, max_files: int) -> list[str]:
     return chosen
 
 
+@reported
 def report(scope: Scope, *, survey: Surveyed | None, chosen: Sequence[str], alert_after_months: int) -> str:
     """Say in one line what the run loaded and what remains, and alert if a service's newest month is old.
 

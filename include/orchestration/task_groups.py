@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task, task_group
 
 from include.orchestration.assets import Lineage, announced
-from include.orchestration.requests import LABEL, label, this_file, this_run
+from include.orchestration.requests import LABEL, given, label, this_file, this_run
 
 if TYPE_CHECKING:
     from include.orchestration.xcoms import Checked, Landed, Loaded, Raw, Staged
@@ -31,7 +31,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
     def clean(raw: Raw) -> Staged:
         from include.orchestration import steps
 
-        run = this_run()
+        run, raw = this_run(), given(raw)
         file = label(raw["file"])
         return steps.stage(
             file,
@@ -44,7 +44,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
     def write_local(staged: Staged) -> Checked:
         from include.orchestration import steps
 
-        run = this_run()
+        run, staged = this_run(), given(staged)
         label(staged["file"])
         return steps.check(staged, reading=run.reading)
 
@@ -52,7 +52,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
     def write_gcs(staged: Checked) -> Landed:
         from include.orchestration import steps
 
-        run = this_run()
+        run, staged = this_run(), given(staged)
         label(staged["file"])
         landed = steps.commit(staged, reading=run.reading)
         return announced(landed)
@@ -68,7 +68,7 @@ def web_to_target(lineage: Lineage, file: str) -> None:
     def load(landed: Landed) -> Loaded:
         from include.orchestration import steps
 
-        run = this_run()
+        run, landed = this_run(), given(landed)
         label(landed["file"])
         return announced(steps.load(landed, run.destination, force=run.force, run=run.id))
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from include.nyc_taxi.addresses import under
 from include.nyc_taxi.errors import PermanentError
 from include.nyc_taxi.month import Month
 
@@ -93,7 +94,8 @@ class Source:
     """Describes a publisher of trip files.
 
     A file is at `path` under `base_url`, which the orchestrator's connection named `connection` may replace. `known` is
-    a month, YYYY-MM, that every service of the source has had for years.
+    a month, YYYY-MM, that every service of the source has had for years. `redirect_hosts` are other hosts that it may
+    redirect a request to.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Source:
     base_url: str
     path: str
     known: str
+    redirect_hosts: tuple[str, ...] = ()
 
     def url(self, file: MonthOfService, base_url: str | None = None) -> str:
         """Return the file's URL, under another base URL if one is given, such as a mirror's."""
@@ -117,7 +120,7 @@ class Source:
         return self._under(base_url, self.path.format(service=service, month=self.known))
 
     def _under(self, base_url: str | None, path: str) -> str:
-        return f"{(base_url or self.base_url).rstrip('/')}/{path}"
+        return under(base_url or self.base_url, path)
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,8 @@ def source(name: str) -> Source:
 @cache
 def sources() -> dict[str, Source]:
     """Return every source, by name."""
-    return {row["name"]: Source(**row) for row in _rows("sources", "source")}
+    found = (Source(**row) for row in _rows("sources", "source"))
+    return {source.name: replace(source, redirect_hosts=tuple(source.redirect_hosts)) for source in found}
 
 
 @cache

@@ -11,7 +11,7 @@ from google.auth import exceptions as auth
 from google.cloud import bigquery as bq
 from requests import exceptions as web
 
-from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
+from include.nyc_taxi import faults
 from include.nyc_taxi.targets.sql_files import sql_file
 
 if TYPE_CHECKING:
@@ -23,32 +23,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TRANSIENT = (
-    api.ServerError,
-    api.TooManyRequests,
-    api.RetryError,
-    auth.TransportError,
-    web.ConnectionError,
-    web.Timeout,
-)
-_THROTTLED = ("rateLimitExceeded", "jobRateLimitExceeded")
-
 
 @contextmanager
 def errors_told(what: str) -> Iterator[None]:
     """Turn Google's errors into ours, which tell whether a retry may succeed."""
     try:
         yield
-    except _TRANSIENT as error:
-        raise WarehouseBusy(f"{what}: {error}") from error
-    except auth.GoogleAuthError as error:
-        raise WarehouseRefused(f"{what}: no valid credentials: {error}") from error
-    except api.Forbidden as error:
-        if any(reason.get("reason") in _THROTTLED for reason in error.errors):
-            raise WarehouseBusy(f"{what}: {error}") from error
-        raise WarehouseRefused(f"{what}: a right is missing: {error}") from error
-    except api.ClientError as error:
-        raise WarehouseRefused(f"{what}: {error}") from error
+    except (api.GoogleAPIError, auth.GoogleAuthError, web.RequestException) as error:
+        raise faults.of_google(error).tell(what, error) from error
 
 
 def ask(client: bq.Client, name: str, table: Table, **values: Any) -> RowIterator:  # noqa: ANN401 - parameters of SQL

@@ -51,11 +51,13 @@ class Postgres(Target["psycopg.Connection[Any]", Table]):
         return Table.parse(name)
 
     def check(self, client: psycopg.Connection[Any], lake: Lake, table: Table) -> str:  # noqa: ARG002 - no need of it
-        """See that the server answers; returns the database and its host."""
-        from include.nyc_taxi.targets.postgres.server import errors_told
+        """See that the server answers, can be written and grants what a load needs; returns the database and its host.
 
-        with errors_told(str(table)), client.transaction():
-            client.execute("SELECT 1")
+        The months' own locks and owners are for the load to find out.
+        """
+        from include.nyc_taxi.targets.postgres.readiness import check
+
+        check(client, table)
         return f"database {client.info.dbname} on {client.info.host}"
 
     def replace_month(

@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.nyc_taxi.targets.ledger import FIELDS, Load, loads_of
-from include.nyc_taxi.targets.postgres.server import errors_told, template, text, value
+from include.nyc_taxi.targets.postgres.server import errors_told, questions, template, text, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def loads(connection: psycopg.Connection[Any], schema: str) -> dict[TripFile, Lo
         WarehouseBusy: the connection broke, or the question took too long.
         WarehouseRefused: a right is missing.
     """
-    with errors_told("load_ledger"), connection.cursor(row_factory=dict_row) as cursor:
+    with errors_told("load_ledger"), questions(connection), connection.cursor(row_factory=dict_row) as cursor:
         ledger = cursor.execute("SELECT to_regclass('load_ledger') AS name").fetchone()
         if ledger == {"name": None}:
             return {}

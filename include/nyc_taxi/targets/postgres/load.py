@@ -30,9 +30,11 @@ from include.nyc_taxi.targets.postgres import ledger, summaries
 from include.nyc_taxi.targets.postgres.schema import columns_of, definitions, oid_of, partition_of, prepare
 from include.nyc_taxi.targets.postgres.server import (
     LOCK_SECONDS,
+    end_when_stopped,
     errors_told,
     limit_lock_waits,
     template,
+    text,
     transaction,
     value,
 )
@@ -193,6 +195,7 @@ class _Replacement:
 
     def _swap(self, oid: int) -> None:
         """Put the new table in the old one's place. Ask for its lock briefly and often, so that readers pass."""
+        end_when_stopped(self.connection)
         for attempt in range(1, self.patience.attempts + 1):
             try:
                 with self.connection.transaction():
@@ -212,7 +215,7 @@ class _Replacement:
         old = partition_of(self.connection, oid, self.file.month)
         if old is not None:
             self._execute("remove_partition", partition=old.identifier)
-        new = self.table.beside(f"{self.file.month.year:04d}_{self.file.month.month:02d}")
+        new = self._free_name()
         self._execute(
             "attach_partition",
             partition=new.identifier,
@@ -221,6 +224,16 @@ class _Replacement:
             index_name=sql.Identifier(f"{new.name}_brin"),
             month=self._month,
         )
+
+    def _free_name(self) -> Table:
+        """A name for the month's partition: its usual one may be that of a table that somebody detached."""
+        usual = self.table.beside(f"{self.file.month.year:04d}_{self.file.month.month:02d}")
+        names = [usual.name, f"{usual.name}_brin"]
+        if not value(self.connection, text("names_taken"), {"schema": usual.schema, "names": names}):
+            return usual
+        other = usual.beside(uuid.uuid4().hex[:4])
+        log.warning("%s: another table or index has the name %s: the month gets %s", self.file, usual, other)
+        return other
 
     @property
     def _month(self) -> sql.Literal:

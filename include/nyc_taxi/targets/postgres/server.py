@@ -9,13 +9,14 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow, tuple_row
 
-from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
+from include.nyc_taxi import faults
 from include.nyc_taxi.targets.sql_files import sql_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import LiteralString
 
+_LONGEST_QUESTION = "5s"
 LOCK_SECONDS = 2.0
 """How long a statement waits for a lock that readers hold, so that the readers behind it do not wait long either."""
 
@@ -25,10 +26,8 @@ def errors_told(what: str) -> Iterator[None]:
     """Turn errors of the server into ours, which tell whether a retry may succeed."""
     try:
         yield
-    except psycopg.OperationalError as error:
-        raise WarehouseBusy(f"{what}: {error}") from error
     except psycopg.Error as error:
-        raise WarehouseRefused(f"{what}: {error}") from error
+        raise faults.of_postgres(error).tell(what, error) from error
 
 
 @contextmanager
@@ -39,7 +38,27 @@ def transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """
     with connection.transaction():
         connection.execute(text("begin_transaction"))
+        connection.execute(text("use_settings"))
         yield
+
+
+@contextmanager
+def questions(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Open a transaction, or a part of the caller's, in which statements mean the same in every database.
+
+    A database or a role may have other settings, and a pooler may give each transaction to another session: so nothing
+    is expected of the session. A connection that only reads gets answers within five seconds, or none.
+    """
+    with connection.transaction():
+        connection.execute(text("use_settings"))
+        if connection.read_only:
+            connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(_LONGEST_QUESTION))
+        yield
+
+
+def end_when_stopped(connection: psycopg.Connection[Any] | psycopg.Cursor[Any]) -> None:
+    """Have the server end this transaction if the process stands still in it, while its locks keep readers waiting."""
+    connection.execute(text("end_when_stopped"))
 
 
 def ask(

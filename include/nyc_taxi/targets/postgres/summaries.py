@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
-from include.nyc_taxi.targets.postgres.server import errors_told, text
+from include.nyc_taxi.targets.postgres.server import errors_told, questions, text
 from include.nyc_taxi.targets.summaries import MonthOfTrips, ZoneOfTrips, ZoneShape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from include.nyc_taxi.summary import Summary
     from include.nyc_taxi.trip_file import TripFile
@@ -53,11 +53,12 @@ def edition(client: psycopg.Connection[Any]) -> str:
     return "".join(row["edition"] for row in _ask(client, "zones_edition"))
 
 
-def _ask(connection: psycopg.Connection[Any], question: str, file: TripFile | None = None) -> Iterator[dict[str, Any]]:
+def _ask(connection: psycopg.Connection[Any], question: str, file: TripFile | None = None) -> list[dict[str, Any]]:
     """The rows that answer; none before the table is there."""
     of_file = None if file is None else {"service": file.service, "month": str(file.month)}
-    with errors_told(question), connection.cursor(row_factory=dict_row) as cursor:
+    with errors_told(question):
         try:
-            yield from cursor.execute(text(question), of_file)
+            with questions(connection), connection.cursor(row_factory=dict_row) as cursor:
+                return cursor.execute(text(question), of_file).fetchall()
         except psycopg.errors.UndefinedTable:
-            connection.rollback()
+            return []

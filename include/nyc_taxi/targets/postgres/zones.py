@@ -10,7 +10,14 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from include.nyc_taxi import catalog
-from include.nyc_taxi.targets.postgres.server import LOCK_SECONDS, errors_told, limit_lock_waits, template
+from include.nyc_taxi.targets.postgres.server import (
+    LOCK_SECONDS,
+    end_when_stopped,
+    errors_told,
+    limit_lock_waits,
+    template,
+    transaction,
+)
 from include.nyc_taxi.targets.postgres.table import Table
 
 if TYPE_CHECKING:
@@ -89,10 +96,10 @@ def _transaction(
     connection: psycopg.Connection[Any], table: Table, lock_seconds: float = LOCK_SECONDS
 ) -> Iterator[psycopg.Cursor[Any]]:
     """Open a transaction that no other change of zones runs beside."""
-    with errors_told(str(table)), connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    with errors_told(str(table)), transaction(connection), connection.cursor(row_factory=tuple_row) as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi zones', 0))")
         limit_lock_waits(cursor, lock_seconds)
+        end_when_stopped(cursor)
         yield cursor
 
 

@@ -1,0 +1,49 @@
+"""readiness: see that a load can succeed, by one question, before anything is downloaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import dict_row
+
+from include.nyc_taxi.errors import WarehouseRefused
+from include.nyc_taxi.targets.postgres.server import errors_told, text, transaction
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from include.nyc_taxi.targets.postgres.table import Table
+
+
+def check(connection: psycopg.Connection[Any], table: Table) -> None:
+    """See that the server answers, can be written, and lets the role create what a load creates.
+
+    Raises:
+        WarehouseRefused: it is read-only, or a right is missing.
+        WarehouseBusy: it does not answer.
+    """
+    with errors_told(str(table)), transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(text("readiness"), {"schema": table.schema}).fetchone() or {}
+    if wrong := _wrong(found, table, connection.info.user):
+        raise WarehouseRefused(f"{table}: database {connection.info.dbname} on {connection.info.host}: {wrong}")
+
+
+def _wrong(found: dict[str, Any], table: Table, role: str) -> str | None:
+    """The first of these that is wrong, in words."""
+    wrongs = {
+        "it is read-only: a standby, or default_transaction_read_only; expected one that can be written": found[
+            "is_read_only"
+        ],
+        f"permission denied for schema {table.schema}: grant USAGE and CREATE on it to {role}": found["has_schema"]
+        and not found["may_create_tables"],
+        f"there is no schema {table.schema}, and {role} may not create it: create it, and grant USAGE and CREATE": not (
+            found["has_schema"] or found["may_create_schemas"]
+        ),
+        "there is no schema public, which holds the ledger and the summaries: create it": not found["has_public"],
+        f"permission denied for table load_ledger: grant SELECT and INSERT on it to {role}": found["has_ledger"]
+        and not found["may_write_ledger"],
+        f"permission denied for schema public, which is to hold the ledger: grant CREATE on it to {role}": not (
+            found["has_ledger"] or found["may_create_ledger"]
+        ),
+    }
+    return next((words for words, is_wrong in wrongs.items() if is_wrong), None)
