@@ -2,8 +2,8 @@
 
     health.py SchedulerJob
 
-It reads the job's heartbeat from the metadata database, because nothing else tells this cheaply of one container. That
-takes 0.05 s of CPU; `airflow jobs check --local` takes 2.4 s, as it imports Airflow. `/api/v2/monitor/health` reports the
+It reads the job's heartbeat from the metadata database, because nothing else tells this cheaply of one container: it
+takes 0.05 s of CPU, and `airflow jobs check --local` 2.4 s, as that imports Airflow. `/api/v2/monitor/health` gives the
 latest heartbeat of any container, and needs the API server. Only the scheduler can serve a health check of its own.
 """
 
