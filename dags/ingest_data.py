@@ -34,14 +34,14 @@ The error of a failed task begins with one of these words.
   error says which.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. This is a bug in the bundle; please
   report it.
-- `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file, read-only
-  or another user's, a missing bucket or right, a certificate that is not trusted, https to an http port, a login that
-  is missing or wrong, a redirect to another host. The error says which, and what to change.
+- `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file,
+  read-only or another user's, a missing bucket or right, a certificate that is not trusted, https to an http port, a
+  login that is missing or wrong, a redirect to another host. The error says which, and what to change.
 - `PermanentError`: the source never had the month, or the server rejects the request. The error says why.
-- `ValueError`: a param, a connection or a Variable is wrong or not set, or the task before was marked as success by hand
-  and returned nothing. The error gives the value and what was expected.
-- No error, and `Likely out of memory error` in the log: the task was killed. No code of it runs then, so Airflow retries
-  it as any other failure. Give the worker more memory.
+- `ValueError`: a param, a connection or a Variable is wrong or not set, or the task before was marked as success by
+  hand and returned nothing. The error gives the value and what was expected.
+- No error, and `Likely out of memory error` in the log: the task was killed. No code of it runs then, so Airflow
+  retries it as any other failure. Give the worker more memory.
 """
 
 from airflow.sdk import PartitionedAtRuntime, task, task_group
@@ -95,12 +95,7 @@ def ingest_data(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run, raw = this_run(), given(raw)
-        landed = steps.land(
-            raw["file"],
-            source=raw["source"],
-            edition=raw["edition"],
-            reading=run.reading,
-        )
+        landed = steps.land(raw["file"], source=raw["source"], edition=raw["edition"], reading=run.reading)
         return announced(landed)
 
     @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET))

@@ -23,8 +23,8 @@ it.
   us. Normal if the next run's report does not say so.
 - A month's task failed: the docs of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq` explain the first word of its
   error.
-- `ValueError`, `SetUpError`, `WarehouseRefused` (survey_publisher): a param, a connection or a Variable is wrong, or the
-  lake or the target refuses; `LakeUnavailable`, `WarehouseBusy`: it does not answer. The error says why.
+- `ValueError`, `SetUpError`, `WarehouseRefused` (survey_publisher): a param, a connection or a Variable is wrong, or
+  the lake or the target refuses; `LakeUnavailable`, `WarehouseBusy`: it does not answer. The error says why.
 - Alert "the newest month is old": no new month was loaded for `alert_after_months`. Check whether the publisher's page
   has one, then read the reports of the last runs.
 - Alert "not ended within 6 h": tasks wait for workers, or a download is slow. Catching up on hundreds of files may

@@ -96,7 +96,7 @@ def test_a_redirect_to_another_host_or_port_is_refused_before_it_is_asked(
     publisher.always = Fault(status=302, headers={"Location": f"{elsewhere.url}{path}?sig={SIGNATURE}"})
 
     with pytest.raises(
-        SetUpError, match="the server redirects to http://127.0.0.1:.*; expected its own host"
+        SetUpError, match=r"the server redirects to http://127.0.0.1:.*; expected its own host"
     ) as refusal:
         fetch(publisher, lake)
 

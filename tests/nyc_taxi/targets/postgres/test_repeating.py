@@ -2,9 +2,6 @@
 
 import pytest
 
-from include.nyc_taxi.errors import (
-    WarehouseRefused,
-)
 from include.nyc_taxi.targets.postgres.table import Table
 from tests.nyc_taxi.targets.postgres.loading import FEBRUARY, JANUARY, rows_of
 
