@@ -24,13 +24,20 @@ The error of a failed task begins with one of these words.
   the dataset are in different locations, the name belongs to another kind of table, or the table holds this month of
   another service. The error says which. The account of `taxi_gcp` needs the roles BigQuery Data Editor, BigQuery Job
   User and Storage Object Admin.
-- `WarehouseBusy`: BigQuery or the network failed. The task was retried; clear it.
+- `WarehouseBusy`: BigQuery or the network failed, somebody deleted a table in mid-load, or a quota is used up (the
+  error says so; it is renewed with time). The task was retried; clear it.
 - `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, or another run replaced the month. The task was
   retried; clear it.
 - `CountMismatch` (write_bq): BigQuery loaded another number of rows than the file has. The partition holds them and
   the ledger does not; clear the task, and report it if it comes back. With `write_mode=append`, a part of the month
   may be loaded: delete its rows before you clear the task.
-- `ValueError`: a param, a connection or a Variable is wrong. The error gives the value and what was expected.
+- `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file,
+  read-only or another user's, a missing bucket or right, a certificate that is not trusted, https to an http port, a
+  login that is missing or wrong, a redirect to another host. The error says which, and what to change.
+- `ValueError`: a param, a connection or a Variable is wrong or not set, or the task before was marked as success by
+  hand and returned nothing. The error gives the value and what was expected.
+- No error, and `Likely out of memory error` in the log: the task was killed. No code of it runs then, so Airflow
+  retries it as any other failure. Give the worker more memory.
 """
 
 from airflow.sdk import PartitionedAtRuntime, task

@@ -14,7 +14,9 @@
 
 - `summary` failed: its log names the months. Open the failed task of that map index and fix what its error says (the
   docs of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq` explain it). Then clear it; `summary` runs again.
-- `which_months` failed: a param is wrong. The error gives the value and what was expected.
+- `which_months` failed with `ValueError`: a param, a connection or a Variable is wrong; with `SetUpError`,
+  `WarehouseRefused`, `LakeUnavailable` or `WarehouseBusy`: the lake or the target refuses or does not answer. The error
+  gives the value and what was expected.
 """
 
 from airflow.sdk import PartitionedAtRuntime, task

@@ -25,6 +25,8 @@ The error of a failed task begins with one of these words.
 - `NotPublished` (fetch): normal if the month is less than about two months old. Re-run once it is published.
 - `SourceUnavailable`, `SourceThrottled` (fetch): the publisher is down or throttles us. The task was retried; clear it
   later.
+- `ShrunkenEdition` (fetch): the publisher's new file lost more than a tenth of its rows. The error says how to accept
+  it.
 - `DamagedFile` (fetch, clean): the publisher's file is broken, or the host in the connection `taxi_source` returned
   something else.
 - `ShrunkenEdition` (fetch, clean): the republished file has less than nine tenths of the rows of the edition before
@@ -35,8 +37,14 @@ The error of a failed task begins with one of these words.
   of one month collided. The task was retried; clear it.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. This is a bug in the bundle; please
   report it.
-- `ValueError`: a param, a connection or a Variable is wrong. The error gives the value and what was expected.
-- `PermissionError`: the user that runs the task may not write to the lake's folder. The error gives the path.
+- `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file,
+  read-only or another user's, a missing bucket or right, a certificate that is not trusted, https to an http port, a
+  login that is missing or wrong, a redirect to another host. The error says which, and what to change.
+- `PermanentError`: the source never had the month, or the server rejects the request. The error says why.
+- `ValueError`: a param, a connection or a Variable is wrong or not set, or the task before was marked as success by
+  hand and returned nothing. The error gives the value and what was expected.
+- No error, and `Likely out of memory error` in the log: the task was killed. No code of it runs then, so Airflow
+  retries it as any other failure. Give the worker more memory.
 """
 
 from airflow.sdk import PartitionedAtRuntime

@@ -21,6 +21,8 @@ The error of a failed task begins with one of these words.
 - `NotPublished` (extract_data): normal if the month is less than about two months old. Re-run once it is published.
 - `SourceUnavailable`, `SourceThrottled` (extract_data): the publisher is down or throttles us. The task was retried;
   clear it later.
+- `ShrunkenEdition` (extract_data): the publisher's new file lost more than a tenth of its rows. The error says how to
+  accept it.
 - `DamagedFile` (extract_data): the publisher's file is broken, or the host in the connection `taxi_source` returned
   something else.
 - `ShrunkenEdition` (extract_data, transform_data): the republished file has less than nine tenths of the rows of the
@@ -30,14 +32,21 @@ The error of a failed task begins with one of these words.
   type or meaning: look at the file.
 - `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full (the error says which), or two runs
   of one month collided. The task was retried; clear it.
-- `WarehouseBusy` (load_data): a long query held the table, or Postgres did not answer. Nothing has changed; clear the
-  task.
-- `WarehouseRefused` (load_data): a right is missing, the name belongs to another kind of table, or the table holds
-  this month of another service. The error says which.
+- `WarehouseBusy` (log_table_name, load_data): a long query held the table, somebody changed it in mid-load, or Postgres
+  did not answer. Nothing has changed; clear the task.
+- `WarehouseRefused` (log_table_name, load_data): login, password, database or a setting of the connection is wrong, a
+  right is missing, the name belongs to another kind of table, or the table holds this month of another service. The
+  error says which.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. This is a bug in the bundle; please
   report it.
-- `ValueError`: a param, a connection or a Variable is wrong. The error gives the value and what was expected.
-- `PermissionError`: the user that runs the task may not write to the lake's folder. The error gives the path.
+- `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file,
+  read-only or another user's, a missing bucket or right, a certificate that is not trusted, https to an http port, a
+  login that is missing or wrong, a redirect to another host. The error says which, and what to change.
+- `PermanentError`: the source never had the month, or the server rejects the request. The error says why.
+- `ValueError`: a param, a connection or a Variable is wrong or not set, or the task before was marked as success by
+  hand and returned nothing. The error gives the value and what was expected.
+- No error, and `Likely out of memory error` in the log: the task was killed. No code of it runs then, so Airflow
+  retries it as any other failure. Give the worker more memory.
 """
 
 from airflow.sdk import PartitionedAtRuntime, task, task_group
@@ -91,12 +100,7 @@ def ingest_data(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run, raw = this_run(), given(raw)
-        landed = steps.land(
-            raw["file"],
-            source=raw["source"],
-            edition=raw["edition"],
-            reading=run.reading,
-        )
+        landed = steps.land(raw["file"], source=raw["source"], edition=raw["edition"], reading=run.reading)
         return announced(landed)
 
     @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET))

@@ -21,10 +21,19 @@ The error of a failed task begins with one of these words.
   `taxi_source` returned something else.
 - `SchemaMismatch` (load_zones): the publisher changed its files: other columns, ids or polygons. The error gives what
   was found and what was expected; the latter is in `include/nyc_taxi/zones.py`.
-- `WarehouseBusy` (load_zones): a long query held a view, or the warehouse did not answer. Clear the task.
-- `WarehouseRefused` (load_zones): a right is missing, or the name belongs to another table or view. The error says
-  which.
-- `ValueError`: a param, a connection or a Variable is wrong. The error gives the value and what was expected.
+- `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full, or two runs collided. The task was
+  retried; clear it.
+- `WarehouseBusy`: a long query held a view, or the warehouse did not answer. Clear the task.
+- `WarehouseRefused`: the connection is wrong, a right is missing, or the name belongs to another table or view. The
+  error says which.
+- `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file,
+  read-only or another user's, a missing bucket or right, a certificate that is not trusted, https to an http port, a
+  login that is missing or wrong, a redirect to another host. The error says which, and what to change.
+- `PermanentError`: the source never had the month, or the server rejects the request. The error says why.
+- `ValueError`: a param, a connection or a Variable is wrong or not set, or the task before was marked as success by
+  hand and returned nothing. The error gives the value and what was expected.
+- No error, and `Likely out of memory error` in the log: the task was killed. No code of it runs then, so Airflow
+  retries it as any other failure. Give the worker more memory.
 """
 
 from airflow.sdk import CronTriggerTimetable, dag, task

@@ -28,8 +28,8 @@ it.
 - `ShrunkenEdition` (fetch, clean): a republished file lost more than a tenth of its rows, and the earlier edition stays
   loaded. The run fails every day until you accept the file (the error says how) or the publisher replaces
   it.
-- `WarehouseBusy`, `WarehouseRefused` (choose_files, report): the target did not answer, or refused; the error says
-  why.
+- `ValueError`, `SetUpError`, `WarehouseRefused` (survey_publisher): a param, a connection or a Variable is wrong, or
+  the lake or the target refuses; `LakeUnavailable`, `WarehouseBusy`: it does not answer. The error says why.
 - Alert "the newest month is old": no new month was loaded for `alert_after_months`. Check whether the publisher's page
   has one, then read the reports of the last runs.
 - Alert "not ended within 6 h": tasks wait for workers, or a download is slow. Catching up on hundreds of files may

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 from zipfile import BadZipFile, ZipFile
 
 import httpx
@@ -68,6 +68,23 @@ class Fetched:
     outcome: Literal["downloaded", "unchanged", "cached"]
 
 
+class Options(TypedDict, total=False):
+    """How a file is downloaded, for `fetch`.
+
+    `edition` is another edition than the current one: its sha256, the first 8 digits of that or more, or the date as of
+    which it was current. An edition that was held back is accepted by naming it. `cache_ttl` is how long a cached
+    edition is fresh: it is used without a request. `force` downloads the file even if a cached edition is there.
+    `timeout` is the seconds without a byte after which the server counts as stalled. `pause` is the seconds before the
+    second attempt of a download; it doubles with each further attempt.
+    """
+
+    edition: str | None
+    cache_ttl: timedelta
+    force: bool
+    timeout: float
+    pause: float
+
+
 def fetch(
     file: TripFile,
     lake: Lake,
@@ -75,11 +92,7 @@ def fetch(
     source: str = "official",
     base_url: str | None = None,
     redirect_hosts: Sequence[str] = (),
-    edition: str | None = None,
-    cache_ttl: timedelta = ONE_DAY,
-    force: bool = False,
-    timeout: float = STALLED_SECONDS,
-    pause: float = 1.0,
+    **options: Unpack[Options],
 ) -> Fetched:
     """Have the current edition of a trip file in raw/; download it unless the cached one is fresh or confirmed.
 
@@ -91,12 +104,7 @@ def fetch(
         source: the source of the catalogue that publishes the file.
         base_url: the URL that the source's paths are under, if it is not the publisher's. A login in it is sent.
         redirect_hosts: other hosts that the source may redirect to, besides its own and those of the catalogue.
-        edition: another edition than the current one: its sha256, the first 8 digits of that or more, or the date as of
-            which it was current. An edition that was held back is accepted by naming it.
-        cache_ttl: how long a cached edition is fresh: it is used without a request.
-        force: download the file even if a cached edition is there.
-        timeout: seconds without a byte after which the server counts as stalled.
-        pause: seconds before the second attempt of a download; it doubles with each further attempt.
+        options: see `Options`.
 
     Raises:
         NotPublished: the source does not have the file, or not yet.
@@ -119,11 +127,7 @@ def fetch(
         known_url=origin.known_url(file.service, base_url),
         redirect_hosts=(*origin.redirect_hosts, *redirect_hosts),
         known_bytes=expected.bytes if expected else None,
-        edition=edition,
-        cache_ttl=cache_ttl,
-        force=force,
-        timeout=timeout,
-        pause=pause,
+        **options,
     )
 
 
@@ -148,8 +152,7 @@ def fetch_url(
     `known_url` is a URL of the source that has been there for years: it tells "not published" from "throttled".
     `known_bytes` is the size that the file once had. `schema_era` is the era of a trip file's month.
     """
-    name, asked_at = key.rpartition("/")[2], datetime.now(UTC)
-    address = Address.parse(url, redirect_hosts)
+    name, asked_at, address = key.rpartition("/")[2], datetime.now(UTC), Address.parse(url, redirect_hosts)
     known = editions.history(lake, key)
     if edition and (named := _named(lake, key, known, edition)):
         log.info("%s: using edition %s, as asked", name, named)

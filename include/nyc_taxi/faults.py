@@ -114,6 +114,11 @@ POSTGRES: Mapping[str, Fault] = {
     "XX002": Fault(WarehouseRefused, "an index of the database is damaged"),
 }
 
+_IN_THE_WAY: Mapping[str, tuple[tuple[str, Fault], ...]] = {
+    # What somebody added to the table for good, so that no month without it fits.
+    "42804": ((r"missing constraint|must be marked NOT NULL", _REFUSED),),
+}
+
 _FIX_CONNECTION = "correct the connection"
 NO_SQLSTATE: tuple[tuple[str, Fault], ...] = (
     # An attempt to connect has no SQLSTATE in libpq, so its words decide; what none of these fits is transient.
@@ -238,7 +243,8 @@ def of_postgres(error: BaseException) -> Fault:
     """What an error of psycopg means."""
     state: str | None = getattr(error, "sqlstate", None)
     if state is not None:
-        return POSTGRES.get(state) or POSTGRES.get(state[:2], _REFUSED)
+        in_the_way = _by_words(_IN_THE_WAY.get(state, ()), str(error))
+        return in_the_way or POSTGRES.get(state) or POSTGRES.get(state[:2], _REFUSED)
     found = _by_words(NO_SQLSTATE, str(error))
     return found or (_BUSY if _is_a(error, "OperationalError") else Fault(WarehouseRefused, _FIX_CONNECTION))
 

@@ -18,6 +18,8 @@ from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from include.nyc_taxi.errors import SetUpError
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -77,7 +79,6 @@ def _post(connection: Connection, text: str) -> None:
 
     from include.nyc_taxi.addresses import Address, shown
     from include.nyc_taxi.download import connect, request_options
-    from include.nyc_taxi.errors import SetUpError
     from include.orchestration.connections import url_of
 
     address = Address.parse(url_of(connection))
@@ -85,17 +86,20 @@ def _post(connection: Connection, text: str) -> None:
     try:
         with connect(_TIMEOUT_SECONDS) as client:
             status = client.post(address.url, json={"text": text}, **request_options(address)).status_code
-    except (httpx.RequestError, SetUpError) as error:
-        log.error("connection %r: %s was not told: %s", ALERTS_CONNECTION, host, type(error).__name__)  # noqa: TRY400
-        return
+    except httpx.RequestError as error:
+        raise SetUpError(f"connection {ALERTS_CONNECTION!r}: {host}: {type(error).__name__}") from None
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        log.error("connection %r: %s answered HTTP %d; expected 200", ALERTS_CONNECTION, host, status)
+        raise SetUpError(f"connection {ALERTS_CONNECTION!r}: {host} answered HTTP {status}; expected 200")
 
 
 def _mail(connection: Connection, subject: str, text: str) -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
-    with SmtpHook(ALERTS_CONNECTION) as hook:
-        hook.send_email_smtp(
-            to=connection.extra_dejson["to_email"], subject=subject, html_content=f"<pre>{escape(text)}</pre>"
-        )
+    to = connection.extra_dejson.get("to_email")
+    if not to:
+        raise ValueError(f"the extra of connection {ALERTS_CONNECTION!r} has no to_email; expected an address")
+    try:
+        with SmtpHook(ALERTS_CONNECTION) as hook:
+            hook.send_email_smtp(to=to, subject=subject, html_content=f"<pre>{escape(text)}</pre>")
+    except OSError as error:
+        raise SetUpError(f"connection {ALERTS_CONNECTION!r}: {type(error).__name__}: {error}") from error

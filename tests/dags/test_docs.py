@@ -1,11 +1,14 @@
 """What the documentation names is there, and what is generated is up to date."""
 
+import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
 from devtools.dags_docs import page
+from include.nyc_taxi import errors
 from include.orchestration.deployments import deployments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,3 +84,34 @@ def test_a_command_of_the_notes_is_one_of_airflows(command, dags):
     named = re.search(r"(?:dags \S+|--dag-id) ([\w.]+)", command)
     if named and "dags list" not in command:
         assert named[1] in dags
+
+
+def leaves(kind):
+    below = kind.__subclasses__()
+    return set().union(*map(leaves, below)) | {kind} if below else {kind}
+
+
+def test_triage_names_every_error_that_can_end_a_task(dags_by_id):
+    triage = {name: dag.doc_md.partition("### Triage")[2] for name, dag in dags_by_id.items() if "." not in name}
+    named = {word for text in triage.values() for word in re.findall(r"`([A-Z]\w+)`", text)}
+    abstract = {errors.TaxiError, errors.TransientError, errors.Superseded}  # Superseded ends green
+
+    expected = {kind.__name__ for kind in leaves(errors.TaxiError) - abstract} | {"ValueError"}
+
+    assert triage
+    assert all(triage.values())
+    assert expected <= named
+    assert named - expected <= {"SIGKILL"}
+
+
+@pytest.mark.parametrize("module", ["steps", "zone_steps", "sync_steps"])
+def test_every_step_ends_with_an_error_of_triage(module):
+    steps = importlib.import_module(f"include.orchestration.{module}")
+    public = [
+        each
+        for name, each in vars(steps).items()
+        if inspect.isfunction(each) and each.__module__ == steps.__name__ and not name.startswith("_")
+    ]
+
+    assert public
+    assert [each.__name__ for each in public if not hasattr(each, "__wrapped__")] == []

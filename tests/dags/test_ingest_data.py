@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -187,6 +188,7 @@ def test_an_unknown_param_is_refused_by_name_before_anything_is_done(run, query,
     assert query("SELECT to_regclass('load_ledger')") == [(None,)]
 
 
+FIRST = "log_subflow.log_table_name"
 EVIL = ["'; DROP TABLE load_ledger; --", "../../etc"]
 
 
@@ -229,9 +231,9 @@ def test_a_missing_connection_fails_at_once(run, monkeypatch, errors):
 
     finished = run(**JANUARY)
 
-    assert states(finished)["extract_data"] == "failed"
-    assert tries(finished, "extract_data") == 1
-    assert "taxi_source" in errors[0]
+    assert states(finished)[FIRST] == "failed"
+    assert tries(finished, FIRST) == 1
+    assert errors[0].startswith("ValueError: connection 'taxi_source' is not set")
 
 
 def test_a_missing_lake_variable_fails_at_once(run, monkeypatch, errors):
@@ -239,7 +241,7 @@ def test_a_missing_lake_variable_fails_at_once(run, monkeypatch, errors):
 
     finished = run(**JANUARY)
 
-    assert tries(finished, "extract_data") == 1
+    assert tries(finished, FIRST) == 1
     assert "Variable 'taxi_lake' is not set; expected file:///folder" in errors[0]
 
 
@@ -270,16 +272,50 @@ def test_throttling_is_tried_again_until_it_ends(run, monkeypatch, published, qu
     assert query("SELECT rows_read FROM load_ledger") == [(ROWS,)]
 
 
-def test_a_warehouse_that_is_down_is_tried_again_and_costs_no_second_download(run, monkeypatch, query):
+def test_a_warehouse_that_is_down_is_tried_again_before_anything_is_downloaded(run, monkeypatch, query):
     good = json.loads(os.environ["AIRFLOW_CONN_TAXI_WAREHOUSE"])
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(good | {"port": 1}))
     failed = run(**JANUARY)
-    failed_states, failed_tries = states(failed), tries(failed, "load_data")
+    failed_states, failed_tries = states(failed), tries(failed, FIRST)
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(good))
 
     finished = run(**JANUARY)
 
-    assert (failed_states["transform_data"], failed_states["load_data"]) == ("success", "failed")
+    assert (failed_states[FIRST], failed_states["extract_data"]) == ("failed", "upstream_failed")
     assert failed_tries == 4
     assert finished.state == "success"
     assert query("SELECT count(*) FROM load_ledger") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"password": "wrong"}, "WarehouseRefused: connection 'taxi_warehouse': .*password authentication failed"),
+        ({"schema": "nowhere"}, "WarehouseRefused: connection 'taxi_warehouse': .*database \"nowhere\" does not exist"),
+        ({"login": "nobody"}, "WarehouseRefused: connection 'taxi_warehouse': .*(nobody|role)"),
+        ({"extra": {"sslmode": "maybe"}}, "WarehouseRefused: connection 'taxi_warehouse': .*invalid sslmode"),
+        ({"extra": {"sslmode": "require"}}, "WarehouseRefused: connection 'taxi_warehouse': .*does not support SSL"),
+        ({"extra": {"foo": "bar"}}, 'WarehouseRefused: .*invalid connection option "foo"'),
+        ({"port": 70000}, "ValueError: connection 'taxi_warehouse' has port 70000; expected 1 to 65535"),
+        ({"extra": "no json"}, "ValueError: the extra of connection 'taxi_warehouse' is not a JSON object"),
+    ],
+)
+def test_a_warehouse_that_is_set_up_wrongly_fails_at_once_before_a_download(run, monkeypatch, errors, wrong, said):
+    good = json.loads(os.environ["AIRFLOW_CONN_TAXI_WAREHOUSE"])
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(good | wrong))
+
+    failed = run(**JANUARY)
+
+    assert (tries(failed, FIRST), states(failed)["extract_data"]) == (1, "upstream_failed")
+    assert re.match(said, errors[0]), errors
+    assert good["password"] not in errors[0]
+
+
+def test_a_task_that_was_marked_as_success_by_hand_is_named(dags_by_id, monkeypatch):
+    from include.orchestration import requests
+
+    task = dags_by_id["ingest_data"].get_task("transform_data")
+    monkeypatch.setattr(requests, "get_current_context", lambda: {"task": task})
+
+    with pytest.raises(ValueError, match="the task before, extract_data, returned nothing"):
+        requests.given(None)

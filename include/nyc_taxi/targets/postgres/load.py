@@ -27,14 +27,13 @@ from include.nyc_taxi.summary import Summary
 from include.nyc_taxi.targets import ledger as fields
 from include.nyc_taxi.targets.ledger import Loaded, Run
 from include.nyc_taxi.targets.postgres import ledger, summaries
-from include.nyc_taxi.targets.postgres.schema import columns_of, definitions, oid_of, partition_of, prepare
+from include.nyc_taxi.targets.postgres.schema import are_taken, columns_of, definitions, oid_of, partition_of, prepare
 from include.nyc_taxi.targets.postgres.server import (
     LOCK_SECONDS,
     end_when_stopped,
     errors_told,
     limit_lock_waits,
     template,
-    text,
     transaction,
     value,
 )
@@ -228,8 +227,7 @@ class _Replacement:
     def _free_name(self) -> Table:
         """A name for the month's partition: its usual one may be that of a table that somebody detached."""
         usual = self.table.beside(f"{self.file.month.year:04d}_{self.file.month.month:02d}")
-        names = [usual.name, f"{usual.name}_brin"]
-        if not value(self.connection, text("names_taken"), {"schema": usual.schema, "names": names}):
+        if not are_taken(self.connection, usual.schema, usual.name, f"{usual.name}_brin"):
             return usual
         other = usual.beside(uuid.uuid4().hex[:4])
         log.warning("%s: another table or index has the name %s: the month gets %s", self.file, usual, other)

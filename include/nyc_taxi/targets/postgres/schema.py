@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
@@ -77,6 +78,11 @@ def columns_of(connection: psycopg.Connection[Any], oid: int) -> dict[str, str]:
     return dict(ask(connection, text("table_columns"), {"oid": oid}).fetchall())
 
 
+def are_taken(connection: psycopg.Connection[Any], schema: str, *names: str) -> bool:
+    """Whether a table, view or index of the schema has one of these names."""
+    return bool(value(connection, text("names_taken"), {"schema": schema, "names": list(names)}))
+
+
 def definitions(columns: dict[str, str]) -> sql.Composed:
     """The columns as they stand in CREATE TABLE."""
     # The types are our own words or the server's, never a caller's.
@@ -105,8 +111,10 @@ def _create(connection: psycopg.Connection[Any], table: Table, columns: dict[str
     if not value(connection, "SELECT to_regnamespace(quote_ident(%s))", [table.schema]):
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(table.schema)))
     create = template("create_trips")
-    index = sql.Identifier(f"{table.name}_brin")
-    connection.execute(create.format(table=table.identifier, columns=definitions(columns), index=index))
+    index = f"{table.name}_brin"
+    if are_taken(connection, table.schema, index):  # by the index of a table that somebody renamed
+        index = f"{table.name}_{uuid.uuid4().hex[:8]}_brin"
+    connection.execute(create.format(table=table.identifier, columns=definitions(columns), index=sql.Identifier(index)))
 
 
 def _add_columns(connection: psycopg.Connection[Any], table: Table, missing: dict[str, str]) -> None:

@@ -2,9 +2,6 @@
 
 import pytest
 
-from include.nyc_taxi.errors import (
-    WarehouseRefused,
-)
 from include.nyc_taxi.targets.postgres.table import Table
 from tests.nyc_taxi.targets.postgres.loading import FEBRUARY, JANUARY, rows_of
 
@@ -109,18 +106,6 @@ def test_a_partition_of_another_name_is_replaced(landed_month, load, query, lake
 
     assert query("SELECT count(*) FROM green_taxi_trips_2024_01") == [(rows_of(lake, file),)]
     assert query("SELECT to_regclass('attic.january')") == [(None,)]
-
-
-def test_a_partition_that_was_detached_to_be_kept_is_not_overwritten(landed_month, load, query, contents):
-    file = landed_month(JANUARY)
-    load(file)
-    query("ALTER TABLE green_taxi_trips DETACH PARTITION green_taxi_trips_2024_01")
-    before = contents()
-
-    with pytest.raises(WarehouseRefused, match='relation "green_taxi_trips_2024_01" already exists'):
-        load(file)
-
-    assert contents() == before
 
 
 def test_every_table_has_its_own_months(landed_month, load, query, lake):
