@@ -35,8 +35,8 @@ CORE_LAYERS = (
     ("changes", "editions", "seal"),
     ("lake", "reading", "quality", "summary"),
     ("trip_file",),
-    ("catalog",),
-    ("errors", "month", "progress"),
+    ("catalog", "faults"),
+    ("addresses", "errors", "month", "progress"),
 )
 LOW_LAYERS = 3  # of the core, whose parts nearly every other one imports
 

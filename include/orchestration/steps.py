@@ -6,14 +6,14 @@ Import this inside a task, as it imports pyarrow. A `file` is the name of a trip
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.nyc_taxi import TripFile, catalog, landing, targets
+from include.nyc_taxi import TripFile, catalog, editions, landing, targets
 from include.nyc_taxi import download as downloading
-from include.nyc_taxi.errors import LakeChanged, PermanentError, Superseded
-from include.nyc_taxi.lake import data_key
+from include.nyc_taxi.errors import DamagedData, LakeChanged, PermanentError, Superseded
+from include.nyc_taxi.lake import data_key, raw_key
 from include.nyc_taxi.precedence import CLAIM_FIELDS, claim_of
 from include.orchestration import connections
 from include.orchestration.editions import prune
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.precedence import Claim
+    from include.nyc_taxi.reading import UnknownColumns
     from include.nyc_taxi.targets.ledger import Run
     from include.orchestration.requests import Destination, Reading
     from include.orchestration.xcoms import Checked, Landed, Loaded, Raw, Reached, Staged, Summary
@@ -205,20 +207,32 @@ def count_null_passengers(file: str) -> None:
 def load(
     landed: Landed, destination: Destination, *, run: Run, write_mode: str = "replace", force: bool = False
 ) -> Loaded:
-    """Load a month from the lake into a target; the lake itself has it already."""
+    """Load a month from the lake into a target; the lake itself has it already.
+
+    If what is in data/ turns out to be damaged, it is landed again from its edition, and then loaded.
+    """
     file, lake = TripFile.parse(landed["file"]), connections.lake()
     place, table = _resolve(landed["file"], destination)
-    with connections.opened(place) as client:
-        try:
+    found = claim_of(landed["claim"])
+
+    def load_once() -> Loaded:
+        with connections.opened(place) as client:
             if write_mode == "append":
                 loaded = place.append_month(client, file, lake, table=table, run=run)
             else:
-                found = claim_of(landed["claim"])
                 loaded = place.replace_month(client, file, lake, table=table, found=found, run=run, force=force)
-        except Superseded as newer:
-            log.warning("%s", newer)
-            return {"file": file.name, "table": str(table), "rows_loaded": 0, "outcome": "superseded"}
-    return {"file": file.name, "table": str(loaded.table), "rows_loaded": loaded.rows_loaded, "outcome": loaded.outcome}
+        return _loaded(file, loaded.table, loaded.rows_loaded, loaded.outcome)
+
+    try:
+        try:
+            return load_once()
+        except DamagedData as damage:
+            log.warning("%s: landing it again", damage)
+            _land_again(file, lake, found)
+            return load_once()
+    except Superseded as newer:
+        log.warning("%s", newer)
+        return _loaded(file, table, 0, "superseded")
 
 
 @reported
@@ -245,6 +259,25 @@ def _resolve(file: str, destination: Destination) -> tuple[targets.Target[Any, A
     place = targets.get(destination.target)
     service = TripFile.parse(file).service
     return place, place.table(service, name=destination.table_name, namespace=destination.namespace)
+
+
+def _land_again(file: TripFile, lake: Lake, claim: Claim) -> None:
+    """Land the edition of a claim anew, on its terms."""
+    source, quality, unknown_columns = claim.terms
+    known = editions.history(lake, raw_key(file, source))
+    landing.land(
+        file,
+        lake,
+        source=source,
+        edition=known.named(claim.edition).sha256,
+        profile=quality,
+        unknown_columns=cast("UnknownColumns", unknown_columns),
+        wish=claim.wish,
+    )
+
+
+def _loaded(file: TripFile, table: targets.Table, rows: int, outcome: str) -> Loaded:
+    return {"file": file.name, "table": str(table), "rows_loaded": rows, "outcome": outcome}
 
 
 def _landed(file: TripFile, landed: landing.Landed, outcome: str = "landed") -> Landed:
