@@ -19,8 +19,8 @@
 
 The error of a failed task begins with one of these words.
 
-- `DamagedData` (write_bq): a file of data/ was damaged on its disk and set aside. The run lands it again by itself; clear
-  the task if it failed.
+- `DamagedData` (write_bq): a file of data/ was damaged on its disk and set aside. The run lands it again by itself;
+  clear the task if it failed.
 - `NotInLake` (extract_from_gcs): run `etl_web_to_gcs` for the month first.
 - `WarehouseRefused` (preflight, write_bq): credentials, a right, the bucket or the project are missing, the bucket and
   the dataset are in different locations, the name belongs to another kind of table, or the table holds this month of

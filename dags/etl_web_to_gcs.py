@@ -27,8 +27,8 @@ The error of a failed task begins with one of these words.
   later.
 - `ShrunkenEdition` (fetch): the publisher's new file lost more than a tenth of its rows. The error says how to accept
   it.
-- `DamagedData` (write_local, write_gcs): a file of data/ was damaged on its disk and set aside. The run lands it again by itself; clear
-  the task if it failed.
+- `DamagedData` (write_local, write_gcs): a file of data/ was damaged on its disk and set aside. The run lands it
+  again by itself; clear the task if it failed.
 - `DamagedFile` (fetch, clean): the publisher's file is broken, or the host in the connection `taxi_source` returned
   something else.
 - `ShrunkenEdition` (fetch, clean): the republished file has less than nine tenths of the rows of the edition before

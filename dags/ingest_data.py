@@ -23,8 +23,8 @@ The error of a failed task begins with one of these words.
   clear it later.
 - `ShrunkenEdition` (extract_data): the publisher's new file lost more than a tenth of its rows. The error says how to
   accept it.
-- `DamagedData` (load_data): a file of data/ was damaged on its disk and set aside. The run lands it again by itself; clear
-  the task if it failed.
+- `DamagedData` (load_data): a file of data/ was damaged on its disk and set aside. The run lands it again by itself;
+  clear the task if it failed.
 - `DamagedFile` (extract_data): the publisher's file is broken, or the host in the connection `taxi_source` returned
   something else.
 - `ShrunkenEdition` (extract_data, transform_data): the republished file has less than nine tenths of the rows of the
