@@ -23,10 +23,13 @@ ASKS_FOR_GREEN = {"colour": "green", "year": 2024, "month": 1}
 
 @pytest.fixture(scope="module")
 def client(airflow_database):
-    """Airflow's API server, in this process, over the metadata database of the tests."""
+    """Airflow's API server, in this process, over the metadata database of the tests without the runs of others."""
     from airflow.api_fastapi.app import create_app
 
     with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
+        while runs := checked(client.get("/api/v2/dags/~/dagRuns"))["dag_runs"]:
+            for run in runs:
+                client.delete(f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}").raise_for_status()
         yield client
 
 
