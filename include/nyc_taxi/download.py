@@ -251,7 +251,8 @@ def connect(timeout: float = STALLED_SECONDS) -> httpx.Client:
     # A server that compresses on the fly would send other bytes, and another length, than the published file.
     headers = {"Accept-Encoding": "identity", "User-Agent": "nyc-taxi-bundle"}
     limits = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
-    return httpx.Client(follow_redirects=True, timeout=limits, headers=headers)
+    hooks = {"response": [_keep_bytes_of_headers]}
+    return httpx.Client(follow_redirects=True, timeout=limits, headers=headers, event_hooks=hooks)
 
 
 class _NotModified(Exception):
@@ -378,8 +379,9 @@ class _Transfer:
 
     def _proven_total(self) -> int:
         """Return the length of a file that came without one, and whose format does not show where it ends."""
-        length = _head(self.client, self.url).headers.get("Content-Length", "")
-        if length.isdecimal():
+        head = _head(self.client, self.url)
+        length = head.headers.get("Content-Length", "")
+        if head.status_code == HTTPStatus.OK and length.isdecimal():
             return int(length)
         with self.client.stream("GET", self.url, headers={"Range": f"bytes={self.offset}-"}) as rest:
             total = _TOTAL.search(rest.headers.get("Content-Range", ""))
@@ -423,7 +425,7 @@ class _Transfer:
         if response.status_code != HTTPStatus.OK:
             raise _refusal(self.client, self.url, self.known_url, response)
         self._restart()
-        self.etag = _etag(response)
+        self.etag = response.headers.get("ETag")
         self.last_modified = response.headers.get("Last-Modified")
         length = response.headers.get("Content-Length", "")
         self.total = int(length) if length.isdecimal() else None
@@ -434,7 +436,7 @@ class _Transfer:
             part is not None
             and int(part[1]) == self.offset
             and (self.total is None or part[2] in ("*", str(self.total)))
-            and (_etag(response) or self.etag) == self.etag
+            and response.headers.get("ETag", self.etag) == self.etag
             and response.headers.get("Last-Modified", self.last_modified) == self.last_modified
         )
 
@@ -460,10 +462,9 @@ class _Transfer:
             ) from error
 
 
-def _etag(response: httpx.Response) -> str | None:
-    """Return the ETag, each of its bytes as the character of that number, as httpx guesses an encoding."""
-    found = [value for name, value in response.headers.raw if name.lower() == b"etag"]
-    return found[0].decode("latin-1") if found else None
+def _keep_bytes_of_headers(response: httpx.Response) -> None:
+    """Give each byte of a header as the character of that number: httpx would guess an encoding."""
+    response.headers.encoding = "latin-1"
 
 
 def _no_web_server(url: str, error: httpx.UnsupportedProtocol) -> PermanentError:
