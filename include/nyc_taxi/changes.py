@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import compute
 
 from include.nyc_taxi import catalog
 from include.nyc_taxi.reading import read
@@ -38,6 +37,7 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MIXER = np.uint64(0xBF58476D1CE4E5B9)
 _NULL = np.uint64(0x94D049BB133111EB)
 _CENTS = 2
+_LARGEST_SUM = 1e15  # beyond it a sum has no cents, and may be infinite, which JSON cannot say
 _CHARGES = tuple(service.charge for service in catalog.services().values() if service.charge)
 
 
@@ -79,7 +79,7 @@ def compare(file: TripFile, old: Path, new: Path, *, before: str, after: str, so
         counts: Counter[str] = Counter()
         for number in range(1 << _BUCKET_BITS):
             counts.update(_compared(*(np.fromfile(part.bucket(number), np.uint64) for part in (first, second))))
-    sums = {name: (round(first.sums[name], _CENTS), round(second.sums[name], _CENTS)) for name in first.sums}
+    sums = {name: (_rounded(first.sums[name]), _rounded(second.sums[name])) for name in first.sums}
     return Changes(
         before,
         after,
@@ -90,6 +90,10 @@ def compare(file: TripFile, old: Path, new: Path, *, before: str, after: str, so
         tuple(name for name in second.names if name not in first.names),
         tuple(name for name in first.names if name not in second.names),
     )
+
+
+def _rounded(amount: float) -> float:
+    return round(max(-_LARGEST_SUM, min(amount, _LARGEST_SUM)), _CENTS)
 
 
 def _compared(before: Hashes, after: Hashes) -> dict[str, int]:
@@ -113,14 +117,13 @@ class _Spill:
     def bucket(self, number: int) -> Path:
         return self.folder / str(number)
 
-    def write(self, batches: Iterator[pa.RecordBatch]) -> None:
+    def write(self, batches: Iterator[tuple[pa.RecordBatch, Hashes]]) -> None:
         with ExitStack() as stack:
             buckets: list[BinaryIO] = [
                 stack.enter_context(self.bucket(number).open("wb")) for number in range(1 << _BUCKET_BITS)
             ]
-            for rows in batches:
+            for rows, hashes in batches:
                 self._sum(rows)
-                hashes = hashes_of(rows)
                 buckets_of_rows = (hashes >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
                 for number in np.unique(buckets_of_rows):
                     hashes[buckets_of_rows == number].tofile(buckets[number])
@@ -128,7 +131,9 @@ class _Spill:
     def _sum(self, rows: pa.RecordBatch) -> None:
         for name, column in zip(rows.schema.names, rows.columns, strict=True):
             if pa.types.is_floating(column.type):
-                self.sums[name] += compute.sum(column).as_py() or 0.0
+                values = numbers(column, np.float64, null=0.0)
+                with np.errstate(over="ignore"):
+                    self.sums[name] += float(values[np.isfinite(values)].sum())
 
 
 def _spilled(file: TripFile, path: Path, folder: Path, source: str) -> _Spill:
@@ -139,10 +144,13 @@ def _spilled(file: TripFile, path: Path, folder: Path, source: str) -> _Spill:
     return spill
 
 
-def _every_row(reading: Reading) -> Iterator[pa.RecordBatch]:
-    yield from reading.batches
-    for rows, _values in reading.misfits.rows:
-        yield rows
+def _every_row(reading: Reading) -> Iterator[tuple[pa.RecordBatch, Hashes]]:
+    """Every row and its hash; that of a misfit is also of the value that its row could not hold."""
+    for rows in reading.batches:
+        yield rows, hashes_of(rows)
+    for rows, values in reading.misfits.rows:
+        words = np.array([_word_hash(value.encode()) for value in values], np.uint64)
+        yield rows, _mixed(hashes_of(rows) + words)
 
 
 def hashes_of(rows: pa.RecordBatch) -> Hashes:
@@ -159,6 +167,7 @@ def _column_hashes(column: pa.Array) -> Hashes:
         return _text_hashes(column)
     if pa.types.is_floating(column.type):
         values = numbers(column, np.float64, null=np.nan) + 0.0  # -0.0 is 0.0
+        values[np.isnan(values)] = np.nan  # not a number is one value, whatever its bits
         hashes = _mixed(values.view(np.uint64))
     else:
         width = np.dtype(f"i{column.type.bit_width // 8}").type
@@ -168,14 +177,14 @@ def _column_hashes(column: pa.Array) -> Hashes:
 
 def _text_hashes(column: pa.Array) -> Hashes:
     words = column.dictionary_encode()
-    known = [_word_hash(word) for word in words.dictionary.to_pylist()] or [0]
+    known = [_word_hash(word) for word in words.dictionary.cast(pa.binary()).to_pylist()] or [0]
     codes = numbers(words.indices, np.int32, null=0)
     hashes = np.array(known, np.uint64)[codes]
     return np.where(_valid(column), hashes, _NULL) if column.null_count else hashes
 
 
-def _word_hash(word: str | None) -> int:
-    return int.from_bytes(hashlib.blake2b(str(word).encode(), digest_size=8).digest(), "little")
+def _word_hash(word: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(word, digest_size=8).digest(), "little")
 
 
 def _valid(column: pa.Array) -> NDArray[np.bool_]:

@@ -269,7 +269,10 @@ def connect(timeout: float = STALLED_SECONDS) -> httpx.Client:
     # httpx logs the URL of every request, which may have a signature.
     logging.getLogger("httpx").addFilter(_is_worth_a_line)
     return httpx.Client(
-        follow_redirects=True, timeout=limits, headers=headers, event_hooks={"request": [_refuse_other_hosts]}
+        follow_redirects=True,
+        timeout=limits,
+        headers=headers,
+        event_hooks={"request": [_refuse_other_hosts], "response": [_keep_bytes_of_headers]},
     )
 
 
@@ -423,8 +426,9 @@ class _Transfer:
 
     def _proven_total(self) -> int:
         """Return the length of a file that came without one, and whose format does not show where it ends."""
-        length = _head(self.client, self.address).headers.get("Content-Length", "")
-        if length.isdecimal():
+        head = _head(self.client, self.address)
+        length = head.headers.get("Content-Length", "")
+        if head.status_code == HTTPStatus.OK and length.isdecimal():
             return int(length)
         with self._get({b"Range": f"bytes={self.offset}-".encode()}) as rest:
             total = _TOTAL.search(rest.headers.get("Content-Range", ""))
@@ -468,7 +472,7 @@ class _Transfer:
         if response.status_code != HTTPStatus.OK:
             raise _refusal(self.client, self.address, self.known_url, response)
         self._restart()
-        self.etag = _etag(response)
+        self.etag = response.headers.get("ETag")
         self.last_modified = response.headers.get("Last-Modified")
         length = response.headers.get("Content-Length", "")
         self.total = int(length) if length.isdecimal() else None
@@ -479,7 +483,7 @@ class _Transfer:
             part is not None
             and int(part[1]) == self.offset
             and (self.total is None or part[2] in ("*", str(self.total)))
-            and (_etag(response) or self.etag) == self.etag
+            and response.headers.get("ETag", self.etag) == self.etag
             and response.headers.get("Last-Modified", self.last_modified) == self.last_modified
         )
 
@@ -505,10 +509,9 @@ class _Transfer:
             ) from error
 
 
-def _etag(response: httpx.Response) -> str | None:
-    """Return the ETag, each of its bytes as the character of that number, as httpx guesses an encoding."""
-    found = [value for name, value in response.headers.raw if name.lower() == b"etag"]
-    return found[0].decode("latin-1") if found else None
+def _keep_bytes_of_headers(response: httpx.Response) -> None:
+    """Give each byte of a header as the character of that number: httpx would guess an encoding."""
+    response.headers.encoding = "latin-1"
 
 
 def _reason(error: httpx.RequestError) -> str:

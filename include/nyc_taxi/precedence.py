@@ -79,21 +79,21 @@ class Claim:
     def comes_after(self, other: Claim) -> bool:
         """Whether these rows go over the other's, and the other's not over these.
 
-        Rows on the same terms are ordered by their editions. What a person asked for (`force`, an edition by name,
-        other terms) goes over anything, in the order in which it was asked. Only an edition that is older than one that
-        a person asked for does not go over it unless somebody asks for it too: such a run was held up.
+        Rows on the same terms are ordered by their editions, and those of one edition by when they were asked for. What
+        a person asked for (`force`, an edition by name, other terms) goes over anything, in the order in which it was
+        asked. Only a run that nobody asked for anything does not go over a newer edition: it was held up.
         """
-        is_asked = self.wish.asked_at > other.wish.asked_at
-        is_newer = self.order.is_after(other.order)
+        was_asked_later = self.wish.asked_at > other.wish.asked_at
+        is_newer, is_older = self.order.is_after(other.order), other.order.is_after(self.order)
         if (self.recipe, self.pin) == (other.recipe, other.pin):
             return is_newer
         if self.terms != other.terms or (self.wish.asked_for and other.wish.asked_for):
-            return is_asked
+            return was_asked_later
         if self.wish.asked_for:
-            return is_asked or is_newer
+            return was_asked_later or is_newer
         if other.wish.asked_for:
-            return is_asked and not other.order.is_after(self.order)
-        return is_newer
+            return was_asked_later and not is_older
+        return is_newer or (was_asked_later and not is_older)
 
     def __str__(self) -> str:
         asked = f", {self.wish.asked_for}" if self.wish.asked_for else ""

@@ -20,6 +20,7 @@ class Fault:
         cut_at: after so many bytes of the body the connection ends.
         part: so many bytes are all that is sent of an asked range, and the answer says so.
         stalls: after those bytes nothing more comes, and the connection stays.
+        meanwhile: happens after those bytes, and then the others follow.
         then: happens after the answer.
     """
 
@@ -28,6 +29,7 @@ class Fault:
     cut_at: int | None = None
     part: int | None = None
     stalls: bool = False
+    meanwhile: Callable[[], object] | None = None
     then: Callable[[], None] = lambda: None
 
 
@@ -54,6 +56,7 @@ class Publisher:
         self.missing = HTTPStatus.NOT_FOUND
         self.heads: list[int] = []  # answers to the next HEADs
         self.head: int | None = None  # the answer to every HEAD, if it is not the file's
+        self.head_has_length = True
         self.knows_ranges = True
         self.knows_if_range = True
         self.framing = "length"  # or "chunked" or "close": how an answer marks its end
@@ -108,7 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         if refused is not None or published is None:
             self._start(refused or publisher.missing, {"Content-Length": "0"})
         else:
-            self._start(HTTPStatus.OK, {**_validators(published), "Content-Length": str(len(published.content))})
+            length = {"Content-Length": str(len(published.content))} if publisher.head_has_length else {}
+            self._start(HTTPStatus.OK, {**_validators(published), **length})
 
     def do_GET(self) -> None:
         publisher = self._note()
@@ -153,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         if asked is None or not publisher.knows_ranges:
             return None
         current = (published.etag, published.last_modified)
-        if publisher.knows_if_range and self.headers["If-Range"] not in current:
+        if publisher.knows_if_range and self.headers.get("If-Range", current[0]) not in current:
             return None
         return int(asked.removeprefix("bytes=").removesuffix("-"))
 
@@ -165,15 +169,22 @@ class _Handler(BaseHTTPRequestHandler):
             "close": {"Connection": "close"},
         }
         self._start(status, {**headers, **how[framing], **fault.headers})
-        part = body[: fault.cut_at]
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if framing == "chunked" and part else part)
+        part, rest = body[: fault.cut_at], body[len(body[: fault.cut_at]) :]
+        self._write(part, framing)
+        if fault.meanwhile is not None:
+            self.wfile.flush()
+            fault.meanwhile()
+            self._write(rest, framing)
         if fault.stalls:
             self.wfile.flush()
             self.server.publisher.stopping.wait(_LONGEST_STALL_SECONDS)
-        if fault.stalls or fault.cut_at is not None or framing == "close":
+        if fault.stalls or (fault.cut_at is not None and fault.meanwhile is None) or framing == "close":
             self.close_connection = True
         elif framing == "chunked":
             self.wfile.write(b"0\r\n\r\n")
+
+    def _write(self, part: bytes, framing: str) -> None:
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if framing == "chunked" and part else part)
 
     def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.send_response(status)

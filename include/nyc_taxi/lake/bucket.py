@@ -161,7 +161,8 @@ def _condition(state: Replacing, name: str = "ifGenerationMatch") -> dict[str, s
 
 
 def _is_refused(error: OSError) -> bool:
-    return getattr(error, "code", None) == HTTPStatus.PRECONDITION_FAILED
+    """Whether a precondition failed, which gcsfs reports as one error or another."""
+    return isinstance(error, FileExistsError) or getattr(error, "code", None) == HTTPStatus.PRECONDITION_FAILED
 
 
 def _md5_of(path: Path) -> str:
