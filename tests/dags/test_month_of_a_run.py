@@ -134,3 +134,35 @@ def test_dags_test_with_a_date_is_for_the_month_of_that_date(dag):
 
     assert run.state == "success"
     assert run.get_task_instance("month").xcom_pull(task_ids="month") == "2021-01"
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "month"),
+    [
+        ("Europe/Berlin", "2023-01-31T23:00+00:00", "2023-02"),
+        ("America/New_York", "2023-02-01T04:59+00:00", "2023-01"),
+        ("Asia/Tokyo", "2023-01-31T15:00+00:00", "2023-02"),
+        ("UTC", "2023-01-31T23:59+00:00", "2023-01"),
+    ],
+)
+def test_the_month_of_a_date_is_that_of_the_default_timezone(airflow_database, zone, at, month):
+    from airflow.sdk._shared.timezones.timezone import initialize
+
+    from include.orchestration.requests import requested_file
+
+    initialize(zone)
+    try:
+        file = requested_file({"colour": "green"}, None, datetime.fromisoformat(at))
+    finally:
+        initialize("UTC")
+
+    assert str(file.month) == month
+
+
+@pytest.mark.parametrize(("year", "hours"), [(2024.5, 1), (True, 1), (2024, 1e300), (2024, float("nan")), (2024, -1)])
+def test_a_number_that_is_none_is_refused_by_name(year, hours):
+    from include.orchestration import requests
+
+    with pytest.raises(ValueError, match="param (year|cache_ttl_hours)="):
+        requests._whole("year", year)
+        requests._cache_ttl(hours)
