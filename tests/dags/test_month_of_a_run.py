@@ -159,10 +159,17 @@ def test_the_month_of_a_date_is_that_of_the_default_timezone(airflow_database, z
     assert str(file.month) == month
 
 
-@pytest.mark.parametrize(("year", "hours"), [(2024.5, 1), (True, 1), (2024, 1e300), (2024, float("nan")), (2024, -1)])
-def test_a_number_that_is_none_is_refused_by_name(year, hours):
-    from include.orchestration import requests
+@pytest.mark.parametrize("year", [2024.5, True, "2024"])
+def test_a_year_that_is_no_whole_number_is_refused_by_name(year):
+    from include.orchestration.requests import _whole
 
-    with pytest.raises(ValueError, match="param (year|cache_ttl_hours)="):
-        requests._whole("year", year)
-        requests._cache_ttl(hours)
+    with pytest.raises(ValueError, match=r"param year=.* is not a whole number"):
+        _whole("year", year)
+
+
+@pytest.mark.parametrize("hours", [1e300, float("nan"), float("inf"), -1])
+def test_a_cache_lifetime_that_no_clock_has_is_refused_by_name(hours):
+    from include.orchestration.requests import _cache_ttl
+
+    with pytest.raises(ValueError, match="param cache_ttl_hours="):
+        _cache_ttl(hours)
