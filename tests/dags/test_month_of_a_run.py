@@ -134,3 +134,42 @@ def test_dags_test_with_a_date_is_for_the_month_of_that_date(dag):
 
     assert run.state == "success"
     assert run.get_task_instance("month").xcom_pull(task_ids="month") == "2021-01"
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "month"),
+    [
+        ("Europe/Berlin", "2023-01-31T23:00+00:00", "2023-02"),
+        ("America/New_York", "2023-02-01T04:59+00:00", "2023-01"),
+        ("Asia/Tokyo", "2023-01-31T15:00+00:00", "2023-02"),
+        ("UTC", "2023-01-31T23:59+00:00", "2023-01"),
+    ],
+)
+def test_the_month_of_a_date_is_that_of_the_default_timezone(airflow_database, zone, at, month):
+    from airflow.sdk._shared.timezones.timezone import initialize
+
+    from include.orchestration.requests import requested_file
+
+    initialize(zone)
+    try:
+        file = requested_file({"colour": "green"}, None, datetime.fromisoformat(at))
+    finally:
+        initialize("UTC")
+
+    assert str(file.month) == month
+
+
+@pytest.mark.parametrize("year", [2024.5, True, "2024"])
+def test_a_year_that_is_no_whole_number_is_refused_by_name(year):
+    from include.orchestration.requests import _whole
+
+    with pytest.raises(ValueError, match=r"param year=.* is not a whole number"):
+        _whole("year", year)
+
+
+@pytest.mark.parametrize("hours", [1e300, float("nan"), float("inf"), -1])
+def test_a_cache_lifetime_that_no_clock_has_is_refused_by_name(hours):
+    from include.orchestration.requests import _cache_ttl
+
+    with pytest.raises(ValueError, match="param cache_ttl_hours="):
+        _cache_ttl(hours)
