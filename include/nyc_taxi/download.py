@@ -15,7 +15,7 @@ from zipfile import BadZipFile, ZipFile
 
 import httpx
 
-from include.nyc_taxi import catalog, editions, faults
+from include.nyc_taxi import catalog, editions, faults, formats, limits
 from include.nyc_taxi.addresses import Address, shown
 from include.nyc_taxi.errors import (
     DamagedFile,
@@ -26,6 +26,7 @@ from include.nyc_taxi.errors import (
     ShrunkenEdition,
     SourceThrottled,
     SourceUnavailable,
+    TooLarge,
 )
 from include.nyc_taxi.lake import Lake, raw_key, sha256_of
 from include.nyc_taxi.progress import Progress
@@ -50,6 +51,8 @@ _ADDRESS = "nyc_taxi_address"
 _WANTS_LOGIN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
 _NO_HEAD = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _CSV_HEADER = re.compile(rb'(\xef\xbb\xbf)?[\w" ]+,[^\n<{]*\n')
+_SHOWN = 32
+_MOST_MEMBERS = 1_000
 _SLOWEST_BYTES_A_SECOND = 1_000
 _SPEED_WINDOW_SECONDS = 60.0
 _TOTAL = re.compile(r"/(\d+)$")
@@ -96,7 +99,7 @@ def fetch(
 ) -> Fetched:
     """Have the current edition of a trip file in raw/; download it unless the cached one is fresh or confirmed.
 
-    What raw/ has of earlier editions stays. If another run brings a newer edition meanwhile, that one is current.
+    What raw/ has of earlier editions stays.
 
     Args:
         file: the service and month.
@@ -110,14 +113,14 @@ def fetch(
         NotPublished: the source does not have the file, or not yet.
         SourceUnavailable: the server failed, stalled, cut the connection or throttles us.
         DamagedFile: the server's file is cut, empty or not of its format.
+        TooLarge: it is far larger than any known one.
         PermanentError: the source never had the month, or the server rejects the request.
         SetUpError: the server wants a login, its certificate is not trusted, or it redirects to another host.
         ShrunkenEdition: the publisher's edition is held back, because it lost too many rows.
         LakeChanged: another run added an edition meanwhile, and nothing tells which one is newer.
     """
     origin = catalog.source(source)
-    era = catalog.service(file.service).era(source, file.month)
-    expected = catalog.expected(file, source)
+    era, expected = catalog.service(file.service).era(source, file.month), catalog.expected(file, source)
     return fetch_url(
         origin.url(file, base_url),
         raw_key(file, source),
@@ -140,6 +143,7 @@ def fetch_url(
     known_url: str,
     redirect_hosts: Sequence[str] = (),
     known_bytes: int | None = None,
+    most_bytes: int | None = None,
     schema_era: str | None = None,
     edition: str | None = None,
     cache_ttl: timedelta = ONE_DAY,
@@ -150,7 +154,8 @@ def fetch_url(
     """Have the current edition of a URL in raw/ under a key; arguments and errors are those of `fetch`.
 
     `known_url` is a URL of the source that has been there for years: it tells "not published" from "throttled".
-    `known_bytes` is the size that the file once had. `schema_era` is the era of a trip file's month.
+    `known_bytes` is the size that the file once had, and `most_bytes` the most that it may have, inflated too; None is
+    the limit of trip files. `schema_era` is the era of a trip file's month.
     """
     name, asked_at, address = key.rpartition("/")[2], datetime.now(UTC), Address.parse(url, redirect_hosts)
     known = editions.history(lake, key)
@@ -166,6 +171,7 @@ def fetch_url(
         with connect(timeout) as client, lake.scratch(key) as path:
             with path.open("wb") as out:
                 transfer = _Transfer(client, address, known_url, out=out, path=path, held=held, known_bytes=known_bytes)
+                transfer.most_bytes = limits.most_bytes() if most_bytes is None else most_bytes
                 transfer.run(pause)
             after = newest.number if newest else 0
             seen = transfer.seen(source, schema_era=schema_era, at=asked_at, after=after)
@@ -345,6 +351,7 @@ class _Transfer:
         self.path = path
         self.held = held
         self.known_bytes = known_bytes
+        self.most_bytes = limits.most_bytes()
         self.etag: str | None = None
         self.last_modified: str | None = None
         self.progress: Progress | None = None
@@ -410,6 +417,7 @@ class _Transfer:
                 self.progress = Progress(self.url.rpartition("/")[2], "bytes", self.total)
             speed = _Speed()
             for chunk in response.iter_raw():
+                limits.check(self.offset + len(chunk), self.most_bytes, f"{self.url}: bytes")
                 self.out.write(chunk)
                 self.digest.update(chunk)
                 self.offset += len(chunk)
@@ -476,6 +484,7 @@ class _Transfer:
         self.last_modified = response.headers.get("Last-Modified")
         length = response.headers.get("Content-Length", "")
         self.total = int(length) if length.isdecimal() else None
+        limits.check(self.total or 0, self.most_bytes, f"{self.url}: bytes")
 
     def _continues(self, response: httpx.Response) -> bool:
         part = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
@@ -491,22 +500,20 @@ class _Transfer:
         """Check that the bytes are a complete file of the format that its suffix names."""
         if self.offset == 0:
             raise DamagedFile(f"{self.url}: the file is empty")
+        suffix = f".{self.url.rpartition('.')[2]}"
         try:
-            if self.url.endswith(".gz"):
-                _check_gzip(self.path)
-            elif self.url.endswith(".parquet"):
-                _check_parquet(self.path)
-            elif self.url.endswith(".zip"):
-                _check_zip(self.path)
-            elif self.url.endswith(".csv"):
-                _check_csv(self.path)
+            if (check := _CHECKS.get(suffix)) is not None:
+                check(self.path, self.most_bytes)
         except ValueError as error:
             with self.path.open("rb") as file:
-                start = file.read(32)
+                start = file.read(formats.FIRST_BYTES)
+            words = formats.impostor(start, suffix)
             raise DamagedFile(
-                f"{self.url}: {self.offset:,} bytes that begin with {start!r} are not a complete "
-                f"{self.url.rpartition('.')[2]} file: {error}"
+                f"{self.url}: {self.offset:,} bytes that begin with {start[:_SHOWN]!r} are not a complete "
+                f"{suffix[1:]} file: {f'it is {words}' if words else error}"
             ) from error
+        except TooLarge as error:
+            raise TooLarge(f"{self.url}: {error}") from error
 
 
 def _keep_bytes_of_headers(response: httpx.Response) -> None:
@@ -563,18 +570,22 @@ def _head(client: httpx.Client, address: Address) -> httpx.Response:
         return response
 
 
-def _check_gzip(path: Path) -> None:
+def _check_gzip(path: Path, most_bytes: int) -> None:
     from isal import igzip, igzip_lib
 
+    size = 0
     try:
         with igzip.open(path, "rb") as file:
-            while file.read(_CHUNK_BYTES):
-                pass
+            while chunk := file.read(_CHUNK_BYTES):
+                if size == 0 and (words := formats.twice(chunk[: formats.FIRST_BYTES])):
+                    raise ValueError(f"it is {words}")
+                size += len(chunk)
+                limits.check(size, most_bytes, "inflated bytes")
     except (OSError, EOFError, igzip_lib.IsalError) as error:
         raise ValueError(str(error)) from error
 
 
-def _check_parquet(path: Path) -> None:
+def _check_parquet(path: Path, _most_bytes: int) -> None:
     from pyarrow import parquet
 
     try:
@@ -583,18 +594,30 @@ def _check_parquet(path: Path) -> None:
         raise ValueError(str(error)) from error
 
 
-def _check_csv(path: Path) -> None:
+def _check_csv(path: Path, _most_bytes: int) -> None:
     with path.open("rb") as file:
         start = file.read(_CHUNK_BYTES)
     if not _CSV_HEADER.match(start):
         raise ValueError("its first line is not column names with commas between them")
 
 
-def _check_zip(path: Path) -> None:
+def _check_zip(path: Path, most_bytes: int) -> None:
+    """Check the sizes by the directory before anything is inflated; zipfile inflates no more than they state."""
     try:
         with ZipFile(path) as archive:
+            members = archive.infolist()
+            limits.check(len(members), _MOST_MEMBERS, "members of the archive")
+            limits.check(sum(member.file_size for member in members), most_bytes, "inflated bytes")
             damaged = archive.testzip()
-    except (BadZipFile, zlib.error) as error:
+    except (BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
         raise ValueError(str(error)) from error
     if damaged is not None:
         raise ValueError(f"its member {damaged} is damaged")
+
+
+_CHECKS = {
+    formats.GZIP: _check_gzip,
+    formats.PARQUET: _check_parquet,
+    formats.ZIP: _check_zip,
+    formats.CSV: _check_csv,
+}

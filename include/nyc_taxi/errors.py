@@ -14,6 +14,8 @@ TaxiError
     ├── NotInLake            an earlier step has not written its result into the lake
     ├── ShrunkenEdition      a republished file lost too many rows to replace the earlier edition by itself
     ├── DamagedFile          the file is cut, empty or not of its format
+    ├── TooLarge             the file is far larger than any known one, or would become so when it is inflated
+    ├── Implausible          most pickups of the file lie in another month, or none of its rows is accepted
     ├── SchemaMismatch       the catalogue does not have the file's columns, types or values
     ├── CountMismatch        rows were lost or duplicated between two steps
     └── SetUpError           a connection, a Variable, a server or a folder must be set up in another way first
@@ -73,6 +75,14 @@ class NotInLake(PermanentError):
 
 class DamagedFile(PermanentError):
     """The file is cut, empty or not of its format."""
+
+
+class TooLarge(PermanentError):
+    """The file is far larger than any known one, or would become so when it is inflated."""
+
+
+class Implausible(PermanentError):
+    """Most pickups of the file lie in another month, or none of its rows is accepted."""
 
 
 class ShrunkenEdition(PermanentError):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 from pyarrow import parquet
 
-from include.nyc_taxi import catalog, editions, quality, republication, seal
+from include.nyc_taxi import catalog, editions, plausibility, quality, republication, seal
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, NotInLake
 from include.nyc_taxi.lake import data_key, raw_key, rejects_key, sha256_of, staging_keys
 from include.nyc_taxi.precedence import Claim, Wish, claim_of, pin_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Raise it when the same raw bytes would become other rows, so that every month is landed again.
-_VERSION = 2
+_VERSION = 3
 FILE_MONTH = "file_month"
 _FILE_MONTH_DESCRIPTION = "The first day of the published file's month; a file has some trips of other months."
 _METADATA_KEY = b"nyc_taxi"
@@ -188,6 +188,7 @@ def land(
     edition: str | None = None,
     profile: str = "notes",
     unknown_columns: UnknownColumns = "error",
+    accept_implausible: bool = False,
     force: bool = False,
     wish: Wish | None = None,
 ) -> Landed:
@@ -200,6 +201,7 @@ def land(
         edition: the sha256 of the edition that the run has fetched; None is the current one.
         profile: the quality profile, which decides what is rejected.
         unknown_columns: whether a column that the catalogue does not have is an error or is dropped.
+        accept_implausible: land the file even if most of its pickups lie in another month, or none of its rows is kept.
         force: land the file even if data/ already has these rows.
         wish: what the run was asked for, and when; None is nothing special, now.
 
@@ -212,6 +214,7 @@ def land(
         edition=edition,
         profile=profile,
         unknown_columns=unknown_columns,
+        accept_implausible=accept_implausible,
         force=force,
         wish=wish,
     )
@@ -226,6 +229,7 @@ def stage(
     edition: str | None = None,
     profile: str = "notes",
     unknown_columns: UnknownColumns = "error",
+    accept_implausible: bool = False,
     force: bool = False,
     wish: Wish | None = None,
 ) -> Landed:
@@ -241,6 +245,8 @@ def stage(
         Superseded: data/ has rows that come after these.
         ShrunkenEdition: the edition has less than nine tenths of the rows of the one before it.
         SchemaMismatch: the file's columns or values are not those of its era.
+        Implausible: most of its pickups lie in another month, or none of its rows is accepted.
+        TooLarge: the file is far larger than any known one.
         DamagedFile: the file is cut or has no rows. It was set aside.
         CountMismatch: the rows written are not the rows read.
     """
@@ -254,10 +260,10 @@ def stage(
             log.info("%s: data/ is up to date with %s rows", file, f"{there.rows_accepted:,}")
             return there
         terms.claim.check(there.claim, f"{file}: data/")
-    return _staged(lake, terms, there)
+    return _staged(lake, terms, there, accept_implausible=accept_implausible)
 
 
-def _staged(lake: Lake, terms: _Terms, there: Landed | None) -> Landed:
+def _staged(lake: Lake, terms: _Terms, there: Landed | None, *, accept_implausible: bool) -> Landed:
     """Read the edition and stage its rows; `there` is what data/ holds."""
     file, edition, source = terms.file, terms.edition, terms.edition.source
     keys = staging_keys(file, terms.recipe)
@@ -270,7 +276,8 @@ def _staged(lake: Lake, terms: _Terms, there: Landed | None) -> Landed:
         if sha256_of(raw) != edition.sha256:
             raise DamagedFile(f"{file}: {raw.name} is not edition {edition.id}")
         with read(raw, file, source=source, unknown_columns=terms.unknown_columns) as reading:
-            result, progress = _written(reading, data, rejects, terms)
+            result, tally = _written(reading, data, rejects, terms)
+            plausibility.check(reading, result, pickups=tally.pickups, accepts=accept_implausible)
         republication.note_rows(
             lake,
             file,
@@ -281,7 +288,7 @@ def _staged(lake: Lake, terms: _Terms, there: Landed | None) -> Landed:
             earlier={there.source_sha256: there.rows_read} if there else {},
         )
         republication.compare_with_previous(lake, file, edition, raw)
-    _log_staged(result, file, progress)
+    _log_staged(result, file, tally.progress)
     return result
 
 
@@ -349,7 +356,7 @@ def _damage_set_aside(lake: Lake, key: str, edition: Edition) -> Iterator[None]:
         raise DamagedFile(f"{error}. It was set aside: the next run downloads it") from error
 
 
-def _written(reading: Reading, data: Path, rejects: Path, terms: _Terms) -> tuple[Landed, Progress]:
+def _written(reading: Reading, data: Path, rejects: Path, terms: _Terms) -> tuple[Landed, _Tally]:
     """Write every row into one of the two files, and describe the pass in both."""
     file = reading.file
     tally = _Tally(Progress(file.name, "rows", reading.rows))
@@ -364,7 +371,7 @@ def _written(reading: Reading, data: Path, rejects: Path, terms: _Terms) -> tupl
     seal.seal(data)
     seal.seal(rejects)
     _check_counts(reading, result, data, rejects)
-    return result, tally.progress
+    return result, tally
 
 
 def _log_staged(result: Landed, file: TripFile, progress: Progress) -> None:
@@ -495,6 +502,7 @@ class _Tally:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.read = 0
+        self.pickups = 0
         self.rejected: Counter[str] = Counter()
         self.hits: Counter[str] = Counter()
 
@@ -513,6 +521,7 @@ def _sort(reading: Reading, profile: str, tally: _Tally, accepted: _Rows, reject
             tally.rejected[reason] += rows.num_rows
         tally.hits.update({rule: hit.true_count for rule, hit in hits.items()})
         tally.read += trips.num_rows
+        tally.pickups += trips.num_rows - trips["pickup_datetime"].null_count
         tally.progress.advance(trips.num_rows)
     for rows, values in reading.misfits.rows:
         rejected.write(quality.with_reason(rows, quality.DOES_NOT_FIT, values))

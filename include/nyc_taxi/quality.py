@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from include.nyc_taxi.trip_file import TripFile
 
 _FORMATS = {pa.int16(): "h", pa.float64(): "d", pa.timestamp("us"): "q"}
+NO_VALUES = "no_values"
 NO_PASSENGERS = "no_passengers"
 DOES_NOT_FIT = "does_not_fit"
 LONE_NEGATIVE = "lone_negative_amount"
@@ -81,6 +82,15 @@ def _outside(column: pa.Array, low: float, high: float) -> pa.BooleanArray:
     # A NaN is neither less nor greater, so ask what is inside and invert it.
     above = compute.greater_equal(column, _constant(low, column.type))
     return compute.invert(compute.and_(above, compute.less_equal(column, _constant(high, column.type))))
+
+
+def _no_values(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
+    if any(column.null_count == 0 for column in trips.columns):
+        return pa.repeat(_FALSE, trips.num_rows)
+    empty = trips.column(0).is_null()
+    for column in trips.columns[1:]:
+        empty = compute.and_(empty, column.is_null())
+    return empty
 
 
 def _no_passengers(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
@@ -145,6 +155,7 @@ def _unknown_zone(trips: pa.RecordBatch, _file: TripFile) -> pa.BooleanArray:
 _CHARGES = tuple(dict.fromkeys(service.charge for service in catalog.services().values() if service.charge))
 
 RULES = (
+    Rule(NO_VALUES, "no column has a value", (), _no_values),
     Rule(NO_PASSENGERS, "passenger_count is 0", ("passenger_count",), _no_passengers),
     Rule(
         "pickup_outside_month",
@@ -175,11 +186,12 @@ RULES = (
     *(_unknown_value(column) for column in catalog.columns() if column.values),
 )
 # A negative amount may reverse a charge, so it is counted and not rejected.
+# A row without any value is no trip, so every profile rejects it.
 _REJECTING = tuple(dict.fromkeys(rule.name for rule in RULES if rule.name != "negative_amount"))
 
 PROFILES: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "notes": (NO_PASSENGERS,),
+    "none": (NO_VALUES,),
+    "notes": (NO_VALUES, NO_PASSENGERS),
     "strict": (*_REJECTING, LONE_NEGATIVE),
 }
 

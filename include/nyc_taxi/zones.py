@@ -20,7 +20,7 @@ import numpy as np
 import pyproj
 import shapefile  # type: ignore[import-untyped] # published without types
 
-from include.nyc_taxi import catalog
+from include.nyc_taxi import catalog, limits
 from include.nyc_taxi.addresses import under
 from include.nyc_taxi.download import Fetched, fetch_url
 from include.nyc_taxi.errors import SchemaMismatch
@@ -93,6 +93,7 @@ def fetch(
         source=SOURCE,
         known_url=origin.known_url(base_url=base_url),
         redirect_hosts=(*origin.redirect_hosts, *redirect_hosts),
+        most_bytes=limits.most_bytes_of_zones(),
         cache_ttl=cache_ttl,
     )
 

@@ -140,6 +140,14 @@ def reading_params(cache_ttl_hours: int = 24) -> dict[str, Param]:
             "the column out and logs a warning.",
             section=_READING,
         ),
+        "accept_implausible": Param(
+            False,
+            type="boolean",
+            title="Accept an implausible file",
+            description="Load the file even if most of its pickups lie in another month, or if none of its rows is "
+            "accepted.",
+            section=_READING,
+        ),
         "cache_ttl_hours": Param(
             cache_ttl_hours,
             type="number",

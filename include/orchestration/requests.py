@@ -51,6 +51,7 @@ class Reading:
     wish: Wish
     quality: str = "notes"
     unknown_columns: UnknownColumns = "error"
+    accept_implausible: bool = False
     force: bool = False
 
 
@@ -103,7 +104,7 @@ def this_run(target: str | None = None) -> Request:
     wish = _wish(context)
     return Request(
         id=Run(context["dag"].dag_id, context["run_id"], wish),
-        reading=Reading(wish, **_given(params, "quality", "unknown_columns", "force")),
+        reading=Reading(wish, **_given(params, "quality", "unknown_columns", "accept_implausible", "force")),
         destination=_destination(params, target),
         was_started_by_asset=context["dag_run"].run_type == _BY_ASSET,
         **found,

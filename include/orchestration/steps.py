@@ -101,6 +101,7 @@ def stage(file: str, *, source: str, edition: str, reading: Reading) -> Staged:
         edition=edition,
         profile=reading.quality,
         unknown_columns=reading.unknown_columns,
+        accept_implausible=reading.accept_implausible,
         force=reading.force,
         wish=reading.wish,
     )
@@ -158,6 +159,7 @@ def land(file: str, *, source: str, edition: str, reading: Reading) -> Landed:
             edition=edition,
             profile=reading.quality,
             unknown_columns=reading.unknown_columns,
+            accept_implausible=reading.accept_implausible,
             force=reading.force,
             wish=reading.wish,
         )

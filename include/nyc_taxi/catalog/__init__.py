@@ -254,7 +254,7 @@ def sources() -> dict[str, Source]:
 @cache
 def columns() -> tuple[Column, ...]:
     """Return every canonical column, in the order of the tables."""
-    return tuple(_column(row) for row in _rows("columns", "column"))
+    return tuple(column_of(row) for row in _rows("columns", "column"))
 
 
 @cache
@@ -265,7 +265,7 @@ def services() -> dict[str, Service]:
 
 def _service(row: dict[str, Any]) -> Service:
     eras: dict[str, list[Era]] = {}
-    for era in map(_era, row["era"]):
+    for era in map(era_of, row["era"]):
         eras.setdefault(era.source, []).append(era)
     traits = {"charge": None, "fare": None} | {key: value for key, value in row.items() if key != "era"}
     return Service(
@@ -279,7 +279,8 @@ def _service(row: dict[str, Any]) -> Service:
     )
 
 
-def _era(row: dict[str, Any]) -> Era:
+def era_of(row: dict[str, Any]) -> Era:
+    """Return the era that a row of services.toml describes."""
     names = row["columns"].split() if isinstance(row["columns"], str) else row["columns"]
     return Era(
         **row
@@ -308,7 +309,8 @@ def _data(name: str) -> str:
     return FOLDER.joinpath(name).read_text(encoding="utf-8")
 
 
-def _column(row: dict[str, Any]) -> Column:
+def column_of(row: dict[str, Any]) -> Column:
+    """Return the column that a row of columns.toml describes."""
     codes = {_folded(word): str(value) for word, value in row.get("codes", {}).items()}
     lists = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
     return Column(**row | lists | {"codes": codes})

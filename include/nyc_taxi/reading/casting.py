@@ -1,19 +1,32 @@
-"""casting: turn the values of a published column into its canonical type, without losing any."""
+"""casting: turn the values of a published column into its canonical type, without losing any.
+
+A value means what its text means, whatever type it is stored in: the integer 1, the decimal 1.00, the word "1.0" in a
+dictionary and the boolean true are one flag.
+"""
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyarrow import compute
+from pyarrow import compute, types
 
 from include.nyc_taxi.errors import SchemaMismatch
+from include.nyc_taxi.reading.plain import is_number, is_text, plain
 from include.nyc_taxi.reading.schema import INTEGERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from include.nyc_taxi.catalog import Column
+
+_SHORTEST_MOMENT = len("2020-01-05 0830")
+_EMPTY = "^$"
+_POINT_ZERO = re.compile(r"\.0*$")
+_TRUTH = {"true": "1", "false": "0"}
+_LONGEST_SHOWN = 100
 
 
 def cast(array: pa.Array, column: Column, type_: pa.DataType, where: str) -> tuple[pa.Array, list[int]]:
@@ -31,62 +44,128 @@ def cast(array: pa.Array, column: Column, type_: pa.DataType, where: str) -> tup
     Raises:
         SchemaMismatch: the file's type has another meaning, such as a time with a zone.
     """
-    if pa.types.is_timestamp(array.type) and array.type.tz is not None:
+    if types.is_timestamp(array.type) and array.type.tz is not None:
         raise SchemaMismatch(f"{where}: has type {array.type}, expected New York wall time without a zone")
-    if pa.types.is_timestamp(type_) and (pa.types.is_integer(array.type) or pa.types.is_date(array.type)):
-        # Arrow would count microseconds since 1970, or assume midnight: both are guesses.
-        raise _wrong_type(where, array, type_)
+    values, too_long = plain(array)
+    if not _has_meaning(values.type, type_):
+        raise wrong_type(where, array.type, type_)
 
-    def whole(values: pa.Array) -> pa.Array:
-        return _cast(values, column, type_)
+    def whole(some: pa.Array) -> pa.Array:
+        return _cast(some, column, type_)
 
     try:
-        return whole(array), []
+        return whole(values), too_long
     except pa.ArrowNotImplementedError as error:
-        raise _wrong_type(where, array, type_) from error
+        raise wrong_type(where, array.type, type_) from error
     except pa.ArrowInvalid:
-        return _salvaged(array, whole, type_)
+        salvaged, wrong = _salvaged(values, whole, type_)
+        return salvaged, sorted({*too_long, *wrong})
 
 
-def decoded_text(value: object) -> object:
-    """Return bytes as the UTF-8 text that they encode, and any other value as it is."""
-    try:
-        return value.decode() if isinstance(value, bytes) else value
-    except UnicodeDecodeError:
-        return value
+def shown(value: object) -> str:
+    """Return a value of a file as errors quote it: bytes as the text that they encode, and long texts in short."""
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            value = value[:_LONGEST_SHOWN]
+    if isinstance(value, str) and len(value) > _LONGEST_SHOWN:
+        return f"{value[:_LONGEST_SHOWN]!r}... ({len(value):,} characters)"
+    return str(value) if isinstance(value, Decimal) else repr(value)
 
 
-def _wrong_type(where: str, array: pa.Array, type_: pa.DataType) -> SchemaMismatch:
-    return SchemaMismatch(f"{where}: has type {array.type}, expected {type_}")
+def wrong_type(where: str, found: pa.DataType, type_: pa.DataType) -> SchemaMismatch:
+    """Return the error that a column's type has another meaning."""
+    return SchemaMismatch(f"{where}: has type {found}, expected {type_}")
+
+
+def _has_meaning(found: pa.DataType, type_: pa.DataType) -> bool:
+    """Whether values of the found type can mean what the canonical type holds, so that nothing is guessed."""
+    if types.is_null(found) or is_text(found):
+        return True
+    if types.is_timestamp(type_):
+        # Arrow would count microseconds since 1970 for a number, and assume midnight for a date.
+        return bool(types.is_timestamp(found))
+    return is_number(found) or (types.is_boolean(found) and not types.is_floating(type_))
 
 
 def _cast(values: pa.Array, column: Column, type_: pa.DataType) -> pa.Array:
-    if pa.types.is_binary(values.type):
+    if is_text(values.type):
         values = values.cast(pa.string())
-    if pa.types.is_string(values.type) and pa.types.is_floating(type_):
-        values = compute.ascii_trim_whitespace(values)  # as the CSV parser does
-    return _decoded(values, column).cast(type_)
+    if types.is_timestamp(type_):
+        return _moments(values).cast(type_)
+    if types.is_string(type_):
+        return _decoded(_spelled(values), column)
+    return _numbers(values, column, type_).cast(type_)
+
+
+def _moments(values: pa.Array) -> pa.Array:
+    """Return texts of moments without blanks around them, each with a time."""
+    if not types.is_string(values.type):
+        return values
+    values = _stripped(values)
+    if (compute.min(compute.binary_length(values)).as_py() or _SHORTEST_MOMENT) < _SHORTEST_MOMENT:
+        raise pa.ArrowInvalid("a date without a time")  # Arrow would assume midnight
+    return values
+
+
+def _numbers(values: pa.Array, column: Column, type_: pa.DataType) -> pa.Array:
+    """Return the values as numbers, without NaN."""
+    if types.is_boolean(values.type):
+        return values.cast(pa.int8())
+    if types.is_floating(type_) and (types.is_decimal(values.type) or types.is_float32(values.type)):
+        # Arrow's cast of a decimal is off by a bit, and the nearest double to a float32 is not that to its text.
+        values = values.cast(pa.string())
+    elif types.is_float16(values.type):
+        values = values.cast(pa.float64())
+    if types.is_string(values.type):
+        # As in CSV files, 1.0 is an id.
+        values = (_decoded(values, column) if column.type in INTEGERS else _stripped(values)).cast(pa.float64())
+    return _finite(values) if types.is_floating(values.type) else values
+
+
+def _finite(values: pa.Array) -> pa.Array:
+    """Return the values with null for NaN, which is no value; an infinity does not fit."""
+    if types.is_float16(values.type):
+        values = values.cast(pa.float64())
+    if compute.is_finite(values).true_count == len(values) - values.null_count:
+        return values
+    if compute.is_inf(values).true_count:
+        raise pa.ArrowInvalid("an infinite number")
+    return compute.if_else(compute.is_nan(values), pa.nulls(len(values), values.type), values)
+
+
+def _spelled(values: pa.Array) -> pa.Array:
+    """Return the texts of values: official files of 2009 have the flags 0 and 1 as numbers, and 1.0 is spelled 1."""
+    return (_finite(values) if types.is_floating(values.type) else values).cast(pa.string())
+
+
+def _stripped(values: pa.Array) -> pa.Array:
+    """Return texts without blanks around them, and null for empty ones, as the CSV parser reads them."""
+    values = compute.ascii_trim_whitespace(values)
+    empty = compute.match_substring_regex(values, _EMPTY)
+    return compute.if_else(empty, pa.nulls(len(values), values.type), values) if empty.true_count else values
 
 
 def _decoded(array: pa.Array, column: Column) -> pa.Array:
-    """Replace words by the codes that they mean, and strip the blanks around numbers in text columns."""
-    if pa.types.is_floating(array.type) and column.type == "text":
-        array = array.cast(pa.string())  # the flags 0 and 1 of the official files of 2009 are numbers; 1.0 becomes "1"
-    is_text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
-    if not is_text or not (column.codes or column.type in INTEGERS):
-        return array
+    """Replace words by what they mean: codes by values, and empty ones by null."""
     words = array.dictionary_encode()
-    meanings = [None if word is None else _meaning(word, column) for word in words.dictionary.to_pylist()]
     builder = pa.lib.StringBuilder()
-    builder.append_values(meanings)
-    decoded = builder.finish().take(words.indices)
-    # As in CSV files, 1.0 is an id.
-    return decoded.cast(pa.float64()) if column.type in INTEGERS else decoded
+    builder.append_values([None if word is None else _meaning(word, column) for word in words.dictionary.to_pylist()])
+    return builder.finish().take(words.indices)
 
 
 def _meaning(word: str, column: Column) -> str | None:
+    if "\0" in word:
+        raise pa.ArrowInvalid("a NUL byte")  # no text of Postgres may have one
     stripped = word.strip()
-    return column.codes.get(stripped.lower(), stripped if stripped and column.type in INTEGERS else word) or None
+    folded = stripped.lower()
+    number = _TRUTH.get(folded) or _POINT_ZERO.sub("", folded)
+    if column.type in INTEGERS:
+        return column.codes.get(folded, _TRUTH.get(folded) or stripped or word) or None
+    if column.codes and folded == "nan":
+        return None
+    return column.codes.get(folded, column.codes.get(number, word)) or None
 
 
 def _salvaged(array: pa.Array, cast: Callable[[pa.Array], pa.Array], type_: pa.DataType) -> tuple[pa.Array, list[int]]:

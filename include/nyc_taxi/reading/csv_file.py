@@ -13,7 +13,7 @@ from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch
-from include.nyc_taxi.reading.casting import decoded_text
+from include.nyc_taxi.reading.casting import shown
 from include.nyc_taxi.reading.published import BLOCK_BYTES, PublishedFile
 from include.nyc_taxi.reading.schema import ARROW_TYPES
 
@@ -27,11 +27,10 @@ _CONVERSION = "CSV conversion error"
 _LONGER_THAN_BLOCKS = "straddles two block boundaries"
 _COLUMN_NUMBER = re.compile(r"In CSV column #(\d+)")
 _ROW_NUMBER = re.compile(r"Row #(\d+)")  # the header is number 1
-_LONGEST_QUOTED = 100
 
 # Some files write the id 1 as 1.0, so ids are parsed as floating point numbers. The cast to an integer then proves that
-# nothing followed the point.
-_CSV_TYPES = ARROW_TYPES | {"int16": pa.float64(), "int32": pa.float64()}
+# nothing followed the point. The parser would take a date without a time for midnight, so times stay texts.
+_CSV_TYPES = ARROW_TYPES | {"int16": pa.float64(), "int32": pa.float64(), "timestamp": pa.string()}
 
 
 class _NotOfItsType(Exception):
@@ -89,10 +88,10 @@ class CsvFile(PublishedFile):
             if not (pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
                 continue
             if (lines := compute.match_substring(values, "\n")).true_count:
-                for text in map(str, map(decoded_text, values.filter(lines).to_pylist())):
-                    if "," in text:
+                for text in values.filter(lines).to_pylist():
+                    if ("," if isinstance(text, str) else b",") in text:
                         raise SchemaMismatch(
-                            f"{self.name}: column {name!r}: a quote swallows whole rows: {text[:_LONGEST_QUOTED]!r}"
+                            f"{self.name}: column {name!r}: a quote swallows whole rows: {shown(text)}"
                         )
 
     def _parser(
@@ -117,7 +116,6 @@ class CsvFile(PublishedFile):
                 include_columns=list(types),
                 null_values=[""],
                 strings_can_be_null=True,
-                timestamp_parsers=[arrow_csv.ISO8601],
             ),
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from include.nyc_taxi.errors import SchemaMismatch
-from include.nyc_taxi.reading.casting import cast, decoded_text
+from include.nyc_taxi.reading.casting import cast, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,7 +77,7 @@ def canonical(
             array, wrong = cast(batch.column(name), columns[name], field.type, f"{misfits.file_name}: {where}")
             arrays.append(array)
             for index in wrong:
-                value = f"{where}: {decoded_text(batch.column(name)[index].as_py())!r}"
+                value = f"{where}: {shown(batch.column(name)[index].as_py())}"
                 misfits.note(value, rows_before + index + 1, field)
                 wrong_values.setdefault(index, []).append(value)
         rows_before += batch.num_rows

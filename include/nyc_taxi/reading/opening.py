@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from include.nyc_taxi import formats
 from include.nyc_taxi.errors import DamagedFile
 from include.nyc_taxi.reading.csv_file import CsvFile
 from include.nyc_taxi.reading.parquet_file import ParquetFile
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.reading.published import PublishedFile
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_PARQUET_MAGIC = b"PAR1"
+_SUFFIXES = (formats.GZIP, formats.PARQUET)
+_SHOWN = 32
 
 
 @contextmanager
@@ -27,17 +28,18 @@ def opened(path: Path) -> Iterator[PublishedFile]:
         DamagedFile: the file is empty, or its name promises another format than its first bytes have.
     """
     with path.open("rb") as raw:
-        start = raw.read(len(_PARQUET_MAGIC))
+        start = raw.read(formats.FIRST_BYTES)
         raw.seek(0)
-        suffix = _suffix(start)
+        suffix = formats.format_of(start)
         if not start:
             raise DamagedFile(f"{path.name}: the file is empty")
-        if path.suffix in (".gz", ".parquet") and path.suffix != suffix:
-            raise DamagedFile(f"{path.name}: begins with {start!r}, expected the first bytes of a {path.suffix} file")
-        yield ParquetFile(raw, path.name) if suffix == ".parquet" else CsvFile(path, gzipped=suffix == ".gz")
-
-
-def _suffix(start: bytes) -> str:
-    if start == _PARQUET_MAGIC:
-        return ".parquet"
-    return ".gz" if start.startswith(_GZIP_MAGIC) else ".csv"
+        promised = path.suffix if path.suffix in _SUFFIXES else suffix
+        words = formats.impostor(start, promised)
+        if words or promised != suffix:
+            raise DamagedFile(
+                f"{path.name}: begins with {start[:_SHOWN]!r}, expected the first bytes of a {promised} file"
+                + (f": it is {words}" if words else "")
+            )
+        yield (
+            ParquetFile(raw, path.name) if suffix == formats.PARQUET else CsvFile(path, gzipped=suffix == formats.GZIP)
+        )

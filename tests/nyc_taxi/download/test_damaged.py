@@ -1,5 +1,6 @@
 """A file that arrives damaged is downloaded again; a file that is published damaged is refused."""
 
+import gzip
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from tests.nyc_taxi.download.served import (
 from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 
 _HTML = b"<!DOCTYPE html>\n<html><body>Not Found</body></html>\n"
+_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 12345\n"
 _BAD_FOOTER = b"PAR1" + b"\x99" * 50 + (50).to_bytes(4, "little") + b"PAR1"
 
 
@@ -48,6 +50,11 @@ damaged = pytest.mark.parametrize(
         Damage("csv_mirror", CSV[:10] + b"\xff" * 8 + CSV[18:], "not a complete gz file"),
         Damage("csv_mirror", _HTML, "begin with b'<!DOCTYPE html>"),
         Damage("csv_mirror", b"", "the file is empty"),
+        Damage("csv_mirror", gzip.compress(CSV), "it is compressed by gzip twice"),
+        Damage("csv_mirror", gzip.compress(_HTML), "it is compressed by gzip, an HTML page"),
+        Damage("csv_mirror", _POINTER, "it is a Git LFS pointer"),
+        Damage("official", _POINTER, "it is a Git LFS pointer"),
+        Damage("official", gzip.compress(OLD), "it is a file compressed by gzip"),
         Damage("official", OLD[:-1], "not a complete parquet file"),
         Damage("official", OLD[: len(OLD) // 2], "not a complete parquet file"),
         Damage("official", _HTML, "begin with b'<!DOCTYPE html>"),
@@ -61,6 +68,11 @@ damaged = pytest.mark.parametrize(
         "broken gzip",
         "html for gzip",
         "empty gzip",
+        "gzip twice",
+        "html in gzip",
+        "pointer for gzip",
+        "pointer for parquet",
+        "gzip for parquet",
         "cut parquet footer",
         "cut parquet",
         "html for parquet",
@@ -83,21 +95,25 @@ def test_damaged_file_is_refused_when_it_comes_the_same_twice(publisher: Publish
 
 
 @pytest.mark.parametrize(
-    "page",
+    ("page", "word"),
     [
-        _HTML,
-        b"\n" + _HTML,
-        b'<?xml version="1.0", encoding="UTF-8"?>\n<Error/>\n',
-        b'{"error": 1, "wait": 2}\n',
-        b"\x1f\x8b,\n",
+        (_HTML, "an HTML page"),
+        (b"\n" + _HTML, "an HTML page"),
+        (b'<?xml version="1.0", encoding="UTF-8"?>\n<Error/>\n', "an XML error page"),
+        (b"<Error><Code>AccessDenied</Code></Error>", "an XML error page"),
+        (b'{"error": 1, "wait": 2}\n', "a JSON answer"),
+        (b"\x1f\x8b,\n", "a file compressed by gzip"),
+        (_POINTER, "a Git LFS pointer"),
+        (OLD, "a Parquet file"),
     ],
+    ids=["html", "html after a blank line", "xml", "xml without a declaration", "json", "gzip", "lfs", "parquet"],
 )
-def test_page_in_place_of_csv_is_refused_and_does_not_stay(publisher: Publisher, lake: Lake, page: bytes):
+def test_page_in_place_of_csv_is_named_and_does_not_stay(publisher: Publisher, lake: Lake, page: bytes, word: str):
     file = TripFile("green", Month(2013, 8))
     path = f"/{catalog.source('csv_archive').path_of(file)}".replace(" ", "%20")
     publisher.files[path] = Published(page)
 
-    with pytest.raises(DamagedFile, match="not a complete csv file: its first line is not column names with commas"):
+    with pytest.raises(DamagedFile, match=f"not a complete csv file: it is {word}"):
         download.fetch(file, lake, source="csv_archive", base_url=publisher.url, pause=0)
 
     assert_lake_is_empty(lake)

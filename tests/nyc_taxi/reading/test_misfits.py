@@ -19,7 +19,6 @@ from tests.nyc_taxi.trips import CSV, FILE, PARQUET, trip, write_parquet
         ("PULocationID", "1.7", "1.7"),
         ("passenger_count", "40000", "40000"),
         ("passenger_count", "-32769", "-32769"),
-        ("VendorID", "NaN", "nan"),
         ("VendorID", "inf", "inf"),
         ("VendorID", "XYZ", "'XYZ'"),
         ("VendorID", " ", "' '"),
@@ -55,9 +54,7 @@ def test_csv_value_that_does_not_fit_is_named_with_file_column_and_row(
     [
         ("PULocationID", pa.float64(), 1.7, "1.7"),
         ("passenger_count", pa.int64(), 40_000, "40000"),
-        ("VendorID", pa.float64(), float("nan"), "nan"),
         ("VendorID", pa.string(), "XYZ", "'XYZ'"),
-        ("fare_amount", pa.string(), "", "''"),
         ("fare_amount", pa.int64(), 2**53 + 1, str(2**53 + 1)),
         ("lpep_pickup_datetime", pa.string(), "1/2/2020 0:00", "'1/2/2020 0:00'"),
         ("lpep_pickup_datetime", pa.timestamp("ns"), 1, "1970-01-01 00:00:00.000000001"),
