@@ -13,7 +13,7 @@ from include.nyc_taxi import TripFile, download, landing, publications
 from include.nyc_taxi.errors import NotPublished, SetUpError, SourceUnavailable, TaxiError
 from include.nyc_taxi.lake import Lake
 from include.nyc_taxi.targets.postgres import Postgres
-from tests.nyc_taxi.download.served import FILE, NEW, OLD, PATH, fetch, raw
+from tests.nyc_taxi.download.served import FILE, NEW, OLD, PATH, fetch
 from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 
 SECRET, SIGNATURE = "s3cret-pw", "s1gnature"
@@ -112,7 +112,7 @@ def test_a_redirect_to_a_host_that_is_listed_is_followed_without_the_login(
 
     fetched = fetch(publisher, lake, base_url=secret_url(publisher).partition("?")[0], redirect_hosts=["localhost"])
 
-    assert raw(lake, fetched.key) == NEW
+    assert lake.read(fetched.key) == NEW
     assert "Authorization" not in elsewhere.asked[0].headers
 
 
