@@ -31,12 +31,12 @@ CORE_LAYERS = (
     ("targets",),
     ("publications", "zones"),
     ("download", "landing"),
-    ("precedence", "republication"),
+    ("plausibility", "precedence", "republication"),
     ("changes", "editions", "seal"),
     ("lake", "reading", "quality", "summary"),
-    ("trip_file",),
+    ("limits", "trip_file"),
     ("catalog", "faults"),
-    ("addresses", "errors", "month", "progress"),
+    ("addresses", "errors", "formats", "month", "progress"),
 )
 LOW_LAYERS = 3  # of the core, whose parts nearly every other one imports
 

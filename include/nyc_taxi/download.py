@@ -160,12 +160,10 @@ def fetch_url(
     name, asked_at, address = key.rpartition("/")[2], datetime.now(UTC), Address.parse(url, redirect_hosts)
     known = editions.history(lake, key)
     if edition and (named := _named(lake, key, known, edition)):
-        log.info("%s: using edition %s, as asked", name, named)
         return Fetched(named.key, named, "cached")
     newest = known.newest
     held = newest if newest and not force and newest.url == str(address) and _is_whole(lake, key, newest) else None
     if held and not edition and _is_fresh(known, asked_at, cache_ttl):
-        log.info("%s: edition %s is fresh, checked at %s: no request made", name, held.id, known.checked_at)
         return _current(lake, key, "cached")
     try:
         with connect(timeout) as client, lake.scratch(key) as path:
@@ -173,8 +171,7 @@ def fetch_url(
                 transfer = _Transfer(client, address, known_url, out=out, path=path, held=held, known_bytes=known_bytes)
                 transfer.most_bytes = limits.most_bytes() if most_bytes is None else most_bytes
                 transfer.run(pause)
-            after = newest.number if newest else 0
-            seen = transfer.seen(source, schema_era=schema_era, at=asked_at, after=after)
+            seen = transfer.seen(source, schema_era=schema_era, at=asked_at, after=newest.number if newest else 0)
             added = editions.add(lake, key, path, seen)
     except _NotModified as unchanged:
         editions.confirm(lake, key, unchanged.held, asked_at)
@@ -194,6 +191,7 @@ def _named(lake: Lake, key: str, known: History, name: str) -> Edition | None:
         return None
     if edition.is_held_back:
         editions.describe(lake, key, edition.sha256, is_held_back=False)
+    log.info("%s: using edition %s, as asked", key.rpartition("/")[2], edition)
     return edition
 
 
@@ -218,6 +216,8 @@ def _current(
         raise ShrunkenEdition(f"{name}: {editions.shrunken(known, newest)}")
     if newest is None or current is None:
         raise LakeChanged(f"{name}: another run removed what is known of its editions")
+    if outcome == "cached":
+        log.info("%s: edition %s is fresh, checked at %s: no request made", name, current.id, known.checked_at)
     return Fetched(current.key, current, outcome)
 
 

@@ -277,7 +277,7 @@ def _staged(lake: Lake, terms: _Terms, there: Landed | None, *, accept_implausib
             raise DamagedFile(f"{file}: {raw.name} is not edition {edition.id}")
         with read(raw, file, source=source, unknown_columns=terms.unknown_columns) as reading:
             result, tally = _written(reading, data, rejects, terms)
-            plausibility.check(reading, result, pickups=tally.pickups, accepts=accept_implausible)
+            plausibility.check(reading, _figures(result, tally.pickups), accepts=accept_implausible)
         republication.note_rows(
             lake,
             file,
@@ -611,6 +611,17 @@ def _result(tally: _Tally, reading: Reading, terms: _Terms) -> Landed:
         rejected_by_reason=dict(tally.rejected),
         rule_hits={rule: count for rule, count in tally.hits.items() if count},
         rows_expected=expected.rows if expected else None,
+    )
+
+
+def _figures(result: Landed, pickups: int) -> plausibility.Figures:
+    return plausibility.Figures(
+        profile=result.quality_profile,
+        rows_read=result.rows_read,
+        rows_accepted=result.rows_accepted,
+        rejected_by_reason=result.rejected_by_reason,
+        pickups=pickups,
+        outside_month=result.rule_hits.get(plausibility.OUTSIDE_MONTH, 0),
     )
 
 

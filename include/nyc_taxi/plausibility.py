@@ -4,56 +4,70 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyarrow import compute
 
 from include.nyc_taxi.errors import Implausible
 
 if TYPE_CHECKING:
-    from include.nyc_taxi.landing import Landed
+    from collections.abc import Mapping
+
     from include.nyc_taxi.reading import Reading
 
 log = logging.getLogger(__name__)
 
 _PICKUP = "pickup_datetime"
-_OUTSIDE = "pickup_outside_month"
+OUTSIDE_MONTH = "pickup_outside_month"
+"""The rule that finds pickups outside of the file's month."""
 _LARGEST_SHARE_OUTSIDE = 0.5
 # A few rows show no month: real files begin with some trips of earlier years.
 _FEWEST_PICKUPS = 20
 
 
-def check(reading: Reading, result: Landed, *, pickups: int, accepts: bool) -> None:
-    """Check the figures of a file that was read to its end. If somebody accepts them, only warn.
+class Figures(NamedTuple):
+    """What a file that was read to its end is judged by: counts of rows, and the profile that rejected some."""
+
+    profile: str
+    rows_read: int
+    rows_accepted: int
+    rejected_by_reason: Mapping[str, int]
+    pickups: int
+    """Rows with a pickup time; a file with few of them is not judged by its month."""
+    outside_month: int
+    """Those of them outside of the file's month."""
+
+
+def check(reading: Reading, figures: Figures, *, accepts: bool) -> None:
+    """Check the figures of a file. If somebody accepts an implausible one, only warn.
 
     Args:
         reading: the file, for a second look if its figures are implausible.
-        result: its counts of rows.
-        pickups: how many of its rows have a pickup time; a file with few is not judged by its month.
+        figures: its figures.
         accepts: whether somebody has accepted an implausible file.
 
     Raises:
         Implausible: most pickups lie outside of the month, or no row is accepted.
     """
-    if (doubt := _doubt(reading, result, pickups)) is None:
+    if (doubt := _doubt(reading, figures)) is None:
         return
     if not accepts:
         raise Implausible(f"{reading.file}: {doubt}; to load the file anyway, set the param accept_implausible")
     log.warning("%s: %s; loading it anyway, as asked", reading.file, doubt)
 
 
-def _doubt(reading: Reading, result: Landed, pickups: int) -> str | None:
+def _doubt(reading: Reading, figures: Figures) -> str | None:
     """Say what is implausible; None if nothing is."""
-    outside = result.rule_hits.get(_OUTSIDE, 0)
+    pickups, outside = figures.pickups, figures.outside_month
     if pickups >= _FEWEST_PICKUPS and outside > _LARGEST_SHARE_OUTSIDE * pickups:
         ((month, most),) = _months(reading).most_common(1)
         return (
             f"{outside:,} of {pickups:,} pickups ({outside / pickups:.0%}) lie outside of {reading.file.month}, "
             f"and {most:,} of them in {month}"
         )
-    if result.rows_accepted == 0:
-        rejected = ", ".join(f"{count:,} {reason}" for reason, count in result.rejected_by_reason.items())
-        return f"profile {result.quality_profile} accepts none of its {result.rows_read:,} rows (rejected: {rejected})"
+    if figures.rows_accepted == 0:
+        rejected = ", ".join(f"{count:,} {reason}" for reason, count in figures.rejected_by_reason.items())
+        return f"profile {figures.profile} accepts none of its {figures.rows_read:,} rows (rejected: {rejected})"
     return None
 
 
