@@ -78,7 +78,7 @@ def compare_with_previous(lake: Lake, file: TripFile, edition: Edition, raw: Pat
     try:
         with lake.local(before.key) as old:
             changes = compare(file, old, raw, before=before.id, after=edition.id, source=edition.source)
-    except TaxiError as error:
+    except (TaxiError, OSError) as error:
         log.warning("%s: edition %s cannot be compared with %s: %s", file, edition.id, before.id, error)
         return None
     editions.describe(lake, key, edition.sha256, changes=asdict(changes))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _LOCKS = ".locks"
 _NEAR = ".near"
+_RENAMES = 5
 _LOCK_PATIENCE_SECONDS = 60.0
 
 
@@ -90,8 +91,9 @@ class Folder(Store):
         source = self._root / key
         with self._unchanged(key, moving), self._unchanged(to, replacing):
             _replace(source, self._root / to)
-        with suppress(OSError):
-            source.parent.rmdir()
+        if _NEAR in source.parts or key.startswith(STAGING):
+            with suppress(OSError):
+                source.parent.rmdir()
 
     def copy(self, key: str, to: str, copying: Replacing) -> None:
         target = self._root / to
@@ -147,9 +149,8 @@ def _stamp_of(state: os.stat_result) -> Stamp:
 
 def _replace(source: Path, target: Path) -> None:
     """Move a file in one step, also from another disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        source.replace(target)
+        _rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -161,3 +162,15 @@ def _replace(source: Path, target: Path) -> None:
         finally:
             beside.unlink(missing_ok=True)
         source.unlink()
+
+
+def _rename(source: Path, target: Path) -> None:
+    for attempts_left in reversed(range(_RENAMES)):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+        except FileNotFoundError:  # another run may just have deleted the folder, as it was empty
+            if not attempts_left or not source.exists():
+                raise
+        else:
+            return

@@ -17,6 +17,7 @@ from devtools.emulators import LocalCloud
 from include.nyc_taxi import TripFile, catalog, landing
 from include.nyc_taxi.errors import (
     CountMismatch,
+    DamagedData,
     LakeChanged,
     NotInLake,
     PermanentError,
@@ -30,6 +31,8 @@ from include.nyc_taxi.targets.bigquery.location import check, may_load
 from include.nyc_taxi.targets.bigquery.server import errors_told
 from include.nyc_taxi.targets.ledger import Run
 from include.nyc_taxi.targets.postgres import Postgres
+from tests.nyc_taxi.damage import flipped, places
+from tests.nyc_taxi.trips import FILE, TRIP, csv_gz, put_raw
 
 GREEN = "green_tripdata_2024-01"
 BUCKET = "trips"
@@ -371,6 +374,29 @@ def test_partition_with_another_count_than_the_lake_is_no_success(lake, landed_m
     with pytest.raises(CountMismatch, match="holds 588 rows, the lake's file has 294"):
         BIGQUERY.replace_month(client, file, lake)
     assert [row["run_id"] for row in ledger(client)] == [None]
+
+
+@pytest.mark.parametrize("kind", ["header of a page", "values of a page", "name of a column", "description"])
+def test_damaged_data_is_never_uploaded_and_its_month_lands_and_loads_again(kind, tmp_path, client, rows_in):
+    lake, file = Lake.at(tmp_path / "lake"), FILE
+    put_raw(lake, csv_gz([TRIP] * 20))
+    loaded = BIGQUERY.replace_month(client, file, lake, found=landing.land(file, lake, source="csv_mirror").claim)
+    path = Path(lake.path(data_key(file)))
+    whole = path.read_bytes()
+
+    for write in (
+        lambda: BIGQUERY.replace_month(client, file, lake, found=loaded.landed.claim, force=True),
+        lambda: append_month(client, file, lake, table=BIGQUERY.default_table("green")),
+    ):
+        path.write_bytes(flipped(whole, places(whole)[kind]))
+        with pytest.raises(DamagedData, match=f"{FILE.name}.parquet was damaged: .* the next run lands it again"):
+            write()
+        assert not path.exists()
+
+    assert rows_in("SELECT COUNT(*), MAX(total_amount) FROM nyc_taxi.green_trips") == [(20, 18.51)]
+    landed = landing.land(file, lake, source="csv_mirror")
+    assert BIGQUERY.replace_month(client, file, lake, found=landed.claim, force=True).landed == loaded.landed
+    assert rows_in("SELECT COUNT(*), MAX(total_amount) FROM nyc_taxi.green_trips") == [(20, 18.51)]
 
 
 def test_month_that_is_not_in_the_lake_must_be_landed_first(lake, client):

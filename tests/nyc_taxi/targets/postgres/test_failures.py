@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from devtools.servers.postgres import EmbeddedPostgres
 from include.nyc_taxi import TripFile, landing
 from include.nyc_taxi.errors import (
     CountMismatch,
+    DamagedData,
     PermanentError,
     WarehouseBusy,
     WarehouseRefused,
@@ -19,6 +21,7 @@ from include.nyc_taxi.errors import (
 from include.nyc_taxi.lake import data_key, rejects_key
 from include.nyc_taxi.targets.postgres import Postgres
 from include.nyc_taxi.targets.postgres.table import Table
+from tests.nyc_taxi.damage import KINDS, flipped, places
 from tests.nyc_taxi.targets.postgres.loading import (
     COUNTS,
     JANUARY,
@@ -86,6 +89,24 @@ def test_rows_lost_on_the_way_are_told_and_nothing_changes(landed_month, load, l
         load(file, force=True)
 
     assert contents() == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_data_is_never_loaded_and_its_month_lands_and_loads_again(kind, landed_month, load, lake, contents):
+    file = landed_month(JANUARY)
+    loaded = load(file)
+    before, path = contents(), Path(lake.path(data_key(file)))
+    whole = path.read_bytes()
+    path.write_bytes(flipped(whole, places(whole)[kind]))
+
+    with pytest.raises(DamagedData, match=f"{JANUARY}.parquet was damaged: .* the next run lands it again"):
+        load(file, found=loaded.landed.claim, force=True)
+
+    assert contents() == before
+    assert not path.exists()
+    again = load(file, found=landing.land(file, lake).claim, force=True)
+    assert (again.outcome, again.landed) == ("replaced", loaded.landed)
+    assert contents()[-1] == before[-1]
 
 
 def test_a_role_without_rights_is_refused_in_the_words_of_the_server(landed_month, load, contents):
