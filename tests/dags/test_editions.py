@@ -46,7 +46,7 @@ def sync(bag):
     """A day's run of the sync; returns its report."""
 
     def test_run():
-        conf = {"colours": ["green"], "since": "2024-01", "max_files_per_run": 10}
+        conf = {"colours": ["green"], "since": "2024-01", "max_files_per_run": 100}
         return result(bag("nyc-taxi").dags["sync_published_months"].test(run_conf=conf), "report")
 
     return test_run
