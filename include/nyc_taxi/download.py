@@ -154,8 +154,8 @@ def fetch_url(
     """Have the current edition of a URL in raw/ under a key; arguments and errors are those of `fetch`.
 
     `known_url` is a URL of the source that has been there for years: it tells "not published" from "throttled".
-    `known_bytes` is the size that the file once had, and `most_bytes` the most that it may have, inflated too; None is
-    the limit of trip files. `schema_era` is the era of a trip file's month.
+    `known_bytes` is the size that the file once had, `most_bytes` the most that it may have, also inflated.
+    `schema_era` is the era of a trip file's month.
     """
     name, asked_at, address = key.rpartition("/")[2], datetime.now(UTC), Address.parse(url, redirect_hosts)
     known = editions.history(lake, key)
@@ -169,10 +169,10 @@ def fetch_url(
         with connect(timeout) as client, lake.scratch(key) as path:
             with path.open("wb") as out:
                 transfer = _Transfer(client, address, known_url, out=out, path=path, held=held, known_bytes=known_bytes)
-                transfer.most_bytes = limits.most_bytes() if most_bytes is None else most_bytes
+                transfer.most_bytes = most_bytes or limits.most_bytes()
                 transfer.run(pause)
-            seen = transfer.seen(source, schema_era=schema_era, at=asked_at, after=newest.number if newest else 0)
-            added = editions.add(lake, key, path, seen)
+            after = newest.number if newest else 0
+            added = editions.add(lake, key, path, transfer.seen(source, schema_era, at=asked_at, after=after))
     except _NotModified as unchanged:
         editions.confirm(lake, key, unchanged.held, asked_at)
         log.info("%s: edition %s is unchanged at %s", name, unchanged.held.id, address)
@@ -387,7 +387,7 @@ class _Transfer:
                 sleep(pause * 2 ** (attempt - 1))
         raise SourceUnavailable(f"{self.url}: gave up after {_ATTEMPTS} attempts: {reason}")
 
-    def seen(self, source: str, *, schema_era: str | None, at: datetime, after: int) -> editions.Seen:
+    def seen(self, source: str, schema_era: str | None, *, at: datetime, after: int) -> editions.Seen:
         """Describe what was downloaded."""
         return editions.Seen(
             sha256=self.digest.hexdigest(),

@@ -170,14 +170,22 @@ def test_republished_month_replaces_the_old_one(lake, landed_month, client, rows
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.green_trips") == [(loaded.rows_loaded,)]
 
 
-def test_month_of_another_service_is_not_replaced(lake, landed_month, client, rows_in):
+@pytest.mark.parametrize("told_by", ["label", "ledger"])
+@pytest.mark.parametrize("month", [GREEN, "green_tripdata_2024-02"])
+def test_a_table_holds_one_service_for_good(lake, landed_month, client, rows_in, month, told_by):
     trips = Table.parse("nyc_taxi.trips")
     yellow = BIGQUERY.replace_month(client, landed_month("yellow_tripdata_2024-01"), lake, table=trips)
+    found = client.get_table("nyc_taxi.trips")
+    if told_by == "ledger":
+        found.labels = {"service": None}
+        client.update_table(found, ["labels"])
 
-    with pytest.raises(WarehouseRefused, match=r"nyc_taxi\.trips holds this month of yellow: load into another table"):
-        BIGQUERY.replace_month(client, landed_month(GREEN), lake, table=trips, force=True)
+    for load in (BIGQUERY.replace_month, BIGQUERY.append_month):
+        with pytest.raises(WarehouseRefused, match=r"nyc_taxi\.trips holds trips of yellow, not of green"):
+            load(client, landed_month(month), lake, table=trips)
 
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.trips") == [(yellow.rows_loaded,)]
+    assert client.get_table("nyc_taxi.trips").schema == found.schema
 
 
 def test_rows_that_someone_removed_are_loaded_again(lake, landed_month, client, rows_in):

@@ -47,6 +47,14 @@ def last_load(client: bq.Client, table: Table, key: Mapping[str, str]) -> Row | 
     return next(iter(rows), None)
 
 
+def service_of(client: bq.Client, table: Table, found: bq.Table) -> str | None:
+    """Return the service that was last loaded into a table without a label, if it holds rows; None if nothing tells."""
+    if not found.num_rows:
+        return None
+    rows = ask(client, "service_of_table", of_table(table), target_table=str(table))
+    return next((str(row.service) for row in rows), None)
+
+
 def write(client: bq.Client, table: Table, load_id: int, entry: Mapping[str, Any]) -> None:
     """Add a row; `entry` has a value for each field."""
     now = {"load_id": load_id, "loaded_at": datetime.now(UTC).isoformat()}

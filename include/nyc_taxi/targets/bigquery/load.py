@@ -123,10 +123,6 @@ class _Load:
                 last = ledger.last_load(self.client, self.table, self.key)
                 number, done = chain.last(last.load_id if last else 0)
                 rows = self._count()
-                if rows and last is not None and last.service != self.file.service:
-                    raise WarehouseRefused(
-                        f"{self.file}: {self.table} holds this month of {last.service}: load into another table"
-                    )
                 there = _claim_there(last, done, rows)
                 if not force and there and self.claim.is_met_by(there) and rows == self.landed.rows_accepted:
                     return self._unchanged(done)
@@ -184,12 +180,26 @@ class _Load:
         dataset = bq.Dataset(bq.DatasetReference(reference.project, reference.dataset_id))
         dataset.location = location
         self.client.create_dataset(dataset, exists_ok=True)
-        partitioning = have_table(self.client, self._as_it_should_be(reference)).time_partitioning
+        have_table(self.client, bq.Table(ledger.of_table(self.table).reference(self.client), ledger.schema()))
+        have_table(self.client, self._as_it_should_be(reference), self._check_table)
+
+    def _check_table(self, table: bq.Table) -> None:
+        """Refuse a table that is something else, or that holds another service, whatever its months.
+
+        Raises:
+            WarehouseRefused: it is, or does.
+        """
+        partitioning = table.time_partitioning
         if partitioning is None or (partitioning.field, partitioning.type_) != (landing.FILE_MONTH, "MONTH"):
             raise WarehouseRefused(
                 f"{self.table} exists and is not partitioned by month on {landing.FILE_MONTH}: name another table"
             )
-        have_table(self.client, bq.Table(ledger.of_table(self.table).reference(self.client), ledger.schema()))
+        service = table.labels.get("service") or ledger.service_of(self.client, self.table, table)
+        if service not in (None, self.file.service):
+            raise WarehouseRefused(
+                f"{self.file}: {self.table} holds trips of {service}, not of {self.file.service}: "
+                "load into another table"
+            )
 
     def _as_it_should_be(self, reference: bq.TableReference) -> bq.Table:
         table = bq.Table(reference, _schema(self.file.service))

@@ -15,7 +15,7 @@ from include.nyc_taxi import faults
 from include.nyc_taxi.targets.sql_files import sql_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from google.cloud.bigquery.table import RowIterator
 
@@ -42,9 +42,15 @@ def ask(client: bq.Client, name: str, table: Table, **values: Any) -> RowIterato
     return client.query_and_wait(statement, job_config=bq.QueryJobConfig(query_parameters=parameters))
 
 
-def have_table(client: bq.Client, wanted: bq.Table) -> bq.Table:
-    """Create the table if it is missing, and add the columns that it lacks; returns it as it is then."""
+def have_table(
+    client: bq.Client, wanted: bq.Table, check: Callable[[bq.Table], None] = lambda _table: None
+) -> bq.Table:
+    """Create the table if it is missing, and add the columns that it lacks; returns it as it is then.
+
+    `check` raises an error if the table that is there is something else; then it is not changed.
+    """
     table = client.create_table(wanted, exists_ok=True)
+    check(table)
     there = {field.name for field in table.schema}
     missing = [_optional(field) for field in wanted.schema if field.name not in there]
     if missing:

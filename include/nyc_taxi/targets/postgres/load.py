@@ -19,7 +19,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
 from include.nyc_taxi import landing, seal
-from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.precedence import Claim, claim_of
 from include.nyc_taxi.progress import Progress
@@ -129,10 +129,6 @@ class _Replacement:
         oid = oid_of(self.connection, self.table)
         partition = partition_of(self.connection, oid, self.file.month)
         last = None if partition is None else ledger.last_load(self.connection, self.key)
-        if last is not None and last["service"] != self.file.service:
-            raise WarehouseRefused(
-                f"{self.file}: {self.table} holds this month of {last['service']}: load into another table"
-            )
         if not force and self._is_in_place(partition, last):
             log.info("%s: %s is up to date with %s rows", self.file, self.table, f"{self.landed.rows_accepted:,}")
             return self._loaded("unchanged")

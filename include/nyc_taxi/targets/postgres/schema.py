@@ -35,19 +35,22 @@ def prepare(connection: psycopg.Connection[Any], table: Table, service: str) -> 
     """Create what is missing of the ledger, the schema, the table and its columns.
 
     Raises:
-        WarehouseRefused: something else has the table's name.
+        WarehouseRefused: something else has the table's name, or the table holds another service.
     """
     if connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE:
         raise ValueError("replace_month needs a connection that is not inside a transaction: it commits its own")
     wanted = {column.name: _TYPES[column.type] for column in catalog.service(service).columns}
     with transaction(connection):
-        if _lacks(connection, table, wanted) == {} and ledger.is_current(connection):
+        is_current = ledger.is_current(connection)
+        if is_current and _lacks(connection, table, wanted) == {} and _service_of(connection, table) == service:
             return
     with transaction(connection):
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi create', 0))")
         if not ledger.is_current(connection):
             ledger.create(connection)
         missing = _lacks(connection, table, wanted)
+        if (other := _service_of(connection, table)) not in (None, service):
+            raise WarehouseRefused(f"{table} holds trips of {other}, not of {service}: load into another table")
         if missing == wanted:
             _create(connection, table, wanted)
         else:
@@ -125,7 +128,22 @@ def _add_columns(connection: psycopg.Connection[Any], table: Table, missing: dic
         connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(table.identifier, definition))
 
 
+def _service_of(connection: psycopg.Connection[Any], table: Table) -> str | None:
+    """Return the service that the table holds for good; None if there is no such table or nothing tells."""
+    found = _found(connection, table)
+    if found is None:
+        return None
+    parameters = {"oid": found[0], "table": str(table)}
+    return cast("str | None", value(connection, text("service_of_table"), parameters))
+
+
 def _describe(connection: psycopg.Connection[Any], table: Table, service: str, columns: Collection[str]) -> None:
+    if (
+        value(connection, "SELECT obj_description(%(oid)s::oid, 'pg_class')", {"oid": oid_of(connection, table)})
+        is None
+    ):
+        description = f"Trips of the service {service}. {catalog.service(service).description}"
+        connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table.identifier, sql.Literal(description)))
     comment = sql.SQL("COMMENT ON COLUMN {} IS {}")
     for column in catalog.service(service).columns:
         if column.name in columns:

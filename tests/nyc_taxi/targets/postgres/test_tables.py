@@ -16,14 +16,45 @@ from include.nyc_taxi.targets.postgres.table import Table
 from tests.nyc_taxi.targets.postgres.loading import FEBRUARY, JANUARY, rows_of
 
 
-def test_a_month_of_another_service_is_not_replaced(landed_month, load, query):
+@pytest.mark.parametrize("told_by", ["comment", "ledger"])
+@pytest.mark.parametrize("month", [JANUARY, FEBRUARY])
+def test_a_table_holds_one_service_for_good(landed_month, load, query, warehouse, month, told_by):
     trips = Table.parse("trips")
     yellow = load(landed_month("yellow_tripdata_2024-01"), table=trips)
+    columns = query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'trips'::regclass")
+    if told_by == "ledger":
+        with psycopg.connect(warehouse) as connection:
+            connection.execute("COMMENT ON TABLE trips IS NULL")
 
-    with pytest.raises(WarehouseRefused, match=r"public\.trips holds this month of yellow: load into another table"):
-        load(landed_month(JANUARY), table=trips, force=True)
+    with pytest.raises(WarehouseRefused, match=r"public\.trips holds trips of yellow, not of green: load into another"):
+        load(landed_month(month), table=trips, force=True)
 
     assert query("SELECT count(*) FROM trips") == [(yellow.rows_loaded,)]
+    assert query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'trips'::regclass") == columns
+
+
+def test_a_table_that_was_dropped_may_hold_another_service(landed_month, load, query, warehouse):
+    trips = Table.parse("trips")
+    load(landed_month("yellow_tripdata_2024-01"), table=trips)
+    with psycopg.connect(warehouse) as connection:
+        connection.execute("DROP TABLE trips CASCADE")
+
+    green = load(landed_month(FEBRUARY), table=trips)
+
+    assert query("SELECT count(*) FROM trips") == [(green.rows_loaded,)]
+
+
+def test_a_comment_of_somebody_else_stays(landed_month, load, query, warehouse):
+    trips = Table.parse("trips")
+    load(landed_month(JANUARY), table=trips)
+    with psycopg.connect(warehouse) as connection:
+        connection.execute("COMMENT ON TABLE trips IS 'ours'")
+
+    load(landed_month(FEBRUARY), table=trips)
+
+    assert query("SELECT obj_description('trips'::regclass)") == [("ours",)]
+    with pytest.raises(WarehouseRefused, match="holds trips of green, not of yellow"):
+        load(landed_month("yellow_tripdata_2024-01"), table=trips)
 
 
 @pytest.mark.parametrize(
