@@ -18,6 +18,7 @@ _LARGEST_SHAPES = 2 << 20
 """The shapes of the zones, inflated: the largest file besides those of trips."""
 _PAGES_IN_MEMORY = 64 << 20
 MOST_COLUMNS = 1_000
+"""No factor raises it: no schema of the publisher is near it."""
 
 
 def factor() -> float:

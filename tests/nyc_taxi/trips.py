@@ -44,6 +44,7 @@ TRIP: Row = {
     "trip_type": 1,
     "congestion_surcharge": 2.75,
 }
+NOTHING: Row = dict.fromkeys(TRIP)
 DOUBLES = {
     "RatecodeID",
     "passenger_count",

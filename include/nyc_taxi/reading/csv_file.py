@@ -12,6 +12,7 @@ from isal import igzip, igzip_lib
 from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
+from include.nyc_taxi import limits
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch
 from include.nyc_taxi.reading.casting import shown
 from include.nyc_taxi.reading.published import BLOCK_BYTES, PublishedFile
@@ -50,6 +51,7 @@ class CsvFile(PublishedFile):
             first_row = _fields(rows.lstrip(b"\r\n").partition(b"\n")[0].decode(errors="replace"))
         if not line_end:
             self.rows = 0  # the parser rejects a header without a line end
+        limits.check(len(self.names), limits.MOST_COLUMNS, f"{self.name}: columns")
         self.fields_beyond = len(first_row) - len(self.names)
 
     def batches(self, columns: Mapping[str, Column], era: Era) -> Iterator[pa.RecordBatch]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from include.nyc_taxi import limits
 from include.nyc_taxi.errors import SchemaMismatch
 from include.nyc_taxi.reading.casting import cast, shown
 
@@ -64,7 +65,7 @@ def canonical(
     Rows that do not fit go to `misfits` instead.
     """
     published_name = {column.name: name for name, column in columns.items()}
-    rows_before = 0
+    rows_before, most_rows = 0, limits.most_rows()
     for batch in published:
         arrays = []
         wrong_values: dict[int, list[str]] = {}
@@ -81,6 +82,7 @@ def canonical(
                 misfits.note(value, rows_before + index + 1, field)
                 wrong_values.setdefault(index, []).append(value)
         rows_before += batch.num_rows
+        limits.check(rows_before, most_rows, f"{misfits.file_name}: rows")
         trips = pa.RecordBatch.from_arrays(arrays, schema=schema)
         yield _without(trips, wrong_values, misfits) if wrong_values else trips
     misfits.judge(rows_before)
