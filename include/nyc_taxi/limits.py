@@ -16,7 +16,7 @@ FACTOR_VARIABLE = "TAXI_LIMIT_FACTOR"
 _DEFAULT_FACTOR = 8.0
 _LARGEST_SHAPES = 2 << 20
 """The shapes of the zones, inflated: the largest file besides those of trips."""
-_PAGES_IN_MEMORY = 64 << 20
+_PAGES_IN_MEMORY = 32 << 20
 MOST_COLUMNS = 1_000
 """No factor raises it: no schema of the publisher is near it."""
 

@@ -103,8 +103,11 @@ def _batch_rows(found: Pages) -> int:
 
 
 def _texts(metadata: parquet.FileMetaData) -> list[str]:
-    """Return the columns of texts: read as dictionaries, a long word that every row repeats is in memory once."""
-    columns = map(metadata.schema.column, range(metadata.num_columns))
+    """Return the columns of texts with dictionaries: read as such, a long word that all rows repeat is there once."""
+    with_dictionary: set[int] = set()
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        with_dictionary |= {index for index in range(group.num_columns) if group.column(index).has_dictionary_page}
+    columns = [metadata.schema.column(index) for index in sorted(with_dictionary)]
     return [
         column.path for column in columns if column.physical_type == _BYTE_ARRAY and not column.max_repetition_level
     ]
