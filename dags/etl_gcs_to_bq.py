@@ -23,7 +23,7 @@ The error of a failed task begins with one of these words.
   clear the task if it failed.
 - `NotInLake` (extract_from_gcs): run `etl_web_to_gcs` for the month first.
 - `WarehouseRefused` (preflight, write_bq): credentials, a right, the bucket or the project are missing, the bucket and
-  the dataset are in different locations, the name belongs to another kind of table, or the table holds this month of
+  the dataset are in different locations, the name belongs to another kind of table, or the table holds
   another service. The error says which. The account of `taxi_gcp` needs the roles BigQuery Data Editor, BigQuery Job
   User and Storage Object Admin.
 - `WarehouseBusy`: BigQuery or the network failed, somebody deleted a table in mid-load, or a quota is used up (the

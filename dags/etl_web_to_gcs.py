@@ -39,6 +39,10 @@ The error of a failed task begins with one of these words.
   it, which stays in the lake. If the file is right, run with `edition=` and the digits that the error gives.
 - `SchemaMismatch` (clean): the publisher changed its files. Add the rows that the error gives to
   `include/nyc_taxi/catalog`, or run with `unknown_columns=drop`.
+- `Implausible` (clean): most pickups of the file lie in another month, or none of its rows is accepted. What is in the
+  lake stays. If the file is right, run with `accept_implausible`.
+- `TooLarge` (fetch, clean): the file is far larger than any known one, or would become so when it is inflated. If it is
+  right, raise the environment variable `TAXI_LIMIT_FACTOR`.
 - `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full (the error says which), or two runs
   of one month collided. The task was retried; clear it.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. This is a bug in the bundle; please

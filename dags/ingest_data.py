@@ -36,12 +36,16 @@ The error of a failed task begins with one of these words.
 - `SchemaMismatch` (transform_data): the publisher changed its files. Add the rows that the error gives to
   `include/nyc_taxi/catalog`, or run with `unknown_columns=drop`. If too many values do not fit, a column has another
   type or meaning: look at the file.
+- `Implausible` (transform_data): most pickups of the file lie in another month, or none of its rows is accepted. What
+  was loaded stays. If the file is right, run with `accept_implausible`.
+- `TooLarge` (extract_data, transform_data): the file is far larger than any known one, or would become so when it is
+  inflated. If it is right, raise the environment variable `TAXI_LIMIT_FACTOR`.
 - `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full (the error says which), or two runs
   of one month collided. The task was retried; clear it.
 - `WarehouseBusy` (log_table_name, load_data): a long query held the table, somebody changed it in mid-load, or Postgres
   did not answer. Nothing has changed; clear the task.
 - `WarehouseRefused` (log_table_name, load_data): login, password, database or a setting of the connection is wrong, a
-  right is missing, the name belongs to another kind of table, or the table holds this month of another service. The
+  right is missing, the name belongs to another kind of table, or the table holds another service. The
   error says which.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. This is a bug in the bundle; please
   report it.

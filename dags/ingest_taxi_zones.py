@@ -21,6 +21,8 @@ The error of a failed task begins with one of these words.
   `taxi_source` returned something else.
 - `SchemaMismatch` (load_zones): the publisher changed its files: other columns, ids or polygons. The error gives what
   was found and what was expected; the latter is in `include/nyc_taxi/zones.py`.
+- `TooLarge`: a file is far larger than the known one, or would become so when it is inflated. If it is right, raise the
+  environment variable `TAXI_LIMIT_FACTOR`.
 - `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, a disk is full, or two runs collided. The task was
   retried; clear it.
 - `WarehouseBusy`: a long query held a view, or the warehouse did not answer. Clear the task.

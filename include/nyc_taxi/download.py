@@ -50,7 +50,7 @@ _ATTEMPTS = 5
 _ADDRESS = "nyc_taxi_address"
 _WANTS_LOGIN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
 _NO_HEAD = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
-_CSV_HEADER = re.compile(rb'(\xef\xbb\xbf)?[\w" ]+,[^\n<{]*\n')
+_CSV_HEADER = re.compile(rb'(\xef\xbb\xbf)?[\w" :.]*,[^\n<{]*\n')
 _SHOWN = 32
 _MOST_MEMBERS = 1_000
 _SLOWEST_BYTES_A_SECOND = 1_000
@@ -154,8 +154,7 @@ def fetch_url(
     """Have the current edition of a URL in raw/ under a key; arguments and errors are those of `fetch`.
 
     `known_url` is a URL of the source that has been there for years: it tells "not published" from "throttled".
-    `known_bytes` is the size that the file once had, `most_bytes` the most that it may have, also inflated.
-    `schema_era` is the era of a trip file's month.
+    `known_bytes` is the size that it once had, `most_bytes` the most it may have, `schema_era` the era of its month.
     """
     name, asked_at, address = key.rpartition("/")[2], datetime.now(UTC), Address.parse(url, redirect_hosts)
     known = editions.history(lake, key)
@@ -169,8 +168,7 @@ def fetch_url(
         with connect(timeout) as client, lake.scratch(key) as path:
             with path.open("wb") as out:
                 transfer = _Transfer(client, address, known_url, out=out, path=path, held=held, known_bytes=known_bytes)
-                transfer.most_bytes = most_bytes or limits.most_bytes()
-                transfer.run(pause)
+                transfer.run(pause, most_bytes or limits.most_bytes())
             after = newest.number if newest else 0
             added = editions.add(lake, key, path, transfer.seen(source, schema_era, at=asked_at, after=after))
     except _NotModified as unchanged:
@@ -351,17 +349,18 @@ class _Transfer:
         self.path = path
         self.held = held
         self.known_bytes = known_bytes
-        self.most_bytes = limits.most_bytes()
+        self.most_bytes = 0
         self.etag: str | None = None
         self.last_modified: str | None = None
         self.progress: Progress | None = None
         self._restart()
 
-    def run(self, pause: float) -> None:
-        """Download the complete file and check it.
+    def run(self, pause: float, most_bytes: int) -> None:
+        """Download the complete file and check it; it may have `most_bytes`, also when it is inflated.
 
         Raises: as `fetch`.
         """
+        self.most_bytes = most_bytes
         damaged: str | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from include.nyc_taxi import progress
+from include.nyc_taxi import Month, TripFile, catalog, download, progress
 from include.nyc_taxi.editions import History
 from include.nyc_taxi.lake import Lake
 from tests.nyc_taxi.download.served import (
@@ -105,3 +105,12 @@ def test_progress_is_logged_with_amount_and_share(
         fetch(publisher, lake)
 
     assert f"green_tripdata_2021-01.parquet: {len(OLD):,} of {len(OLD):,} bytes (100 %)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["", '""', "Unnamed: 0", "__index_level_0__", "...1"])
+def test_csv_whose_first_column_is_an_index_is_a_file(publisher: Publisher, lake: Lake, name: str):
+    file = TripFile("green", Month(2013, 8))
+    path = f"/{catalog.source('csv_archive').path_of(file)}".replace(" ", "%20")
+    publisher.files[path] = Published(f"{name},VendorID\n0,2\n".encode())
+
+    assert download.fetch(file, lake, source="csv_archive", base_url=publisher.url, pause=0).outcome == "downloaded"
