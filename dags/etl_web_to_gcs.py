@@ -29,10 +29,6 @@ The error of a failed task begins with one of these words.
   it.
 - `DamagedData` (write_local, write_gcs): a file of data/ was damaged on its disk and set aside. The run lands it
   again by itself; clear the task if it failed.
-- `Implausible` (clean): most pickups of the file lie in another month, or none of its rows is accepted. The error has
-  the figures. Nothing was replaced; if the file is right, run with `accept_implausible`.
-- `TooLarge` (fetch, clean): the file is far larger than any that was ever published, or inflates to that.
-  `docs/settings.md` has the limit and how to raise it.
 - `DamagedFile` (fetch, clean): the publisher's file is broken, or the host in the connection `taxi_source` returned
   something else.
 - `ShrunkenEdition` (fetch, clean): the republished file has less than nine tenths of the rows of the edition before
