@@ -43,7 +43,7 @@ def meaning(column: catalog.Column, found: object, *, worded: bool = False) -> o
     if found is None or found == "":
         return None
     if column.type == "timestamp":
-        return found if isinstance(found, datetime) else datetime.fromisoformat(found)
+        return found if isinstance(found, datetime) else datetime.fromisoformat(found.strip())
     if column.codes and (worded or column.type == "text" or isinstance(found, str)):
         word = str(int(found)) if isinstance(found, float) else str(found)
         found = column.codes.get(word.strip().lower(), word)

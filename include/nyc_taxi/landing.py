@@ -277,7 +277,8 @@ def _staged(lake: Lake, terms: _Terms, there: Landed | None, *, accept_implausib
             raise DamagedFile(f"{file}: {raw.name} is not edition {edition.id}")
         with read(raw, file, source=source, unknown_columns=terms.unknown_columns) as reading:
             result, tally = _written(reading, data, rejects, terms)
-            plausibility.check(reading, _figures(result, tally.pickups), accepts=accept_implausible)
+            figures = _figures(result, tally.pickups, replaces=there is not None)
+            plausibility.check(reading, figures, accepts=accept_implausible)
         republication.note_rows(
             lake,
             file,
@@ -584,7 +585,7 @@ def _recipe(file: TripFile, edition: Edition, profile: str, unknown_columns: Unk
     """Return a digest of everything that decides the file's rows, and of its ETag."""
     schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
     rejecting = quality.rejecting(profile)
-    rules = [f"{rule.name}: {rule.description}" for rule in quality.rules(file.service) if rule.name in rejecting]
+    rules = [rule.name for rule in quality.rules(file.service) if rule.name in rejecting]
     # Without the ETag, a file that is republished with the same bytes would stay outdated in every target.
     of_edition = [edition.sha256, edition.etag, edition.source]
     ingredients = [_VERSION, *of_edition, profile, rejecting, rules, unknown_columns, schema]
@@ -614,7 +615,7 @@ def _result(tally: _Tally, reading: Reading, terms: _Terms) -> Landed:
     )
 
 
-def _figures(result: Landed, pickups: int) -> plausibility.Figures:
+def _figures(result: Landed, pickups: int, *, replaces: bool) -> plausibility.Figures:
     return plausibility.Figures(
         profile=result.quality_profile,
         rows_read=result.rows_read,
@@ -622,6 +623,7 @@ def _figures(result: Landed, pickups: int) -> plausibility.Figures:
         rejected_by_reason=result.rejected_by_reason,
         pickups=pickups,
         outside_month=result.rule_hits.get(plausibility.OUTSIDE_MONTH, 0),
+        replaces=replaces,
     )
 
 

@@ -36,10 +36,15 @@ class Figures(NamedTuple):
     """Rows with a pickup time; a file with few of them is not judged by its month."""
     outside_month: int
     """Those of them outside of the file's month."""
+    replaces: bool
+    """Whether the month is in place already, from another file or edition."""
 
 
 def check(reading: Reading, figures: Figures, *, accepts: bool) -> None:
     """Check the figures of a file. If somebody accepts an implausible one, only warn.
+
+    A file of the month before or after is refused only if it would replace a month that is in place: some publishers
+    cut their files some hours or days late.
 
     Args:
         reading: the file, for a second look if its figures are implausible.
@@ -49,26 +54,23 @@ def check(reading: Reading, figures: Figures, *, accepts: bool) -> None:
     Raises:
         Implausible: most pickups lie outside of the month, or no row is accepted.
     """
-    if (doubt := _doubt(reading, figures)) is None:
-        return
-    if not accepts:
-        raise Implausible(f"{reading.file}: {doubt}; to load the file anyway, set the param accept_implausible")
-    log.warning("%s: %s; loading it anyway, as asked", reading.file, doubt)
-
-
-def _doubt(reading: Reading, figures: Figures) -> str | None:
-    """Say what is implausible; None if nothing is."""
-    pickups, outside = figures.pickups, figures.outside_month
+    file, pickups, outside = reading.file, figures.pickups, figures.outside_month
+    is_neighbour = False
     if pickups >= _FEWEST_PICKUPS and outside > _LARGEST_SHARE_OUTSIDE * pickups:
         ((month, most),) = _months(reading).most_common(1)
-        return (
-            f"{outside:,} of {pickups:,} pickups ({outside / pickups:.0%}) lie outside of {reading.file.month}, "
+        is_neighbour = month in (str(file.month - 1), str(file.month + 1))
+        doubt = (
+            f"{outside:,} of {pickups:,} pickups ({outside / pickups:.0%}) lie outside of {file.month}, "
             f"and {most:,} of them in {month}"
         )
-    if figures.rows_accepted == 0:
+    elif figures.rows_accepted == 0:
         rejected = ", ".join(f"{count:,} {reason}" for reason, count in figures.rejected_by_reason.items())
-        return f"profile {figures.profile} accepts none of its {figures.rows_read:,} rows (rejected: {rejected})"
-    return None
+        doubt = f"profile {figures.profile} accepts none of its {figures.rows_read:,} rows (rejected: {rejected})"
+    else:
+        return
+    if not accepts and (figures.replaces or not is_neighbour):
+        raise Implausible(f"{file}: {doubt}; to load the file anyway, set the param accept_implausible")
+    log.warning("%s: %s; loading it anyway", file, doubt)
 
 
 def _months(reading: Reading) -> Counter[str]:

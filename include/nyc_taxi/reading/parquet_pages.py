@@ -64,7 +64,8 @@ def _headers(file: BinaryIO, chunk: parquet.ColumnChunkMetaData) -> Iterator[dic
     end = at + chunk.total_compressed_size
     while at < end:
         header, length = _header(file, at)
-        if not header.get(_INFLATED, 0) >= 0 <= header.get(_DEFLATED, -1):
+        inflated, deflated = header.get(_INFLATED, 0), header.get(_DEFLATED)
+        if not (isinstance(inflated, int) and isinstance(deflated, int) and inflated >= 0 <= deflated):
             raise ValueError(f"the page header at byte {at:,} has no sizes")
         yield {_INFLATED: 0} | header
         at += length + header[_DEFLATED]

@@ -10,6 +10,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from include.nyc_taxi import catalog
+from include.nyc_taxi.errors import WarehouseRefused
 from include.nyc_taxi.targets.postgres.server import (
     LOCK_SECONDS,
     end_when_stopped,
@@ -19,6 +20,7 @@ from include.nyc_taxi.targets.postgres.server import (
     transaction,
 )
 from include.nyc_taxi.targets.postgres.table import Table
+from include.nyc_taxi.zones import Zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg import sql
 
-    from include.nyc_taxi.zones import Zone
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,13 @@ def replace_zones(connection: psycopg.Connection[Any], zones: Sequence[Zone]) ->
         WarehouseRefused: a right is missing, or another kind of table has the name.
     """
     with _transaction(connection, TABLE) as cursor:
-        if not _columns(cursor, TABLE):
+        columns = _columns(cursor, TABLE)
+        if not columns:
             cursor.execute(_statement("create_zones", table=TABLE))
+        elif not set(Zone._fields) <= set(columns):
+            raise WarehouseRefused(
+                f"{TABLE} exists and is not a table of taxi zones: it has the columns {columns}; rename it"
+            )
         if cursor.execute(_statement("select_zones", table=TABLE)).fetchall() == list(zones):
             log.info("%s is up to date with %d zones", TABLE, len(zones))
             return "unchanged"
