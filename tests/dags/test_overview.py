@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -27,9 +28,10 @@ def client(airflow_database):
     from airflow.api_fastapi.app import create_app
 
     with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
-        while runs := checked(client.get("/api/v2/dags/~/dagRuns"))["dag_runs"]:
+        while runs := checked(client.get("/api/v2/dags/~/dagRuns", params={"limit": 100}))["dag_runs"]:
             for run in runs:
-                client.delete(f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}").raise_for_status()
+                path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{quote(run['dag_run_id'])}"
+                client.delete(path, params={"force": True}).raise_for_status()
         yield client
 
 
