@@ -585,7 +585,7 @@ def _recipe(file: TripFile, edition: Edition, profile: str, unknown_columns: Unk
     """Return a digest of everything that decides the file's rows, and of its ETag."""
     schema = [f"{field.name} {field.type}" for field in arrow_schema(file.service)]
     rejecting = quality.rejecting(profile)
-    rules = [rule.name for rule in quality.rules(file.service) if rule.name in rejecting]
+    rules = [f"{rule.name}: {rule.description}" for rule in quality.rules(file.service) if rule.name in rejecting]
     # Without the ETag, a file that is republished with the same bytes would stay outdated in every target.
     of_edition = [edition.sha256, edition.etag, edition.source]
     ingredients = [_VERSION, *of_edition, profile, rejecting, rules, unknown_columns, schema]

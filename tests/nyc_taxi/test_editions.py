@@ -514,8 +514,10 @@ def test_recipes_of_notes_and_none_stay_as_they_are_until_rows_change(lake: Lake
     edition = put_raw(lake, csv_gz([TRIP]))
     schema = [f"{field.name} {field.type}" for field in arrow_schema("green")]
 
-    for profile, rules in (("notes", ["no_values", "no_passengers"]), ("none", ["no_values"])):
-        rejecting = rules
+    descriptions = {"no_values": "no column has a value", "no_passengers": "passenger_count is 0"}
+
+    for profile, rejecting in (("notes", ["no_values", "no_passengers"]), ("none", ["no_values"])):
+        rules = [f"{name}: {descriptions[name]}" for name in rejecting]
         of_edition = [edition.sha256, edition.etag, "csv_mirror"]
         ingredients = [3, *of_edition, profile, rejecting, rules, "error", schema]
         recipe = sha256(json.dumps(ingredients).encode())[:16]
