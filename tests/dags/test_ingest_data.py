@@ -216,7 +216,7 @@ def test_a_month_that_is_not_published_fails_at_once_with_a_clear_word(run, erro
 
     assert states(finished)["extract_data"] == "failed"
     assert tries(finished, "extract_data") == 1
-    assert "HTTP 404: the source has no such file" in errors[0]
+    assert "HTTP 404: the source does not have the file" in errors[0]
 
 
 def test_a_month_before_the_first_is_refused_with_the_span_of_the_source(run, errors):
