@@ -24,14 +24,14 @@ ASKS_FOR_GREEN = {"colour": "green", "year": 2024, "month": 1}
 
 @pytest.fixture(scope="module")
 def client(airflow_database):
-    """Airflow's API server, in this process, over the metadata database of the tests without the runs of others."""
+    """Airflow's API server, in this process, over the metadata database of the tests without their runs."""
     from airflow.api_fastapi.app import create_app
 
     with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
         while runs := checked(client.get("/api/v2/dags/~/dagRuns", params={"limit": 100}))["dag_runs"]:
             for run in runs:
                 path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{quote(run['dag_run_id'])}"
-                client.delete(path, params={"force": True}).raise_for_status()
+                client.delete(path).raise_for_status()
         yield client
 
 
