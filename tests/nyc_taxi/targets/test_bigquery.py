@@ -39,15 +39,6 @@ BUCKET = "trips"
 BIGQUERY = BigQuery()
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with LocalCloud(tmp_path_factory.mktemp("cloud")) as cloud, pytest.MonkeyPatch.context() as environment:
-        for name, value in cloud.environment.items():
-            environment.setenv(name, value)
-        cloud.create_bucket(BUCKET)
-        yield cloud
-
-
 @pytest.fixture
 def client(cloud: LocalCloud) -> Iterator[bq.Client]:
     with bq.Client(project="local", credentials=AnonymousCredentials()) as client:
