@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from include.nyc_taxi import Month, TripFile, catalog
+from include.nyc_taxi.editions import Order
 from include.nyc_taxi.precedence import pin_of
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ def _is_replaced(load: Load, publication: Publication) -> bool:
         return False
     if publication.checked_at <= load.loaded_at:
         return False
+    loaded, offered = (Order("", modified, 0) for modified in (load.source_last_modified, publication.last_modified))
+    if loaded.is_after(offered):
+        return False  # what the publisher offers has gone back to an older edition
     if load.source_etag is not None and publication.etag is not None:
         return load.source_etag != publication.etag
     return publication.bytes not in (None, load.source_bytes)
