@@ -51,7 +51,6 @@ _ADDRESS = "nyc_taxi_address"
 _WANTS_LOGIN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
 _NO_HEAD = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _CSV_HEADER = re.compile(rb'(\xef\xbb\xbf)?[\w" :.]*,[^\n<{]*\n')
-_SHOWN = 32
 _MOST_MEMBERS = 1_000
 _SLOWEST_BYTES_A_SECOND = 1_000
 _SPEED_WINDOW_SECONDS = 60.0
@@ -507,9 +506,11 @@ class _Transfer:
             with self.path.open("rb") as file:
                 start = file.read(formats.FIRST_BYTES)
             words = formats.impostor(start, suffix)
+            if words is None and formats.format_of(start) != suffix:
+                words = formats.kind(start)
             raise DamagedFile(
-                f"{self.url}: {self.offset:,} bytes that begin with {start[:_SHOWN]!r} are not a complete "
-                f"{suffix[1:]} file: {f'it is {words}' if words else error}"
+                f"{self.url}: {self.offset:,} bytes are not a complete {suffix[1:]} file: "
+                f"{f'it is {words}' if words else error}"
             ) from error
         except TooLarge as error:
             raise TooLarge(f"{self.url}: {error}") from error

@@ -37,6 +37,11 @@ def impostor(start: bytes, suffix: str) -> str | None:
     return _NAMES.get(found) if found != suffix else None
 
 
+def kind(start: bytes) -> str:
+    """Return what content of no known format is, without a word of it: it may be an internal answer."""
+    return "text" if start.removeprefix(b"\xef\xbb\xbf").isascii() and b"\0" not in start else "binary data"
+
+
 def twice(inner: bytes) -> str | None:
     """Return what is wrong with what a gzip file holds, by its first bytes; None if it may be CSV."""
     if format_of(inner) == GZIP:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from include.nyc_taxi.reading.published import PublishedFile
 
 _SUFFIXES = (formats.GZIP, formats.PARQUET)
-_SHOWN = 32
 
 
 @contextmanager
@@ -36,10 +35,7 @@ def opened(path: Path) -> Iterator[PublishedFile]:
         promised = path.suffix if path.suffix in _SUFFIXES else suffix
         words = formats.impostor(start, promised)
         if words or promised != suffix:
-            raise DamagedFile(
-                f"{path.name}: begins with {start[:_SHOWN]!r}, expected the first bytes of a {promised} file"
-                + (f": it is {words}" if words else "")
-            )
+            raise DamagedFile(f"{path.name}: is {words or formats.kind(start)}, expected a {promised} file")
         yield (
             ParquetFile(raw, path.name) if suffix == formats.PARQUET else CsvFile(path, gzipped=suffix == formats.GZIP)
         )

@@ -155,7 +155,7 @@ def test_gzip_with_other_bytes_in_it_is_damaged(tmp_path: Path, at: int):
 def test_web_page_saved_as_csv_is_refused(tmp_path: Path):
     (tmp_path / CSV).write_text("<!DOCTYPE html>\n<html>Not Found</html>\n")
 
-    with pytest.raises(DamagedFile, match=f"{CSV}: begins with .*: it is an HTML page"):
+    with pytest.raises(DamagedFile, match=f"{CSV}: is an HTML page"):
         rows_of(tmp_path / CSV)
 
 
