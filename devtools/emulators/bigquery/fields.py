@@ -72,6 +72,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def text(value: str) -> str:
+    """Quote a value as a text of DuckDB."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 def duckdb_type(field: Field) -> str:
     """Return the DuckDB type of a column of this field."""
     return DUCKDB_TYPES[field["type"]]

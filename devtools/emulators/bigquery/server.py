@@ -44,11 +44,11 @@ class BigQuery:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.warehouse = Warehouse(folder)
         uploads = folder / "uploads"
-        uploads.mkdir(exist_ok=True)
+        uploads.mkdir(parents=True, exist_ok=True)
         for left in uploads.iterdir():
             left.unlink() if left.is_file() else None
+        self.warehouse = Warehouse(folder, uploads)
         self.jobs = Jobs(self.warehouse, uploads)
         self.application = Starlette(
             routes=[
@@ -283,7 +283,7 @@ def _route(path: str, **answers: Callable[[Request, Resource], Resource | None])
             raise
         except Exception as error:
             # Not as a server error: clients would retry it for ten minutes.
-            log.exception("%s %s", request.method, request.url.path)
+            log.exception("%s %s", request.method, request.url.path.removeprefix(request.scope["root_path"]))
             raise Refused("invalid", f"local cloud: {type(error).__name__}: {error}") from error
         return Response(status_code=204) if result is None else JSONResponse(result)
 

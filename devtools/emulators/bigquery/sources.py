@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from devtools.emulators.bigquery.errors import Refused, not_found, not_supported
-from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted
+from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted, text
 from devtools.emulators.bigquery.tables import Rows
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 STORAGE_HOST = "STORAGE_EMULATOR_HOST"
 BLOCK_BYTES = 1 << 20
+BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 # The types that a parquet column may be loaded as, besides its own.
 COERCIONS = {
@@ -59,7 +61,7 @@ def download(uris: Sequence[str], folder: Path) -> tuple[list[Path], set[str]]:
 
 def _parts(uri: str) -> tuple[str, str]:
     address = urlsplit(uri)
-    if address.scheme != "gs":
+    if address.scheme != "gs" or not BUCKET.fullmatch(address.netloc):
         raise Refused("invalid", f"Source URI {uri} is invalid, expected gs://bucket/object")
     return address.netloc, uri.removeprefix(f"gs://{address.netloc}/")
 
@@ -89,7 +91,8 @@ def _download(client: httpx.Client, path: str, into: Path, uri: str) -> None:
     with client.stream("GET", path, params={"alt": "media"}) as response:
         if response.status_code == httpx.codes.NOT_FOUND:
             raise not_found("URI", uri)
-        response.raise_for_status()
+        if response.is_error:  # its own message would quote the address, with the key
+            raise Refused("invalid", f"local cloud: the emulated GCS answers {response.status_code} for {uri}")
         with into.open("wb") as file:
             for block in response.iter_bytes(BLOCK_BYTES):
                 file.write(block)
@@ -107,7 +110,7 @@ def rows_of(
         table_fields: of the destination, if it exists and keeps its schema.
     """
     given = [normalised(field) for field in (settings.get("schema") or {}).get("fields", [])]
-    names = "[" + ", ".join(_text(str(file)) for file in files) + "]"
+    names = "[" + ", ".join(text(str(file)) for file in files) + "]"
     match settings.get("sourceFormat", "CSV"):
         case "PARQUET":
             return _parquet_rows(cursor, names, given, table_fields)
@@ -120,7 +123,7 @@ def rows_of(
 def _json_rows(names: str, fields: list[Field]) -> Rows:
     if not fields:
         raise Refused("invalid", "No schema specified on job or table.")
-    columns = ", ".join(f"{_text(field['name'])}: '{duckdb_type(field)}'" for field in fields)
+    columns = ", ".join(f"{text(field['name'])}: '{duckdb_type(field)}'" for field in fields)
     return Rows(f"SELECT * FROM read_json({names}, format = 'newline_delimited', columns = {{{columns}}})", fields)
 
 
@@ -145,7 +148,3 @@ def _parquet_value(field: Field, found: Field | None) -> str:
             f"which does not match the target type {field['type']}",
         )
     return f"CAST({name if found else 'NULL'} AS {duckdb_type(field)}) AS {name}"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

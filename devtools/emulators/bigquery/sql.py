@@ -90,10 +90,12 @@ class Translation:
         return self._table_id(table)
 
     def _find_tables(self, node: exp.Expr) -> None:
+        if lateral := node.find(exp.Lateral):
+            raise not_supported(f"no LATERAL: {lateral.sql('bigquery')[:80]}")
         own_names = {cte.alias_or_name.lower() for cte in node.find_all(exp.CTE)}
         for table in list(node.find_all(exp.Table)):
             if not isinstance(table.this, exp.Identifier):
-                continue  # a function, such as UNNEST
+                raise not_supported(f"no table functions except UNNEST: {table.sql('bigquery')[:80]}")
             if not table.db and table.name.lower() in own_names:
                 continue
             self._find_table(table)

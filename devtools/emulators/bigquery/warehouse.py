@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from devtools.emulators.bigquery.errors import Refused, not_found, not_supported
-from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted
+from devtools.emulators.bigquery.fields import duckdb_type, fields_of, normalised, quoted, text
 from devtools.emulators.bigquery.partitions import Partitioning
 from devtools.emulators.bigquery.tables import (
     APPEND,
@@ -38,12 +38,19 @@ ANYWHERE = "US"  # the location of a dataset that names none
 
 SETUP = """
 SET GLOBAL autoinstall_known_extensions = false;
+SET GLOBAL python_enable_replacements = false;
 SET GLOBAL TimeZone = 'UTC';
 SET GLOBAL default_null_order = 'NULLS_FIRST';
 CREATE SCHEMA IF NOT EXISTS "local cloud";
 CREATE TABLE IF NOT EXISTS "local cloud".resources (kind VARCHAR, name VARCHAR, body JSON, PRIMARY KEY (kind, name));
 CREATE OR REPLACE MACRO current_datetime() AS now() AT TIME ZONE 'UTC';
 ATTACH IF NOT EXISTS ':memory:' AS results;
+"""
+# The last statements that may change a setting: from here on DuckDB opens its own files and those of load jobs.
+CONFINE = """
+SET GLOBAL allowed_directories = [{uploads}];
+SET GLOBAL enable_external_access = false;
+SET GLOBAL lock_configuration = true;
 """
 
 
@@ -52,9 +59,10 @@ class Warehouse:
 
     Args:
         folder: holds the DuckDB file, and data that spills from memory.
+        uploads: the only folder that statements can read files from.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, uploads: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY_LIMIT,
@@ -62,6 +70,7 @@ class Warehouse:
         }
         self._connection = duckdb.connect(str(folder / "tables.duckdb"), config=settings)
         self._connection.execute(SETUP)
+        self._connection.execute(CONFINE.format(uploads=text(f"{uploads}/")))
         self._turn = RLock()
         self._is_writing = False
 

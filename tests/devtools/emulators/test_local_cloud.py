@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -133,16 +134,18 @@ def test_a_killed_server_is_started_again_with_what_was_committed(folder):
             assert ask(again, "SELECT a FROM d.t") == [(1,)]
 
 
-def test_a_service_answers_on_the_given_ports_has_the_given_bucket_and_ends_by_sigterm(folder):
+def test_a_service_answers_on_the_given_ports_has_the_given_bucket_and_ends_by_sigterm(folder, tmp_path):
     with LocalCloud(folder) as cloud:
-        ports = [address.rpartition(":")[2] for address in list(cloud.environment.values())[:2]]
+        ports = [str(urlsplit(address).port) for address in list(cloud.environment.values())[:2]]
+    (tmp_path / "key").write_text("its-key\n")
     options = ["--folder", folder, "--host", "127.0.0.1", "--storage-port", ports[0], "--bigquery-port", ports[1]]
-    options += ["--bucket", "lake"]
+    options += ["--bucket", "lake", "--name", "local-cloud", "--key-file", tmp_path / "key"]
     with subprocess.Popen([sys.executable, "-m", "devtools.emulators", *options], cwd=ROOT, stderr=-3) as service:
         with httpx.Client(transport=httpx.HTTPTransport(retries=8), trust_env=False) as client:
             for port in ports:
                 assert client.get(f"http://127.0.0.1:{port}/").is_success
-            assert client.get(f"http://127.0.0.1:{ports[0]}/storage/v1/b/lake").is_success
+            bucket = f"http://127.0.0.1:{ports[0]}/its-key/storage/v1/b/lake"
+            assert client.get(bucket, headers={"Host": "local-cloud:4443"}).is_success
         os.kill(service.pid, signal.SIGTERM)
 
         assert service.wait(30) == 0
