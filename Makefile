@@ -99,7 +99,7 @@ install: ## install the locked packages into .venv (runs before every target)
 			"Choose another: make install PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 && $(PYTHON) -c 'import venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no pip or no venv module. On Debian: apt install python3-pip python3-venv" >&2; exit 1; }
-	@mkdir -p .local && exec 9>.local/install.lock && if command -v flock >/dev/null; then flock 9; fi; \
+	@mkdir -p -m 700 .local && exec 9>.local/install.lock && if command -v flock >/dev/null; then flock 9; fi; \
 	if $(IN_STEP); then exit; fi; \
 	echo "installing $$(grep -c == requirements-dev.txt) packages into .venv (once, about a minute)" >&2; \
 	if test -x .venv/bin/python && test -f .venv/requirements-dev.txt; then rm .venv/requirements-dev.txt; \

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
+from devtools.emulators.private import OWNERS_ONLY, private_folder
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,6 +24,7 @@ AIRFLOW_HOME = LOCAL / "airflow"
 LOGS = LOCAL / "logs"
 POSTGRES_HOME = LOCAL / "postgres"
 
+PASSED_THROUGH = 0o711  # others can open what they know by name, and is not closed itself
 LOOPBACK = "127.0.0.1"
 METADATA_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 WAREHOUSE = "AIRFLOW_CONN_TAXI_WAREHOUSE"
@@ -44,6 +47,13 @@ def project_environment(caller: Mapping[str, str]) -> dict[str, str]:
     if programs not in path:  # `airflow standalone` searches it for `airflow`
         environment["PATH"] = os.pathsep.join([programs, *path])
     return environment
+
+
+def private_local() -> None:
+    """Create `.local`, with keys, passwords, logs and data in it, and close it to other users."""
+    # A Postgres that root has started runs as `nobody`, and must still reach its files.
+    is_passed_through = os.geteuid() == 0 and (POSTGRES_HOME / "data").exists()
+    private_folder(LOCAL, PASSED_THROUGH if is_passed_through else OWNERS_ONLY)
 
 
 def is_set(name: str, environment: Mapping[str, str]) -> bool:

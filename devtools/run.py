@@ -23,6 +23,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
 from devtools import environment as project
+from devtools.emulators.private import private_folder
 from devtools.environment import (
     AIRFLOW_HOME,
     CLOUD,
@@ -69,6 +70,7 @@ with contextlib.suppress(Exception, SystemExit):
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """Become the command, or print how to call this program."""
+    project.private_local()
     try:
         match arguments:
             case ["airflow", *rest]:
@@ -95,7 +97,7 @@ def prepare_airflow(environment: Mapping[str, str]) -> None:
     """
     if environment["AIRFLOW_HOME"] != str(AIRFLOW_HOME) or project.is_set(METADATA_DATABASE, environment):
         return
-    AIRFLOW_HOME.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(AIRFLOW_HOME)
     database = AIRFLOW_HOME / "airflow.db"
     stamp = AIRFLOW_HOME / "migrated-to"
     airflow = version("apache-airflow-core")
@@ -175,7 +177,7 @@ def keep_cloud() -> Mapping[str, str]:
 
 def log_file(name: str) -> Path:
     """Return the path for the log of a program."""
-    LOGS.mkdir(parents=True, exist_ok=True)
+    private_folder(LOGS)
     return LOGS / f"{name}.log"
 
 
@@ -238,8 +240,8 @@ def _make_secrets(config: Path) -> None:
     new.write_text(
         "# Generated keys. You can add other settings here.\n"
         f"[core]\nfernet_key = {base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}\n"
-        f"[api]\nsecret_key = {secrets.token_urlsafe(32)}\n"
-        f"[api_auth]\njwt_secret = {secrets.token_urlsafe(64)}\n"
+        f"[api]\nsecret_key = {secrets.token_hex(32)}\n"
+        f"[api_auth]\njwt_secret = {secrets.token_hex(64)}\n"
     )
     new.rename(config)
 

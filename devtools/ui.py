@@ -35,6 +35,7 @@ from devtools.environment import (
     ROOT,
     WAREHOUSE,
     is_set,
+    private_local,
     project_environment,
 )
 from devtools.run import AIRFLOW, BUCKET, log_file, prepare_airflow, tail, warehouse_connection
@@ -55,8 +56,9 @@ SERVERS = {
     "scheduler": "scheduler",
     "triggerer": "triggerer",
 }
-# On one machine the logs of triggers are read from disk, without a log server.
-ARGUMENTS = {"triggerer": ["--skip-serve-logs"]}
+# On one machine the API server reads logs from disk. Airflow's log servers would listen on all addresses.
+ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
+CLOSED_PORT = "1"  # asked for the logs of running tasks; nobody but root could listen there in place of a log server
 UP_WITHIN_SECONDS = 300
 TASKS_END_WITHIN_SECONDS = 20
 SERVERS_END_WITHIN_SECONDS = 4  # the triggerer would take ten
@@ -84,7 +86,7 @@ def main() -> None:
 
 
 def _serve(port: int) -> None:
-    LOCAL.mkdir(exist_ok=True)
+    private_local()
     with LOCK.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,17 +151,11 @@ def _environment(port: int) -> dict[str, str]:
     defaults = {
         "AIRFLOW__API__BASE_URL": f"http://{HOST}:{port}",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{port}/execution/",
-        # With Airflow's default port, the UI of a second folder could not start.
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": CLOSED_PORT,
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": CLOSED_PORT,
     }
     environment |= {name: value for name, value in defaults.items() if not is_set(name, environment)}
     return environment
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _supervise(port: int) -> None:
@@ -219,7 +215,7 @@ def _passwords(environment: Mapping[str, str]) -> Path:
     if file == default and not file.exists() and not is_set(USERS, environment):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
-        file.write_text(json.dumps({"admin": secrets.token_urlsafe(9)}))
+        file.write_text(json.dumps({"admin": secrets.token_hex(9)}))
     return file
 
 

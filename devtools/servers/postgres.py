@@ -298,7 +298,7 @@ class EmbeddedPostgres:
         unfinished.mkdir(mode=0o700)
         self._password_file.unlink(missing_ok=True)
         self._password_file.touch(mode=0o600)
-        self._password_file.write_text(secrets.token_urlsafe(24))
+        self._password_file.write_text(secrets.token_hex(24))
         if self._account:
             for path in (unfinished, self._password_file):
                 os.chown(path, self._account["user"], self._account["group"])

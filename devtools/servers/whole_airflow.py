@@ -19,6 +19,7 @@ import yaml
 
 from devtools.environment import ROOT
 from devtools.run import AIRFLOW, warehouse_connection
+from devtools.ui import ARGUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,7 +110,7 @@ class Airflow:
         """Start these servers, and wait until the API server answers."""
         self.command("db", "migrate")
         for name in servers:
-            self.start_server(name)
+            self.start_server(name, *ARGUMENTS.get(name, []))
         self.wait(self._answers, "the API server to answer", 120)
 
     def start_server(self, name: str, *arguments: str) -> None:
@@ -229,8 +230,8 @@ def _servers(postgres: EmbeddedPostgres, metadata: str, url: str) -> dict[str, s
     database = f"{postgres.user}:{postgres.password}@{postgres.host}:{postgres.port}/{metadata}"
     return {
         "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://{database}",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",

@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from devtools import ui
 from devtools.environment import CLOUD, ROOT, WAREHOUSE
 from devtools.servers.whole_airflow import free_port
 
@@ -166,8 +167,31 @@ def test_only_the_owner_can_read_the_secrets_of_the_tree(tree: Tree):
     keys.read(config)
 
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    for folder in (config.parents[1], config.parent, config.parents[1] / "logs"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert len(base64.urlsafe_b64decode(keys["core"]["fernet_key"])) == 32
     assert len(keys["api_auth"]["jwt_secret"]) >= 64
+
+
+def test_a_folder_that_others_could_read_is_closed_to_them(tree: Tree):
+    local = tree.root / ".local"
+    local.mkdir(exist_ok=True)
+    local.chmod(0o755)
+
+    tree.airflow("version")
+
+    assert stat.S_IMODE(local.stat().st_mode) & 0o077 in {0, 0o011}, "a Postgres of root's passes through"
+
+
+def test_a_password_of_the_ui_never_begins_with_a_dash(tmp_path: Path):
+    made = set()
+    for number in range(500):
+        home = tmp_path / str(number)
+        made |= set(json.loads(ui._passwords({"AIRFLOW_HOME": str(home)}).read_text()).values())
+
+    assert len(made) == 500
+    assert [password for password in made if password.startswith("-")] == []
+    assert min(map(len, made)) >= 16
 
 
 def test_a_database_of_the_caller_is_left_alone(tree: Tree, tmp_path: Path):
@@ -305,6 +329,8 @@ def test_the_ui_starts_the_scheduler_when_the_api_server_answers(tree: Tree, tmp
     (tmp_path / "airflow").mkdir()
     (tmp_path / "airflow/__init__.py").touch()
     (tmp_path / "airflow/__main__.py").write_text(SERVERS)
+    (tree.root / ".local").mkdir(exist_ok=True)
+    (tree.root / ".local").chmod(0o755)
     variables = {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(tmp_path), WAREHOUSE: "{}", CLOUD: "{}"}
     logs = tree.root / ".local" / "logs"
     with subprocess.Popen(
@@ -327,4 +353,6 @@ def test_the_ui_starts_the_scheduler_when_the_api_server_answers(tree: Tree, tmp
                 ui.send_signal(signal.SIGINT)
 
     assert not early
+    assert stat.S_IMODE((tree.root / ".local").stat().st_mode) & 0o077 in {0, 0o011}
+    assert stat.S_IMODE(logs.stat().st_mode) == 0o700
     assert printed == ["api-server", "dag-processor", "triggerer", "scheduler"]

@@ -165,6 +165,23 @@ def alerts(airflow, start):
     return airflow.wait(lambda: [text for text in Webhook.received if text.startswith(start)], f"an alert {start}")
 
 
+def test_servers_listen_on_loopback_alone(airflow, postgres_server):
+    """As `make ui` starts them: Airflow's log servers would listen on all addresses."""
+    started = [*(process.pid for process in airflow.processes.values()), postgres_server.server_pid()]
+    parents = [psutil.Process(pid) for pid in started]
+    processes = parents + [child for parent in parents for child in parent.children(recursive=True)]
+
+    listening = [
+        found.laddr
+        for process in processes
+        for found in process.net_connections()
+        if found.status == psutil.CONN_LISTEN
+    ]
+
+    assert {airflow.port, postgres_server.port} <= {address.port for address in listening}
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+
+
 def test_a_run_that_misses_its_deadline_sends_an_alert(airflow):
     airflow.knows(LATE)
     run_id = airflow.post(f"/dags/{LATE}/dagRuns", logical_date=None)["dag_run_id"]
