@@ -25,7 +25,7 @@ RUN pip install --no-cache-dir --find-links /wheels --requirement /tmp/requireme
 RUN mkdir -p /opt/airflow/lake /opt/airflow/scratch && touch /opt/airflow/airflow.cfg
 COPY --chown=airflow:0 .airflowignore /opt/airflow/bundle/
 COPY --chown=airflow:0 dags /opt/airflow/bundle/dags/
-COPY --chown=airflow:0 deploy/*.py /opt/airflow/bundle/deploy/
+COPY --chown=airflow:0 deploy/*.py deploy/local-cloud.sh /opt/airflow/bundle/deploy/
 COPY --chown=airflow:0 include /opt/airflow/bundle/include/
 COPY --chown=airflow:0 plugins /opt/airflow/bundle/plugins/
 

@@ -17,16 +17,17 @@ VOLUMES = Path("/volumes")
 AIRFLOW_UID = 50000  # of the official image
 
 GENERATED: dict[str, Callable[[], str]] = {
-    "ADMIN_PASSWORD": lambda: secrets.token_urlsafe(18),
-    "API_SECRET_KEY": lambda: secrets.token_urlsafe(48),
+    "ADMIN_PASSWORD": lambda: secrets.token_hex(18),
+    "API_SECRET_KEY": lambda: secrets.token_hex(48),
+    "CLOUD_KEY": lambda: secrets.token_hex(24),
     "FERNET_KEY": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-    "FLOWER_PASSWORD": lambda: secrets.token_urlsafe(18),
-    "JWT_SECRET": lambda: secrets.token_urlsafe(64),
-    "METADATA_PASSWORD": lambda: secrets.token_urlsafe(32),
-    "PGADMIN_PASSWORD": lambda: secrets.token_urlsafe(18),
-    "REDIS_PASSWORD": lambda: secrets.token_urlsafe(32),
-    "WAREHOUSE_ADMIN_PASSWORD": lambda: secrets.token_urlsafe(32),
-    "WAREHOUSE_PASSWORD": lambda: secrets.token_urlsafe(18),
+    "FLOWER_PASSWORD": lambda: secrets.token_hex(18),
+    "JWT_SECRET": lambda: secrets.token_hex(64),
+    "METADATA_PASSWORD": lambda: secrets.token_hex(32),
+    "PGADMIN_PASSWORD": lambda: secrets.token_hex(18),
+    "REDIS_PASSWORD": lambda: secrets.token_hex(32),
+    "WAREHOUSE_ADMIN_PASSWORD": lambda: secrets.token_hex(32),
+    "WAREHOUSE_PASSWORD": lambda: secrets.token_hex(18),
 }
 
 BROKER_URL = "redis://:{REDIS_PASSWORD}@redis:6379/0"
@@ -38,17 +39,20 @@ FILES = {
     "airflow/admin_password": "{ADMIN_PASSWORD}",
     "airflow/api_secret_key": "{API_SECRET_KEY}",
     "airflow/broker_url": BROKER_URL,
+    "airflow/cloud_key": "{CLOUD_KEY}",
     "airflow/fernet_key": "{FERNET_KEY}",
     "airflow/jwt_secret": "{JWT_SECRET}",
     "airflow/pgpass": "metadata:*:*:airflow:{METADATA_PASSWORD}\n" + WAREHOUSE_LOGIN,
     "airflow/result_backend": RESULT_BACKEND,
     "worker/api_secret_key": "{API_SECRET_KEY}",  # workers serve the logs of running tasks
     "worker/broker_url": BROKER_URL,
+    "worker/cloud_key": "{CLOUD_KEY}",
     "worker/pgpass": WAREHOUSE_LOGIN,
     "worker/result_backend": RESULT_BACKEND,
     "flower/basic_auth": "admin:{FLOWER_PASSWORD}",
     "flower/broker_url": BROKER_URL,
     "flower/result_backend": RESULT_BACKEND,
+    "local-cloud/key": "{CLOUD_KEY}",
     "metadata/password": "{METADATA_PASSWORD}",
     "pgadmin/password": "{PGADMIN_PASSWORD}",
     "pgadmin/pgpass": WAREHOUSE_LOGIN,

@@ -101,6 +101,26 @@ def test_internal_networks_have_no_published_ports(name):
     )
 
 
+def test_airflows_containers_know_the_key_of_the_local_cloud(tmp_path):
+    """Its addresses get the key where Airflow starts; what is set to another emulator stays."""
+    (tmp_path / "key").write_text("its-key")
+    addresses = dict(line.split("=", 1) for line in (ROOT / "deploy/local-cloud.env").read_text().splitlines()[1:])
+    setup = ROOT / STACK["x-environment"]["BASH_ENV"].removeprefix("/opt/airflow/bundle/")
+    asked = ["bash", "-c", "exec bash -c 'echo $STORAGE_EMULATOR_HOST $BIGQUERY_EMULATOR_HOST'"]
+
+    def printed(storage):
+        given = {"STORAGE_EMULATOR_HOST": storage, "BIGQUERY_EMULATOR_HOST": addresses["BIGQUERY_EMULATOR_HOST"]}
+        environment = {"PATH": os.environ["PATH"], "BASH_ENV": str(setup), "CLOUD_KEY_FILE": str(tmp_path / "key")}
+        return subprocess.run(asked, env=environment | given, capture_output=True, text=True, check=True).stdout.split()
+
+    assert printed(addresses["STORAGE_EMULATOR_HOST"]) == [
+        "http://local-cloud:4443/its-key",
+        "http://local-cloud:9050/its-key",
+    ]
+    assert printed("http://other:1") == ["http://other:1", addresses["BIGQUERY_EMULATOR_HOST"]]
+    assert {"--name=local-cloud", "--key-file=/run/secrets/key"} <= set(SERVICES["local-cloud"]["command"])
+
+
 def test_every_setting_that_the_stack_reads_is_documented():
     documented = "".join((ROOT / name).read_text() for name in ("docs/settings.md", "docs/stack.md", "docs/scaling.md"))
     settings = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yaml").read_text()))

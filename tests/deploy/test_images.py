@@ -39,7 +39,9 @@ def imported(path):
 
 
 def test_the_image_of_the_stack_has_the_bundle_alone():
-    assert copied("airflow") == {"requirements.txt", ".airflowignore", "dags", "deploy/*.py", "include", "plugins"}
+    bundle = {".airflowignore", "dags", "deploy/*.py", "deploy/local-cloud.sh", "include", "plugins"}
+
+    assert copied("airflow") == {"requirements.txt"} | bundle
 
 
 def test_the_image_of_the_local_cloud_has_the_emulators_alone():

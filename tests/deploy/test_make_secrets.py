@@ -44,6 +44,14 @@ def test_secrets_are_long_and_each_start_keeps_them(stack):
     assert (volumes / "worker/pgpass").read_text() == f"warehouse:*:*:taxi:{first['WAREHOUSE_PASSWORD']}\n"
 
 
+def test_no_password_begins_with_a_dash():
+    """A program would take it for an option."""
+    passwords = make_secrets.GENERATED.keys() - {"FERNET_KEY"}  # base64, and never an argument
+
+    assert "ADMIN_PASSWORD" in passwords
+    assert [name for name in passwords for _ in range(300) if make_secrets.GENERATED[name]().startswith("-")] == []
+
+
 def test_a_secret_that_is_set_stays_and_a_missing_one_is_added(stack):
     main, kept, volumes, _ = stack
     kept.write_text("# ours\nADMIN_PASSWORD=chosen-by-us\nREDIS_PASSWORD=\n")
@@ -85,7 +93,7 @@ def test_a_worker_gets_nothing_of_the_servers(stack):
     made = values(kept)
     given = "".join(path.read_text() for path in (volumes / "worker").iterdir())
     held = {name for name, value in made.items() if value in given}
-    assert held == {"API_SECRET_KEY", "REDIS_PASSWORD", "WAREHOUSE_PASSWORD"}
+    assert held == {"API_SECRET_KEY", "CLOUD_KEY", "REDIS_PASSWORD", "WAREHOUSE_PASSWORD"}
 
 
 def test_a_lost_file_is_not_replaced_by_secrets_that_no_database_accepts(stack):

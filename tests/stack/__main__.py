@@ -47,7 +47,8 @@ git update-server-info && git rev-parse HEAD
 ASK_BIGQUERY = """
 import json, urllib.request
 question = json.dumps({"query": "SELECT count(*) FROM nyc_taxi.green_trips", "useLegacySql": False}).encode()
-url = "http://localhost:9050/bigquery/v2/projects/local/queries"
+key = open("/run/secrets/key").read()
+url = f"http://localhost:9050/{key}/bigquery/v2/projects/local/queries"
 request = urllib.request.Request(url, question, {"Content-Type": "application/json"})
 print(urllib.request.urlopen(request).read().decode())
 """
