@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PORT ?= 8080
+UP_WITHIN_SECONDS ?= $(or $(shell sed -n 's/^UP_WITHIN_SECONDS=//p' .env),600)
 SHELL := /bin/sh
 RUN := .venv/bin/python -m
 UV := $(RUN) uv pip
@@ -65,7 +66,7 @@ docs: install ## write docs/dags.md, docs/catalog.md and docs/architecture.md fr
 	@$(RUN) devtools.import_graph
 
 up: ## build and start the stack in Docker, and wait until it is healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
-	@$(COMPOSE) up --build --detach --wait $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
+	@$(COMPOSE) up --build --detach --wait --wait-timeout '$(UP_WITHIN_SECONDS)' $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
 	@echo "Airflow: http://localhost:$${API_PORT:-8080}, user admin; all passwords are in deploy/secrets/secrets.env"
 
 down: ## stop the stack and keep its data [ARGS=--volumes]

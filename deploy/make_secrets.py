@@ -32,27 +32,43 @@ GENERATED: dict[str, Callable[[], str]] = {
 
 BROKER_URL = "redis://:{REDIS_PASSWORD}@redis:6379/0"
 RESULT_BACKEND = "redis://:{REDIS_PASSWORD}@redis:6379/1"
+METADATA_LOGIN = "metadata:*:*:airflow:{METADATA_PASSWORD}\n"
 WAREHOUSE_LOGIN = "warehouse:*:*:taxi:{WAREHOUSE_PASSWORD}\n"
 
-# By volume and file. A service mounts the volume of its name; Airflow's servers mount `airflow`, workers `worker`.
+# By volume and file. A service mounts the volume of its name, and all workers mount `worker`. docs/stack.md tells which
+# container of Airflow needs which secret.
 FILES = {
-    "airflow/admin_password": "{ADMIN_PASSWORD}",
-    "airflow/api_secret_key": "{API_SECRET_KEY}",
-    "airflow/broker_url": BROKER_URL,
-    "airflow/cloud_key": "{CLOUD_KEY}",
-    "airflow/fernet_key": "{FERNET_KEY}",
-    "airflow/jwt_secret": "{JWT_SECRET}",
-    "airflow/pgpass": "metadata:*:*:airflow:{METADATA_PASSWORD}\n" + WAREHOUSE_LOGIN,
-    "airflow/result_backend": RESULT_BACKEND,
-    "worker/api_secret_key": "{API_SECRET_KEY}",  # workers serve the logs of running tasks
-    "worker/broker_url": BROKER_URL,
-    "worker/cloud_key": "{CLOUD_KEY}",
-    "worker/pgpass": WAREHOUSE_LOGIN,
-    "worker/result_backend": RESULT_BACKEND,
+    "api-server/api_secret_key": "{API_SECRET_KEY}",
+    "api-server/cloud_key": "{CLOUD_KEY}",
+    "api-server/fernet_key": "{FERNET_KEY}",
+    "api-server/jwt_secret": "{JWT_SECRET}",
+    "api-server/pgpass": METADATA_LOGIN + WAREHOUSE_LOGIN,
+    "cli/admin_password": "{ADMIN_PASSWORD}",
+    "cli/cloud_key": "{CLOUD_KEY}",
+    "cli/fernet_key": "{FERNET_KEY}",
+    "cli/pgpass": METADATA_LOGIN + WAREHOUSE_LOGIN,
+    "dag-processor/fernet_key": "{FERNET_KEY}",
+    "dag-processor/pgpass": METADATA_LOGIN,
     "flower/basic_auth": "admin:{FLOWER_PASSWORD}",
     "flower/broker_url": BROKER_URL,
     "flower/result_backend": RESULT_BACKEND,
     "local-cloud/key": "{CLOUD_KEY}",
+    "maintenance/pgpass": METADATA_LOGIN,
+    "migrate/admin_password": "{ADMIN_PASSWORD}",
+    "migrate/pgpass": METADATA_LOGIN,
+    "scheduler/broker_url": BROKER_URL,
+    "scheduler/fernet_key": "{FERNET_KEY}",
+    "scheduler/jwt_secret": "{JWT_SECRET}",
+    "scheduler/pgpass": METADATA_LOGIN,
+    "scheduler/result_backend": RESULT_BACKEND,
+    "triggerer/api_secret_key": "{API_SECRET_KEY}",
+    "triggerer/fernet_key": "{FERNET_KEY}",
+    "triggerer/pgpass": METADATA_LOGIN,
+    "worker/api_secret_key": "{API_SECRET_KEY}",
+    "worker/broker_url": BROKER_URL,
+    "worker/cloud_key": "{CLOUD_KEY}",
+    "worker/pgpass": WAREHOUSE_LOGIN,
+    "worker/result_backend": RESULT_BACKEND,
     "metadata/password": "{METADATA_PASSWORD}",
     "pgadmin/password": "{PGADMIN_PASSWORD}",
     "pgadmin/pgpass": WAREHOUSE_LOGIN,
@@ -61,7 +77,7 @@ FILES = {
     "warehouse/admin_password": "{WAREHOUSE_ADMIN_PASSWORD}",
     "warehouse/password": "{WAREHOUSE_PASSWORD}",
 }
-OF_AIRFLOW = ("airflow", "flower", "worker")
+OF_OTHER_IMAGES = ("metadata", "pgadmin", "redis", "warehouse")
 ChangeOwner = Callable[[Path, int, int], None]  # takes user and group ids
 PLAIN = re.compile(r"[\w.,~=-]*", re.ASCII)  # needs no quoting in a URL, a password file or redis.conf
 
@@ -92,7 +108,7 @@ def _write_volumes(volumes: Path, values: dict[str, str], change_owner: ChangeOw
         volume = name.partition("/")[0]
         # libpq refuses a password file that others can read. Other images run as users of their own, so their files
         # are readable to all; no other container mounts their volume.
-        user, mode = (AIRFLOW_UID, 0o400) if volume in OF_AIRFLOW else (0, 0o444)
+        user, mode = (0, 0o444) if volume in OF_OTHER_IMAGES else (AIRFLOW_UID, 0o400)
         _write(volumes / name, content.format(**values), mode, (user, 0), change_owner)
 
 

@@ -1,6 +1,10 @@
 """Migrate the metadata database to this version of Airflow, and create the administrator if there is none.
 
-One process does both, because importing Airflow takes most of the time, and to keep the password off the command line.
+    migrate.py /run/secrets/admin_password
+
+It also lets the roles Viewer and User list plugins, because Airflow shows the entry of the coverage page only to users
+who may. One process does all this, because importing Airflow takes most of the time, and to keep the password off the
+command line.
 """
 
 import sys
@@ -8,15 +12,21 @@ from pathlib import Path
 
 from airflow.__main__ import main
 
-COMMANDS = [
-    ["db", "migrate"],
-    [
-        *("users", "create", "--role", "Admin", "--username", "admin", "--email", "admin@localhost"),
-        *("--firstname", "Airflow", "--lastname", "Admin"),
-        f"--password={Path('/run/secrets/admin_password').read_text()}",  # it may begin with a dash
-    ],
-]
 
-for command in COMMANDS:
-    sys.argv = ["airflow", *command]
-    main()  # type: ignore[no-untyped-call] # published half typed
+def commands(password: str) -> list[list[str]]:
+    """Return the arguments of Airflow's commands, in order."""
+    return [
+        ["db", "migrate"],
+        [
+            *("users", "create", "--role", "Admin", "--username", "admin", "--email", "admin@localhost"),
+            *("--firstname", "Airflow", "--lastname", "Admin"),
+            f"--password={password}",  # it may begin with a dash
+        ],
+        ["roles", "add-perms", "Viewer", "User", "--resource", "Plugins", "--action", "can_read"],
+    ]
+
+
+if __name__ == "__main__":
+    for command in commands(Path(sys.argv[1]).read_text()):
+        sys.argv = ["airflow", *command]
+        main()  # type: ignore[no-untyped-call] # published half typed

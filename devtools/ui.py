@@ -59,7 +59,7 @@ SERVERS = {
 # On one machine the API server reads logs from disk. Airflow's log servers would listen on all addresses.
 ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
 CLOSED_PORT = "1"  # asked for the logs of running tasks; nobody but root could listen there in place of a log server
-UP_WITHIN_SECONDS = 300
+UP_WITHIN_SECONDS = "600"
 TASKS_END_WITHIN_SECONDS = 20
 SERVERS_END_WITHIN_SECONDS = 4  # the triggerer would take ten
 
@@ -161,6 +161,7 @@ def _environment(port: int) -> dict[str, str]:
 def _supervise(port: int) -> None:
     """Run the servers until standard input closes or one of them ends."""
     environment = dict(os.environ)
+    up_within = _up_within(environment)
     passwords = _passwords(environment)
     started = time.monotonic()
     print(f"starting Airflow; logs are in {LOGS}", flush=True)
@@ -183,8 +184,16 @@ def _supervise(port: int) -> None:
                 _follow(name, servers, environment)
             if not awaited:
                 _say_ready(port, passwords)
-            elif time.monotonic() > started + UP_WITHIN_SECONDS:
-                sys.exit(f"not healthy after {UP_WITHIN_SECONDS} s: {', '.join(sorted(awaited))}; logs are in {LOGS}")
+            elif time.monotonic() > started + up_within:
+                sys.exit(f"not healthy after {up_within} s: {', '.join(sorted(awaited))}; logs are in {LOGS}")
+
+
+def _up_within(environment: Mapping[str, str]) -> int:
+    """Return how many seconds the servers have to become healthy."""
+    value = environment.get("UP_WITHIN_SECONDS", UP_WITHIN_SECONDS)
+    if not value.isascii() or not value.isdecimal():
+        sys.exit(f"UP_WITHIN_SECONDS: found {value!r}, expected a whole number of seconds")
+    return int(value)
 
 
 def _follow(name: str, servers: Servers, environment: Mapping[str, str]) -> None:

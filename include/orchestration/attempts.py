@@ -59,6 +59,12 @@ _MOST_RUNS = 5000
 _MOST_MONTHS_OF_A_FLOW = 500
 
 
+def loading_dags() -> list[str]:
+    """Return the Dags that load months into any target: the flows, and then their deployments."""
+    flows = dict.fromkeys([*(target.loaded_by for target in targets.every()), *FLOWS_OF_SEVERAL_MONTHS])
+    return [*flows, *(each.dag_id for each in _deployments(ENTRIES.stat().st_mtime_ns) if each.flow in flows)]
+
+
 def flows_of(target: Target[Any, Any]) -> list[str]:
     """Return the flows that load into the target unless a run names another one."""
     several = (name for name, flow in FLOWS_OF_SEVERAL_MONTHS.items() if targets.get(flow.target) is target)

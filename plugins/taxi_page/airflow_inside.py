@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import httpx
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
-from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_view
-from fastapi import Depends, Request
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep
+from fastapi import Depends, HTTPException, Request
 
 from include.orchestration.airflow_api import AirflowApi
+from include.orchestration.attempts import loading_dags
 
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
     from starlette.types import ASGIApp
 
 _SECONDS = 10
-
-# Airflow does not protect the apps of plugins. Its documentation of plugins (from 3.4) tells them to use these
-# dependencies; there is no other way that works with every auth manager.
-LOGGED_IN = Depends(requires_access_view(AccessView.PLUGINS))
 
 
 class _InProcess(httpx.BaseTransport):
@@ -58,8 +55,19 @@ async def _api(request: Request) -> AirflowApi:
     return AirflowApi(client)
 
 
-Api = Annotated[AirflowApi, Depends(_api)]
+# Airflow does not protect the apps of plugins. Its documentation of plugins (from 3.4) tells them to use its
+# dependencies; there is no other way that works with every auth manager.
 User = GetUserDep
+Api = Annotated[AirflowApi, Depends(_api)]
+
+
+def _may_look(user: User) -> None:
+    """Refuse whoever may not read the runs of any Dag that loads months."""
+    if not any(_may(user, "GET", dag_id) for dag_id in loading_dags()):
+        raise HTTPException(403, "This page needs the right to read the runs of a Dag that loads trips.")
+
+
+MAY_LOOK = Depends(_may_look)
 
 
 def may_start(user: BaseUser, dag_id: str) -> bool:

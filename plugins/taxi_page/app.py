@@ -1,7 +1,7 @@
 """The page's application: its files, and its data as JSON.
 
-Every route, also of a file, needs a login and the right to see plugins. Nothing here changes anything: the page starts
-runs through Airflow's own API, with the viewer's rights.
+Every route, also of a file, needs a login and the right to read the runs of a Dag that loads months. Nothing here
+changes anything: the page starts runs through Airflow's own API, with the viewer's rights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from include.nyc_taxi.errors import TaxiError
 from include.nyc_taxi.targets import Target
 from include.orchestration import attempts, connections, editions, overview
 from taxi_page import city
-from taxi_page.airflow_inside import LOGGED_IN, Api, User, login_url, may_start
+from taxi_page.airflow_inside import MAY_LOOK, Api, User, login_url, may_start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
+_FILES = {path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*") if path.is_file()}
 _SOURCE = "official"
 _HEADERS = {
     "Cache-Control": "private, no-cache",
@@ -65,7 +66,7 @@ def _target(target: str = targets.every()[0].name) -> Target[Any, Any]:
 File = Annotated[TripFile, Depends(_file)]
 KnownTarget = Annotated[Target[Any, Any], Depends(_target)]
 
-app = FastAPI(title="Taxi", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[LOGGED_IN])
+app = FastAPI(title="Taxi", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[MAY_LOOK])
 
 
 @app.middleware("http")
@@ -101,8 +102,8 @@ def page() -> FileResponse:
 @app.get("/static/{path:path}")
 def static(path: str) -> FileResponse:
     """Return a file of the page."""
-    file = (STATIC / path).resolve()
-    if not file.is_relative_to(STATIC) or not file.is_file():
+    file = _FILES.get(path)
+    if file is None:
         raise HTTPException(404, f"no file {path!r}")
     return FileResponse(file)
 

@@ -5,8 +5,10 @@ import os
 import re
 import shutil
 import subprocess
+from itertools import chain
 from pathlib import Path
 
+import make_secrets
 import pytest
 import yaml
 
@@ -16,8 +18,40 @@ SERVICES = STACK["services"]
 ONCE = {"cli", "migrate", "secrets"}
 RUN_BY_ROOT = {"secrets"}
 WRITABLE = {"pgadmin"}
+WORKERS = ["worker-default", "worker-demo"]
+OF_AIRFLOW = [
+    name for name, service in SERVICES.items() if "nyc-taxi-airflow" in service["image"] and name != "secrets"
+]
+# By Airflow's security model, whose table has its servers and workers. The others are ours.
+NEEDED_BY = {
+    "api_secret_key": {"api-server", "scheduler", "triggerer", *WORKERS},
+    "fernet_key": {"api-server", "scheduler", "dag-processor", "triggerer", *WORKERS, "cli"},
+    "jwt_secret": {"api-server", "scheduler"},
+    "metadata login": {"api-server", "scheduler", "dag-processor", "triggerer", "cli", "maintenance", "migrate"},
+    "broker_url": {"scheduler", *WORKERS, "flower"},
+    "result_backend": {"scheduler", *WORKERS, "flower"},
+    "admin_password": {"cli", "migrate"},
+}
 
 each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def held(name):
+    """The secrets in the volume that the service mounts; the logins of a password file count one by one."""
+    (volume,) = [each.split(":")[0] for each in SERVICES[name]["volumes"] if each.startswith("secrets-")]
+    for path, content in make_secrets.FILES.items():
+        folder, _, file = path.partition("/")
+        if folder == volume.removeprefix("secrets-"):
+            logins = [f"{server} login" for server in re.findall("^[a-z]+", content, re.MULTILINE)]
+            yield from logins if file == "pgpass" else [file]
+
+
+def limit(name):
+    return megabytes(SERVICES[name]["deploy"]["resources"]["limits"]["memory"])
+
+
+def megabytes(size):
+    return int(size[:-1]) * {"m": 1, "g": 1024}[size[-1]]
 
 
 def networks(name):
@@ -75,9 +109,7 @@ def test_no_secret_is_written_down(name):
 def test_only_airflows_servers_reach_the_metadata_database(name):
     reaches = networks(name) & networks("metadata")
 
-    assert bool(reaches) is (
-        name in {"api-server", "cli", "dag-processor", "metadata", "migrate", "scheduler", "triggerer"}
-    )
+    assert bool(reaches) is (name in {*NEEDED_BY["metadata login"], "metadata"})
 
 
 @each_service
@@ -89,6 +121,66 @@ def test_a_container_mounts_only_the_secrets_of_its_own_kind(name):
     else:
         assert len(mounted) <= 1
         assert all((target, mode) == ("/run/secrets", "ro") for _, target, mode in mounted)
+
+
+@pytest.mark.parametrize("name", OF_AIRFLOW)
+def test_a_container_of_airflow_mounts_the_secrets_that_it_reads_and_no_others(name):
+    read = set(re.findall(r"/run/secrets/(\w+)", json.dumps(SERVICES[name])))
+
+    assert read == {"pgpass" if secret.endswith("login") else secret for secret in held(name)}
+
+
+@pytest.mark.parametrize("secret", NEEDED_BY)
+def test_a_secret_is_only_where_airflow_needs_it(secret):
+    holders = {name for name in OF_AIRFLOW if secret in held(name)}
+
+    assert holders
+    assert holders <= NEEDED_BY[secret]
+
+
+def test_the_documentation_lists_who_holds_which_secret():
+    text = (ROOT / "docs/stack.md").read_text()
+    lines = text[text.index("| secret |") :].partition("\n\n")[0].replace("`", "").splitlines()
+    (_, *columns), _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    services = [WORKERS if column == "workers" else [column] for column in columns]
+
+    documented = {
+        (name, secret)
+        for secret, *marks in rows
+        for names, mark in zip(services, marks, strict=True)
+        for name in names
+        if mark
+    }
+
+    assert sorted(chain(*services)) == sorted(OF_AIRFLOW)
+    assert documented == {(name, secret) for name in OF_AIRFLOW for secret in held(name)}
+
+
+@pytest.mark.parametrize("name", OF_AIRFLOW)
+def test_only_containers_that_run_code_of_the_bundle_have_its_connections(name):
+    found = {variable for variable in SERVICES[name]["environment"] if variable.startswith("AIRFLOW_CONN")}
+
+    assert bool(found) is (name not in {"flower", "maintenance", "migrate"})
+
+
+@each_service
+def test_what_a_container_keeps_in_memory_leaves_room_for_its_processes(name):
+    """Every tmpfs has a size: without one, it may grow to half of the machine's memory."""
+    service = SERVICES[name]
+    sizes = {mount.split(":")[0]: re.search(r":size=(\w+)$", mount) for mount in service["tmpfs"]}
+
+    assert sizes
+    assert [path for path, size in sizes.items() if size is None] == []
+    shared = megabytes(service.get("shm_size", "64m"))
+    assert sum(megabytes(size[1]) for size in sizes.values()) + shared <= limit(name) / 2
+
+
+def test_redis_has_memory_to_rewrite_its_file():
+    """Meanwhile each page of memory that changes is there twice."""
+    command = SERVICES["redis"]["command"]
+
+    assert megabytes(command[command.index("--maxmemory") + 1].removesuffix("b")) <= limit("redis") / 2
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction", "an evicted message is a lost task"
 
 
 @each_service
@@ -134,7 +226,8 @@ def test_every_documented_connection_and_variable_reaches_the_containers():
     settings = set(re.findall(r"AIRFLOW_(?:CONN|VAR)_TAXI_[A-Z_]+", documented))
 
     assert "AIRFLOW_CONN_TAXI_ALERTS" in settings
-    assert settings - STACK["x-environment"].keys() == set()
+    assert settings - STACK["x-connections"].keys() == set()
+    assert STACK["x-connections"].keys() <= SERVICES["worker-default"]["environment"].keys()
 
 
 def test_an_image_is_built_by_one_service():

@@ -59,7 +59,7 @@ def test_a_secret_that_is_set_stays_and_a_missing_one_is_added(stack):
     main()
 
     made = values(kept)
-    assert (volumes / "airflow/admin_password").read_text() == made["ADMIN_PASSWORD"] == "chosen-by-us"
+    assert (volumes / "migrate/admin_password").read_text() == made["ADMIN_PASSWORD"] == "chosen-by-us"
     assert made.keys() == make_secrets.GENERATED.keys()
     assert made["REDIS_PASSWORD"], "Redis always has a password"
 
@@ -80,8 +80,8 @@ def test_only_airflow_can_read_its_files_as_libpq_demands(stack):
 
     main()
 
-    assert mode(volumes / "airflow/pgpass") == mode(volumes / "worker/pgpass") == "0o400"
-    assert owners["airflow"] == owners["worker"] == (make_secrets.AIRFLOW_UID, 0)
+    assert mode(volumes / "scheduler/pgpass") == mode(volumes / "worker/pgpass") == "0o400"
+    assert owners["scheduler"] == owners["worker"] == (make_secrets.AIRFLOW_UID, 0)
     assert mode(volumes / "metadata/password") == "0o444"
 
 

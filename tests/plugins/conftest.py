@@ -27,7 +27,8 @@ from tests.nyc_taxi.trips import put_raw
 
 HERE = Path(__file__).resolve().parent
 UP_WITHIN_SECONDS = 120
-USERS = {"admin": "admin", "viewer": "viewer", "stranger": "viewer"}
+ROLES = ["viewer", "user", "op", "admin"]  # of the simple auth manager; each has a user of its name
+USERS = {role: role for role in ROLES} | {"stranger": "viewer", "outsider": "viewer"}
 POSTGRES = targets.get("postgres")
 SQUARE = [[[-74.0, 40.7], [-73.9, 40.7], [-73.9, 40.8], [-74.0, 40.8], [-74.0, 40.7]]]
 

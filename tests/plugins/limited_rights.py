@@ -1,12 +1,18 @@
-"""An auth manager under which one user may not see one of the Dags."""
+"""An auth manager under which two users may not see all Dags."""
 
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
+HIDDEN = {"stranger": {"ingest_data"}}
+SHOWN = {"outsider": {"flow_code"}}
+
 
 class LimitedRights(SimpleAuthManager):
-    """The simple auth manager, except that the user `stranger` may not see ingest_data."""
+    """The simple auth manager, except that `stranger` may not see ingest_data, and `outsider` sees flow_code alone."""
 
     def is_authorized_dag(self, *, method, user, access_entity=None, details=None):
-        if user.get_name() == "stranger" and details is not None and details.id == "ingest_data":
+        dag_id = details.id if details else None
+        if dag_id and dag_id in HIDDEN.get(user.get_name(), ()):
+            return False
+        if dag_id and dag_id not in SHOWN.get(user.get_name(), {dag_id}):
             return False
         return super().is_authorized_dag(method=method, user=user, access_entity=access_entity, details=details)

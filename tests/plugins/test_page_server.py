@@ -5,10 +5,15 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from include.nyc_taxi import TripFile, editions
 from include.nyc_taxi.changes import Changes
@@ -27,6 +32,7 @@ PUBLIC = {
     "airflow.api_fastapi.auth.managers.models.resource_details",
     "airflow.api_fastapi.core_api.security",
 }
+TOO_EARLY = {"colour": "green", "year": 2008, "month": 1}
 ROUTES = [
     "",
     "static/main.js",
@@ -53,9 +59,31 @@ def test_every_route_wants_a_login(site, route):
         assert client.get(f"/taxi/{route}").status_code == 401
 
 
+@pytest.mark.parametrize("role", ["viewer", "user", "op", "admin"])
+def test_each_role_sees_the_page_and_starts_the_runs_that_it_may_start(site, role):
+    """Airflow's navigation shows the entry to those who may list plugins."""
+    with site.client(role) as client:
+        told = [client.get(f"/taxi/{route}") for route in ROUTES]
+        plugins = client.get("/api/v2/plugins").json()["plugins"]
+        allowed = client.get("/taxi/api/coverage").json()["load"]["allowed"]
+        started = client.post("/api/v2/dags/ingest_data/dagRuns", json={"logical_date": None, "conf": TOO_EARLY})
+
+    assert {answer.status_code for answer in told} == {200}
+    assert "taxi" in [plugin["name"] for plugin in plugins]
+    assert allowed is (role != "viewer")
+    assert started.status_code == (400 if allowed else 403)  # 400 is about the year
+
+
 @pytest.mark.parametrize("route", ROUTES)
-def test_who_may_look_gets_every_route(site, route):
-    with site.client("viewer") as client:
+def test_whoever_may_read_no_run_that_loads_months_is_refused(site, route):
+    with site.client("outsider") as client:
+        assert client.get("/api/v2/dags/flow_code/dagRuns").status_code == 200
+        assert client.get(f"/taxi/{route}").status_code == 403
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_whoever_may_look_gets_every_route(site, route):
+    with site.client("stranger") as client:  # who sees all Dags but one
         answer = client.get(f"/taxi/{route}")
 
     assert answer.status_code == 200
@@ -80,11 +108,50 @@ def test_there_are_no_public_documents(admin, path):
     assert admin.get(f"/taxi/{path}").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "path", ["static/../app.py", "static/%2e%2e/app.py", "static/..%2fapp.py", "static//etc/passwd", "static/"]
+ODD_PARTS = st.sampled_from([b"..", b".", b"", b"vendor", b"main.js", b"\0", b"\xff", b"~", b"a" * 3000])
+
+
+@given(
+    st.lists(ODD_PARTS | st.binary(max_size=6), min_size=1, max_size=5),
+    st.sampled_from([b"/", b"//", b"\\"]),
+    st.sampled_from(["", "/", "/\\"]),
 )
-def test_only_files_of_the_page_are_served(admin, path):
-    assert admin.get(f"/taxi/{path}").status_code == 404
+@example([b"..", b"app.py"], b"/", "/")
+@example([b"..", b"app.py"], b"/", "")
+@example([b"", b"etc", b"passwd"], b"/", "/")
+@example([b"main.js", b""], b"/", "/")
+@example([b"vendor", b"..", b"main.js"], b"/", "/")
+@example([b"vendor"], b"/", "/")
+@example([b"main.js\0"], b"/", "/")
+@example([b"a" * 300], b"/", "/")
+@example([b"main.js"], b"/", "")
+@settings(max_examples=100, deadline=None)
+def test_a_path_that_is_no_file_of_the_page_is_not_found(site, admin, parts, separator, unquoted):
+    path = separator.join(parts)
+    sent = quote(path, safe=unquoted) if unquoted else "".join(f"%{byte:02x}" for byte in path)
+
+    status = status_of(site, admin, f"/taxi/static/{sent}")
+
+    assert status == (200 if path == b"main.js" else 404)
+
+
+@given(
+    st.sampled_from(["green", ".."]) | st.text(max_size=9),
+    st.sampled_from(["2024-01", "2024-01\0"]) | st.text(max_size=9),
+)
+@settings(max_examples=50, deadline=None)
+def test_what_names_no_month_is_not_found(site, admin, service, month):
+    sent = "/".join(quote(text.encode(), safe="") for text in (service, month))
+
+    assert status_of(site, admin, f"/taxi/api/months/{sent}") in {200, 307, 404}
+
+
+def status_of(site, client, target):
+    """The status of a request for exactly this target. httpx would take `..` out of it."""
+    connection = HTTPConnection(site.url.removeprefix("http://"), timeout=30)
+    with closing(connection):
+        connection.request("GET", target, headers={"Authorization": client.headers["Authorization"]})
+        return connection.getresponse().status
 
 
 def test_a_person_without_a_login_is_brought_to_it(site):

@@ -234,9 +234,19 @@ def safety(stack):
     stack.compose("exec", "-T", "worker-default", "python", "-c", reach, "warehouse")
     with pytest.raises(RuntimeError, match="gaierror"):  # its name does not even resolve
         stack.compose("exec", "-T", "worker-default", "python", "-c", reach, "metadata")
+    flower = [
+        httpx.get(f"{stack.url('FLOWER_PORT')}/{path}").status_code
+        for path in ("healthcheck", "metrics", "api/workers")
+    ]
+    assert flower == [200, 401, 401], flower
+    stack.compose("exec", "-T", "maintenance", "python", "/opt/airflow/bundle/deploy/maintenance.py", "--once")
+    for name in ("dag-processor", "triggerer", "worker-default"):
+        with pytest.raises(RuntimeError, match="No such file"):
+            stack.compose("exec", "-T", name, "cat", "/run/secrets/jwt_secret")
     databases = "SELECT datname, has_database_privilege(datname, 'CONNECT') FROM pg_database WHERE NOT datistemplate"
     assert dict(stack.query(databases)) == {"ny_taxi": True, "postgres": False}
     say("no secret is visible; ports are on 127.0.0.1; workers cannot reach metadata; taxi has one database")
+    say("Flower's metrics want a login; old logs and runs can be deleted")
 
 
 def kills(stack):
