@@ -6,4 +6,4 @@ Only /healthcheck stays open.
 from flower.views.monitor import Metrics
 from tornado.web import authenticated
 
-Metrics.get = authenticated(Metrics.get)  # type: ignore[method-assign]
+Metrics.get = authenticated(Metrics.get)

@@ -83,11 +83,13 @@ def test_each_role_sees_the_page_and_starts_the_runs_that_it_may_start(airflow, 
     with log_in(airflow, a(role), a(role)) as client:
         told = {path: client.get(f"/taxi/{path}").status_code for path in PATHS}
         plugins = client.get("/api/v2/plugins").raise_for_status().json()["plugins"]
+        menu = client.get("/ui/auth/menus").raise_for_status().json()["authorized_menu_items"]
         coverage = client.get("/taxi/api/coverage").json()
         started = client.post("/api/v2/dags/ingest_data/dagRuns", json={"logical_date": None, "conf": TOO_EARLY})
 
     assert told == dict.fromkeys(PATHS, 200)
     assert "taxi" in [plugin["name"] for plugin in plugins]
+    assert ("Plugins" in menu) is (role in {"Op", "Admin"})
     assert (coverage["problems"], coverage["runs_are_known"]) == ([], True)
     assert coverage["load"]["allowed"] is (role in STARTING)
     assert started.status_code == (400 if role in STARTING else 403)  # 400 is about the year

@@ -325,21 +325,27 @@ def test_a_signal_reaches_airflow_itself(tree: Tree, sent: signal.Signals):
     assert _stops(connection)
 
 
-def test_the_ui_starts_the_scheduler_when_the_api_server_answers(tree: Tree, tmp_path: Path):
-    (tmp_path / "airflow").mkdir()
-    (tmp_path / "airflow/__init__.py").touch()
-    (tmp_path / "airflow/__main__.py").write_text(SERVERS)
-    (tree.root / ".local").mkdir(exist_ok=True)
-    (tree.root / ".local").chmod(0o755)
-    variables = {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(tmp_path), WAREHOUSE: "{}", CLOUD: "{}"}
-    logs = tree.root / ".local" / "logs"
-    with subprocess.Popen(
+def _ui(tree: Tree, folder: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start `make ui` with servers that answer once there is a file `answer` in the folder."""
+    (folder / "airflow").mkdir()
+    (folder / "airflow/__init__.py").touch()
+    (folder / "airflow/__main__.py").write_text(SERVERS)
+    variables |= {"AIRFLOW_HOME": str(folder), "PYTHONPATH": str(folder), WAREHOUSE: "{}", CLOUD: "{}"}
+    return subprocess.Popen(
         [sys.executable, "-m", "devtools.ui", "--port", str(free_port())],
         cwd=tree.root,
         env=tree.caller(**variables),
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-    ) as ui:
+    )
+
+
+def test_the_ui_starts_the_scheduler_when_the_api_server_answers(tree: Tree, tmp_path: Path):
+    (tree.root / ".local").mkdir(exist_ok=True)
+    (tree.root / ".local").chmod(0o755)
+    logs = tree.root / ".local" / "logs"
+    with _ui(tree, tmp_path) as ui:
         assert ui.stdout is not None
         while not (logs / "triggerer.log").exists() and ui.poll() is None:
             time.sleep(0.1)
@@ -356,3 +362,18 @@ def test_the_ui_starts_the_scheduler_when_the_api_server_answers(tree: Tree, tmp
     assert stat.S_IMODE((tree.root / ".local").stat().st_mode) & 0o077 in {0, 0o011}
     assert stat.S_IMODE(logs.stat().st_mode) == 0o700
     assert printed == ["api-server", "dag-processor", "triggerer", "scheduler"]
+
+
+@pytest.mark.parametrize(
+    ("value", "end"),
+    [
+        ("1", "not healthy after 1 s: api-server, dag-processor, scheduler, triggerer"),
+        ("soon", "UP_WITHIN_SECONDS: found 'soon', expected a whole number of seconds"),
+    ],
+)
+def test_the_ui_gives_up_after_the_time_that_is_set(tree: Tree, tmp_path: Path, value: str, end: str):
+    with _ui(tree, tmp_path, UP_WITHIN_SECONDS=value) as ui:
+        printed, _ = ui.communicate(timeout=60)
+
+    assert ui.returncode == 1
+    assert end in printed
