@@ -66,7 +66,9 @@ def _target(target: str = targets.every()[0].name) -> Target[Any, Any]:
 File = Annotated[TripFile, Depends(_file)]
 KnownTarget = Annotated[Target[Any, Any], Depends(_target)]
 
-app = FastAPI(title="Taxi", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[MAY_LOOK])
+app = FastAPI(
+    title="Taxi", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, dependencies=[MAY_LOOK]
+)
 
 
 @app.middleware("http")

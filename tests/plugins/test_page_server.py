@@ -124,6 +124,8 @@ ODD_PARTS = st.sampled_from([b"..", b".", b"", b"vendor", b"main.js", b"\0", b"\
 @example([b"vendor"], b"/", "/")
 @example([b"main.js\0"], b"/", "/")
 @example([b"a" * 300], b"/", "/")
+@example([b"a\n"], b"/", "")
+@example([b"main.js\n"], b"/", "")
 @example([b"main.js"], b"/", "")
 @settings(max_examples=100, deadline=None)
 def test_a_path_that_is_no_file_of_the_page_is_not_found(site, admin, parts, separator, unquoted):
@@ -132,7 +134,8 @@ def test_a_path_that_is_no_file_of_the_page_is_not_found(site, admin, parts, sep
 
     status = status_of(site, admin, f"/taxi/static/{sent}")
 
-    assert status == (200 if path == b"main.js" else 404)
+    redirected = {307} if b"\n" in path else set()  # by Airflow: some of these never reach the page
+    assert status in ({200} if path == b"main.js" else {404} | redirected)
 
 
 @given(
