@@ -26,6 +26,7 @@ OF_AIRFLOW = [
 NEEDED_BY = {
     "api_secret_key": {"api-server", "scheduler", "triggerer", *WORKERS},
     "fernet_key": {"api-server", "scheduler", "dag-processor", "triggerer", *WORKERS, "cli"},
+    "cloud_key": {"api-server", *WORKERS, "cli"},
     "jwt_secret": {"api-server", "scheduler"},
     "metadata login": {"api-server", "scheduler", "dag-processor", "triggerer", "cli", "maintenance", "migrate"},
     "broker_url": {"scheduler", *WORKERS, "flower"},
@@ -126,6 +127,9 @@ def test_a_container_mounts_only_the_secrets_of_its_own_kind(name):
 @pytest.mark.parametrize("name", OF_AIRFLOW)
 def test_a_container_of_airflow_mounts_the_secrets_that_it_reads_and_no_others(name):
     read = set(re.findall(r"/run/secrets/(\w+)", json.dumps(SERVICES[name])))
+    if "cloud_key" in held(name):
+        assert SERVICES[name]["environment"]["BASH_ENV"].endswith("local-cloud.sh")
+        read.add("cloud_key")
 
     assert read == {"pgpass" if secret.endswith("login") else secret for secret in held(name)}
 
@@ -197,7 +201,7 @@ def test_airflows_containers_know_the_key_of_the_local_cloud(tmp_path):
     """Its addresses get the key where Airflow starts; what is set to another emulator stays."""
     (tmp_path / "key").write_text("its-key")
     addresses = dict(line.split("=", 1) for line in (ROOT / "deploy/local-cloud.env").read_text().splitlines()[1:])
-    setup = ROOT / STACK["x-environment"]["BASH_ENV"].removeprefix("/opt/airflow/bundle/")
+    setup = ROOT / STACK["x-connections"]["BASH_ENV"].removeprefix("/opt/airflow/bundle/")
     asked = ["bash", "-c", "exec bash -c 'echo $STORAGE_EMULATOR_HOST $BIGQUERY_EMULATOR_HOST'"]
 
     def printed(storage):
