@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.buffers import Numbers
 
-HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
-
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
 _TYPES = {pa.int16(): np.int16, pa.int32(): np.int32, pa.float64(): np.float64, pa.timestamp("us"): np.int64}
-_COUNT_BYTES, _LENGTH_BYTES, _NULL = 2, 4, -1
+_COUNT_BYTES, _LENGTH_BYTES, _NULL = 2, 4, np.int32(-1)
 _POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01, in microseconds since 1970
 # The server refuses this time. Earlier ones would wrap around to another time or to -infinity.
 _EARLIEST = np.iinfo(np.int64).min + _POSTGRES_EPOCH + 1
-_PIECE_BYTES = 2 << 20
+_PIECE_BYTES = 3 << 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class _Even:
     """A column whose values all have one length, which is not 0."""
 
     values: Numbers
-    sizes = 0
 
     @property
     def template(self) -> bytes:
@@ -62,12 +61,11 @@ class _Uneven:
 
     def scatter(self, out: Numbers, at: Numbers) -> None:
         """Write the bytes of each value `i` at `at[i]`."""
-        left = np.flatnonzero(self.lengths > 0)
-        while len(left):
-            width = self.lengths[left[0]]
-            is_as_wide = self.lengths[left] == width
-            rows, left = left[is_as_wide], left[~is_as_wide]
+        width = int(self.lengths.max())
+        while width > 0:
+            rows = np.flatnonzero(self.lengths == width)
             _anywhere(out, width)[at[rows]] = _anywhere(self.data, width)[self.starts[rows]]
+            width = int(np.where(self.lengths < width, self.lengths, 0).max())
 
 
 class Encoder:
@@ -77,36 +75,37 @@ class Encoder:
         self._table, self._out = np.empty(_PIECE_BYTES, np.uint8), np.empty(_PIECE_BYTES, np.uint8)
 
     def encode(self, batch: pa.RecordBatch) -> Iterator[memoryview]:
-        """Yield the batch's rows as they stand between `HEADER` and `TRAILER`, in pieces of at most 2 MiB.
+        """Yield the batch's rows as they stand between `HEADER` and `TRAILER`, in pieces of at most 3 MiB.
 
         Only a row that is larger makes a larger piece. A piece is valid until the next one is asked for.
 
         Raises:
             TypeError: a column is none of int16, int32, float64, timestamp[us] without a zone, and string.
         """
-        if not batch.num_rows:
-            return
-        columns = [_column(name, it) for name, it in zip(batch.schema.names, batch.columns, strict=True)]
-        template = len(columns).to_bytes(_COUNT_BYTES, "big") + b"".join(column.template for column in columns)
-        sizes = np.full(batch.num_rows, len(template)) + sum(column.sizes for column in columns)
-        if batch.num_rows > 1 and sizes.sum() > _PIECE_BYTES:
+        most_bytes = batch.nbytes + batch.num_rows * (_COUNT_BYTES + _LENGTH_BYTES * batch.num_columns)
+        if batch.num_rows > 1 and most_bytes > _PIECE_BYTES:
             yield from self.encode(batch.slice(0, batch.num_rows // 2))
             yield from self.encode(batch.slice(batch.num_rows // 2))
-        else:
-            yield self._rows(columns, template, sizes).data
+        elif batch.num_rows:
+            columns = [_column(name, it) for name, it in zip(batch.schema.names, batch.columns, strict=True)]
+            yield self._rows(columns, batch.num_rows).data
 
-    def _rows(self, columns: Sequence[_Even | _Uneven], template: bytes, sizes: Numbers) -> Numbers:
-        """Return the encoded rows, one after the other; row `i` has `sizes[i]` bytes."""
-        total, at, begin, end = int(sizes.sum()), np.cumsum(sizes) - sizes, 0, _COUNT_BYTES
-        filled, out = _part(self._table, len(template) * len(sizes)), _part(self._out, total)
+    def _rows(self, columns: Sequence[_Even | _Uneven], count: int) -> Numbers:
+        """Return the encoded rows, one after the other."""
+        template = len(columns).to_bytes(_COUNT_BYTES, "big") + b"".join(column.template for column in columns)
+        sizes = np.full(count, len(template)) + sum(it.sizes for it in columns if isinstance(it, _Uneven))
+        total, at = int(sizes.sum()), np.cumsum(sizes) - sizes
+        filled, out = _part(self._table, len(template) * count), _part(self._out, total)
         filled.view(f"V{len(template)}")[:] = np.void(template)
         table = filled.reshape(-1, len(template))
+        begin, end = 0, _COUNT_BYTES
         for column in columns:
             start, end = end, end + len(column.template)
             column.fill(table[:, start:end])
             if total > len(filled) and (isinstance(column, _Uneven) or end == len(template)):
                 _anywhere(out, end - begin)[at] = table[:, begin:end].view(f"V{end - begin}")[:, 0]
-                at, begin = at + (end - begin), end
+                at += end - begin
+                begin = end
             if isinstance(column, _Uneven):
                 column.scatter(out, at)
                 at += column.sizes
@@ -131,11 +130,12 @@ def _column(name: str, column: pa.Array) -> _Even | _Uneven:
         raise TypeError(f"column {name} is of type {column.type}, expected string or one of {[*map(str, _TYPES)]}")
     values = buffers.raw_numbers(column, _TYPES[column.type])
     if pa.types.is_timestamp(column.type):
-        values = np.maximum(values, _EARLIEST) - _POSTGRES_EPOCH
+        values = np.maximum(values, _EARLIEST)
+        values -= _POSTGRES_EPOCH
     if valid is None:
         return _Even(values)
     data = values.astype(values.dtype.newbyteorder(">")).view(np.uint8)
-    return _Uneven(data, np.arange(0, len(data), values.itemsize), np.where(valid, values.itemsize, _NULL))
+    return _Uneven(data, np.arange(0, len(data), values.itemsize), np.where(valid, np.int32(values.itemsize), _NULL))
 
 
 def _text(column: pa.Array, valid: Numbers | None) -> _Even | _Uneven:

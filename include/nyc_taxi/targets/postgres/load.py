@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BATCH_ROWS = 1 << 13
+_BATCH_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
