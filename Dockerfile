@@ -4,23 +4,9 @@
 ARG AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.12
 ARG PYTHON_IMAGE=python:3.12-slim
 
-# pgpq has no wheel for Linux on arm64, so this stage builds one there. On other machines it leaves /wheels empty.
-FROM ${AIRFLOW_IMAGE} AS wheels
-COPY requirements.txt /tmp/
-USER root
-RUN install -d -o airflow /wheels; \
-    test "$(uname -m)" != aarch64 || \
-    { apt-get update && apt-get install -y --no-install-recommends build-essential curl; }
-USER airflow
-RUN test "$(uname -m)" != aarch64 || { \
-        curl -fsS https://sh.rustup.rs | sh -s -- -y --profile minimal && . ~/.cargo/env && \
-        pip wheel --no-deps --wheel-dir /wheels "$(grep '^pgpq==' /tmp/requirements.txt)"; \
-    }
-
 FROM ${AIRFLOW_IMAGE} AS airflow
-COPY --from=wheels /wheels /wheels
 COPY requirements.txt /tmp/
-RUN pip install --no-cache-dir --find-links /wheels --requirement /tmp/requirements.txt
+RUN pip install --no-cache-dir --requirement /tmp/requirements.txt
 # Without an airflow.cfg, Airflow would write one that freezes today's defaults.
 RUN mkdir -p /opt/airflow/lake /opt/airflow/scratch && touch /opt/airflow/airflow.cfg
 COPY --chown=airflow:0 .airflowignore /opt/airflow/bundle/

@@ -51,21 +51,22 @@ def prepare(folder: str, rows: str, name: str = FILE, *editions: str) -> None:
 
 def encode(lake_folder: str, encoded: str) -> None:
     """Write the bytes that the load step sends to a file that the server can read. Not timed."""
-    from pgpq import ArrowToPostgresBinaryEncoder
     from pyarrow import parquet
 
     from include.nyc_taxi import TripFile
     from include.nyc_taxi.lake import Lake, data_key
+    from include.nyc_taxi.targets.postgres import copy_binary
 
     key = data_key(TripFile.parse(FILE))
     with parquet.ParquetFile(Lake.at(lake_folder).path(key)) as data, Path(encoded).open("wb") as file:
-        schema = data.schema_arrow.remove(data.schema_arrow.get_field_index("file_month"))
-        encoder = ArrowToPostgresBinaryEncoder(schema)
-        file.write(encoder.write_header())
-        file.writelines(encoder.write_batch(batch) for batch in data.iter_batches(columns=schema.names))
-        file.write(encoder.finish())
+        names = [name for name in data.schema_arrow.names if name != "file_month"]
+        encoder = copy_binary.Encoder()
+        file.write(copy_binary.HEADER)
+        for batch in data.iter_batches(columns=names):
+            file.writelines(encoder.encode(batch))
+        file.write(copy_binary.TRAILER)
     Path(encoded).chmod(0o644)
-    print(json.dumps({"columns": schema.names}))
+    print(json.dumps({"columns": names}))
 
 
 def transform(lake_folder: str, source: str, name: str = FILE) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from benchmarks.measuring import Measured
 
-_PACKAGES = ("isal", "numpy", "pandas", "pgpq", "psycopg", "psycopg2-binary", "pyarrow", "sqlalchemy")
+_PACKAGES = ("isal", "numpy", "pandas", "psycopg", "psycopg2-binary", "pyarrow", "sqlalchemy")
 _PANDAS = ("pandas", "pandas, psycopg 3")
 _FEWEST_ROWS = 1_000_000
 _STEPS = ("load", "transform csv", "transform parquet")

@@ -36,7 +36,7 @@ CORE_LAYERS = (
     ("lake", "reading", "quality", "summary"),
     ("limits", "trip_file"),
     ("catalog", "faults"),
-    ("addresses", "errors", "formats", "month", "progress"),
+    ("addresses", "buffers", "errors", "formats", "month", "progress"),
 )
 LOW_LAYERS = 3  # of the core, whose parts nearly every other one imports
 

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from include.nyc_taxi import catalog
+from include.nyc_taxi.buffers import numbers, valid
 from include.nyc_taxi.reading import read
-from include.nyc_taxi.summary import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -172,7 +172,7 @@ def _column_hashes(column: pa.Array) -> Hashes:
     else:
         width = np.dtype(f"i{column.type.bit_width // 8}").type
         hashes = _mixed(numbers(column, width, null=0).astype(np.int64).view(np.uint64))
-    return np.where(_valid(column), hashes, _NULL) if column.null_count else hashes
+    return _with_nulls(column, hashes)
 
 
 def _text_hashes(column: pa.Array) -> Hashes:
@@ -180,16 +180,16 @@ def _text_hashes(column: pa.Array) -> Hashes:
     known = [_word_hash(word) for word in words.dictionary.cast(pa.binary()).to_pylist()] or [0]
     codes = numbers(words.indices, np.int32, null=0)
     hashes = np.array(known, np.uint64)[codes]
-    return np.where(_valid(column), hashes, _NULL) if column.null_count else hashes
+    return _with_nulls(column, hashes)
+
+
+def _with_nulls(column: pa.Array, hashes: Hashes) -> Hashes:
+    present = valid(column)
+    return hashes if present is None else np.where(present, hashes, _NULL)
 
 
 def _word_hash(word: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(word, digest_size=8).digest(), "little")
-
-
-def _valid(column: pa.Array) -> NDArray[np.bool_]:
-    bits = np.unpackbits(np.frombuffer(column.buffers()[0], np.uint8), bitorder="little")
-    return bits[column.offset : column.offset + len(column)].astype(bool)
 
 
 def _mixed(values: Hashes) -> Hashes:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from include.nyc_taxi import catalog
+from include.nyc_taxi.buffers import numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import NDArray
 
+    from include.nyc_taxi.buffers import Numbers
     from include.nyc_taxi.trip_file import TripFile
-
-    Numbers = NDArray[Any]
 
 _ZONES = 266  # 1 to 265; 0 collects trips with an unknown zone or none
 _HOURS_A_DAY, _HOURS_A_WEEK = 24, 168
@@ -113,15 +112,3 @@ def _zones(location_ids: pa.Array | None, rows: int) -> Numbers:
         return np.zeros(rows, np.int64)
     ids = numbers(location_ids, np.int16, null=0)
     return np.where((ids > 0) & (ids < _ZONES), ids, 0)
-
-
-def numbers(column: pa.Array, type_: type, null: float) -> Numbers:
-    """Return the column's values, with the given number in place of nulls."""
-    # to_numpy and fill_null import pandas where it is installed, which costs every task a second of CPU.
-    validity, data = column.buffers()
-    start, end = column.offset, column.offset + len(column)
-    values: Numbers = np.frombuffer(data, type_)[start:end]
-    if not column.null_count:
-        return values
-    valid = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[start:end]
-    return np.where(valid, values, null)

@@ -54,9 +54,7 @@ def test_the_build_context_has_what_the_images_copy_and_nothing_else():
 
     assert patterns[0] == "*"
     assert patterns[-1] == "**/__pycache__"
-    assert {pattern.removeprefix("!") for pattern in patterns[1:-1]} == copied("wheels") | copied("airflow") | copied(
-        "local-cloud"
-    )
+    assert {pattern.removeprefix("!") for pattern in patterns[1:-1]} == copied("airflow") | copied("local-cloud")
 
 
 def test_the_image_of_the_local_cloud_has_the_packages_that_the_emulators_import():

@@ -14,8 +14,6 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
-import pyarrow as pa
-from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
 from include.nyc_taxi import landing, seal
@@ -26,7 +24,7 @@ from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.summary import Summary
 from include.nyc_taxi.targets import ledger as fields
 from include.nyc_taxi.targets.ledger import Loaded, Run
-from include.nyc_taxi.targets.postgres import ledger, summaries
+from include.nyc_taxi.targets.postgres import copy_binary, ledger, summaries
 from include.nyc_taxi.targets.postgres.schema import are_taken, columns_of, definitions, oid_of, partition_of, prepare
 from include.nyc_taxi.targets.postgres.server import (
     LOCK_SECONDS,
@@ -176,16 +174,17 @@ class _Replacement:
 
     def _copy(self, data: parquet.ParquetFile) -> int:
         filled = [name for name in _filled_columns(data) if name != landing.FILE_MONTH]
-        encoder = ArrowToPostgresBinaryEncoder(pa.schema([data.schema_arrow.field(name) for name in filled]))
+        encoder = copy_binary.Encoder()
         names = sql.SQL(", ").join(map(sql.Identifier, filled))
         with self.connection.cursor() as cursor:
             with cursor.copy(self._statement("copy_staging", columns=names)) as copy:
-                copy.write(encoder.write_header())
+                copy.write(copy_binary.HEADER)
                 for batch in data.iter_batches(_BATCH_ROWS, columns=filled, use_threads=False):
-                    copy.write(encoder.write_batch(batch))
+                    for rows in encoder.encode(batch):
+                        copy.write(rows)
                     self.summary.add(batch)
                     self.progress.advance(batch.num_rows)
-                copy.write(encoder.finish())
+                copy.write(copy_binary.TRAILER)
             return cursor.rowcount
 
     def _swap(self, oid: int) -> None:
