@@ -14,6 +14,9 @@ COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $
 STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
+# Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo ui test lint lint-page bench bench-backfill psql status prune catalog docs lock clean up down logs ps test-stack
 
 help: ## list these targets
@@ -27,7 +30,7 @@ ui: install ## run Airflow with its web page, until Ctrl-C [PORT=8080]
 	@$(RUN) devtools.ui --port '$(PORT)'
 
 test: lint ## run the linters and the tests [ARGS="-k month"]
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install $(if $(shell command -v npm),lint-page) ## check style, types, workflows and, with npm, the page's JavaScript
 	@$(RUN) ruff check .
