@@ -127,11 +127,11 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--write", action="store_true", help="write the figures to benchmarks/results")
     options = parser.parse_args()
-    options.settings = _settings_for_short_tasks() | dict(pair.split("=", 1) for pair in options.settings)
+    options.settings = settings_for_short_tasks() | dict(pair.split("=", 1) for pair in options.settings)
     return options
 
 
-def _settings_for_short_tasks() -> dict[str, str]:
+def settings_for_short_tasks() -> dict[str, str]:
     settings = dotenv_values(ROOT / ".env", interpolate=False)
     return {name: value for name, value in settings.items() if name.startswith("AIRFLOW__") and value is not None}
 

@@ -17,9 +17,8 @@ from include.orchestration import steps
 from include.orchestration.requests import Destination, Reading
 
 FILE, TO = "green_tripdata_2024-01", Destination("postgres")
-HEAVY = (
-    "airflow.providers.google.common.hooks.base_google", "gcsfs", "google.cloud.bigquery", "pandas", "psycopg", "pyarrow"
-)
+GOOGLE = ["airflow.providers.google.common.hooks.base_google", "gcsfs", "google.cloud.bigquery"]
+HEAVY = [*GOOGLE, "pandas", "psycopg", "pyarrow"]
 loaded = {}
 
 def ended(task):
