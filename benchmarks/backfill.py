@@ -133,7 +133,8 @@ def _options() -> argparse.Namespace:
 
 def settings_for_short_tasks() -> dict[str, str]:
     settings = dotenv_values(ROOT / ".env", interpolate=False)
-    return {name: value for name, value in settings.items() if name.startswith("AIRFLOW__") and value is not None}
+    found = {name: value for name, value in settings.items() if name.startswith("AIRFLOW__") and value is not None}
+    return {"AIRFLOW__CORE__PARALLELISM": "4"} | found
 
 
 def _publish(files: list[TripFile], folder: Path, rows: int) -> None:
@@ -183,6 +184,7 @@ class _Airflow(ExitStack):
         if self.executor == "CeleryExecutor":
             broker = self.enter_context(ValkeyServer())
             self.settings["AIRFLOW__CELERY__BROKER_URL"] = f"redis://127.0.0.1:{broker.port}/0"
+            self.settings["AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS"] = "taxi_celery.CONFIG"
             self.settings["AIRFLOW__CELERY__WORKER_CONCURRENCY"] = self.settings["AIRFLOW__CORE__PARALLELISM"]
             servers.append("celery worker")
         airflow = Airflow(self.home, self.server, publisher=self.base_url, deployments=[_deployment()], **self.settings)
