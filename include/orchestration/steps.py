@@ -1,6 +1,7 @@
 """steps: what tasks do. Each step opens what it needs, calls the core and returns names and counts.
 
-Import this inside a task, as it imports pyarrow. A `file` is the name of a trip file, such as `green_tripdata_2024-01`.
+Import this inside a task; only the steps that look at rows import pyarrow. A `file` is the name of a trip file, such as
+`green_tripdata_2024-01`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.nyc_taxi import TripFile, catalog, editions, landing, targets
+from include.nyc_taxi import TripFile, catalog, editions, targets
 from include.nyc_taxi import download as downloading
 from include.nyc_taxi.errors import DamagedData, LakeChanged, PermanentError, Superseded
 from include.nyc_taxi.lake import data_key, raw_key
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    import pyarrow as pa
+
+    from include.nyc_taxi import landing
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.precedence import Claim
     from include.nyc_taxi.reading import UnknownColumns
@@ -93,6 +97,8 @@ def download(file: str, *, source: str, edition: str | None, cache_ttl: timedelt
 @reported
 def stage(file: str, *, source: str, edition: str, reading: Reading) -> Staged:
     """Read an edition, stage its accepted and rejected rows, and log the first accepted ones."""
+    from include.nyc_taxi import landing
+
     trip_file, lake = TripFile.parse(file), connections.lake()
     staged = landing.stage(
         trip_file,
@@ -105,10 +111,7 @@ def stage(file: str, *, source: str, edition: str, reading: Reading) -> Staged:
         force=reading.force,
         wish=reading.wish,
     )
-    head = landing.preview(trip_file, lake, staged.recipe, _HEAD_ROWS).to_pandas()
-    log.info("the first accepted rows:\n%s", head.to_string())
-    log.info("columns: %s", head.dtypes.to_string())
-    log.info("rows: %d", staged.rows_read)
+    _log_head(landing.preview(trip_file, lake, staged.recipe, _HEAD_ROWS), staged.rows_read)
     return {
         "file": file,
         "source": source,
@@ -122,6 +125,8 @@ def stage(file: str, *, source: str, edition: str, reading: Reading) -> Staged:
 @reported
 def check(staged: Staged, *, reading: Reading) -> Checked:
     """Read the staged rows back, as a target will. If they are gone, stage them again."""
+    from include.nyc_taxi import landing
+
     file, lake = TripFile.parse(staged["file"]), connections.lake()
     try:
         size = landing.check(file, lake, staged["recipe"])
@@ -135,6 +140,8 @@ def check(staged: Staged, *, reading: Reading) -> Checked:
 @reported
 def commit(staged: Staged, *, reading: Reading) -> Landed:
     """Move the staged rows to data/ and rejects/. If they are gone, read the edition again."""
+    from include.nyc_taxi import landing
+
     file, lake = TripFile.parse(staged["file"]), connections.lake()
     try:
         landed = landing.publish(file, lake, staged["recipe"])
@@ -150,6 +157,8 @@ def commit(staged: Staged, *, reading: Reading) -> Landed:
 @reported
 def land(file: str, *, source: str, edition: str, reading: Reading) -> Landed:
     """Read an edition into data/ and rejects/, and log how many rows have no passengers before and after."""
+    from include.nyc_taxi import landing
+
     trip_file, lake = TripFile.parse(file), connections.lake()
     try:
         landed = landing.land(
@@ -191,6 +200,8 @@ def reach(file: str, destination: Destination, *, optional: bool = False) -> Rea
 @reported
 def find(file: str) -> Landed:
     """Find a month in the lake's data/."""
+    from include.nyc_taxi import landing
+
     trip_file, lake = TripFile.parse(file), connections.lake()
     landed = landing.whole(trip_file, lake)
     log.info("%s: found %s rows in %s", file, f"{landed.rows_accepted:,}", lake.url(data_key(trip_file)))
@@ -200,6 +211,8 @@ def find(file: str) -> Landed:
 @reported
 def count_null_passengers(file: str) -> None:
     """Log how many rows have a null passenger count. They are loaded as they are, into every target."""
+    from include.nyc_taxi import landing
+
     nulls = landing.nulls(TripFile.parse(file), connections.lake()).get("passenger_count", 0)
     log.info("pre: rows with a null passenger_count: %d", nulls)
     log.info("post: rows with a null passenger_count: %d", nulls)
@@ -257,6 +270,13 @@ def summarise(files: Sequence[str], results: Sequence[Loaded | None]) -> Summary
     return {"months": len(files), "rows": sum(result["rows_loaded"] for result in loaded)}
 
 
+def _log_head(head: pa.Table, rows: int) -> None:
+    values = [f"{name}: {', '.join(map(str, head[name].to_pylist()))}" for name in head.column_names]
+    log.info("the first accepted rows:\n%s", "\n".join(values))
+    log.info("columns: %s", ", ".join(f"{field.name} {field.type}" for field in head.schema))
+    log.info("rows: %d", rows)
+
+
 def _resolve(file: str, destination: Destination) -> tuple[targets.Target[Any, Any], targets.Table]:
     place = targets.get(destination.target)
     service = TripFile.parse(file).service
@@ -265,6 +285,8 @@ def _resolve(file: str, destination: Destination) -> tuple[targets.Target[Any, A
 
 def _land_again(file: TripFile, lake: Lake, claim: Claim) -> None:
     """Land the edition of a claim anew, on its terms."""
+    from include.nyc_taxi import landing
+
     source, quality, unknown_columns = claim.terms
     known = editions.history(lake, raw_key(file, source))
     landing.land(
@@ -296,5 +318,7 @@ def _landed(file: TripFile, landed: landing.Landed, outcome: str = "landed") -> 
 
 def _superseded(file: TripFile, lake: Lake, newer: Superseded) -> Landed:
     """Go on with what is in data/: the target may lack it."""
+    from include.nyc_taxi import landing
+
     log.warning("%s: going on with that", newer)
     return _landed(file, landing.whole(file, lake), "superseded")

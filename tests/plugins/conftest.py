@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -41,6 +41,7 @@ class Site:
     environment: dict[str, str]
     warehouse: str
     lake: Lake
+    source_password: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def client(self, user):
         """An HTTP client that is logged in as the user; without a login for None."""
@@ -60,9 +61,8 @@ class Site:
         path.parent.mkdir(parents=True)
         write_month(file, path, rows=600)
         with Publisher(folder) as publisher:
-            publications.survey(
-                self.lake, base_url=publisher.base_url, services=[file.service], since=file.month, recheck=0
-            )
+            with_login = publisher.base_url.replace("://", f"://reader:{self.source_password}@")
+            publications.survey(self.lake, base_url=with_login, services=[file.service], since=file.month, recheck=0)
 
     def load(self, name, *, rows=500, run_id="earlier"):
         """Load a generated month into the lake and into the warehouse, as a run does."""

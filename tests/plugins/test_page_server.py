@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
 
 from include.nyc_taxi import TripFile, editions
 from include.nyc_taxi.changes import Changes
@@ -72,6 +73,15 @@ def test_each_role_sees_the_page_and_starts_the_runs_that_it_may_start(site, rol
     assert "taxi" in [plugin["name"] for plugin in plugins]
     assert allowed is (role != "viewer")
     assert started.status_code == (400 if allowed else 403)  # 400 is about the year
+
+
+@pytest.mark.parametrize("route", [*ROUTES, "api/months/fhv/2025-01", "api/coverage?target=lake"])
+def test_no_answer_has_a_password(site, admin, route):
+    passwords = [conninfo_to_dict(site.warehouse)["password"], site.source_password]
+
+    told = admin.get(f"/taxi/{route}").text
+
+    assert not [password for password in passwords if password in told]
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -1,0 +1,8 @@
+"""Imported by a Celery worker before it forks its pool."""
+
+import gc
+
+from taxi_preload import preload
+
+preload()
+gc.freeze()  # so that no fork copies the modules' memory when it looks for garbage; Airflow unfreezes the parent

@@ -1,0 +1,79 @@
+"""Import the third-party modules that tasks use before tasks are forked, so that each task finds them imported.
+
+It acts in the scheduler if its executor forks tasks, which is the LocalExecutor on Linux. A Celery worker does the same
+if `[celery] celery_config_options` is `taxi_celery.CONFIG`. Elsewhere tasks import what they use, as without this file.
+
+The bundle's own `include` is never imported here: its version is that of the run.
+"""
+
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+
+MODULES = (
+    "airflow.providers.google.cloud.fs.gcs",
+    "airflow.providers.google.cloud.hooks.bigquery",
+    "airflow.providers.postgres.hooks.postgres",
+    "airflow.dag_processing.bundles.local",
+    "airflow.sdk.definitions.asset.metadata",
+    "airflow.sdk.definitions.decorators.setup_teardown",
+    "airflow.sdk.definitions.retry_policy",
+    "airflow.sdk.definitions.timetables.trigger",
+    "airflow.sdk.execution_time.cache",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.sdk.execution_time.timeout",
+    "croniter",
+    "gcsfs",
+    "google.cloud.bigquery",
+    "isal.igzip_threaded",
+    "jinja2.ext",
+    "psycopg",
+    "pyarrow.compute",
+    "pyarrow.csv",
+    "pyarrow.parquet",
+)
+
+
+# A thread does not survive a fork, so the libraries below are told to start none when they are imported.
+WITHOUT_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
+
+def preload() -> None:
+    """Import the modules, except those that are not installed. No thread is started, and no connection opened."""
+    found = {name: os.environ.get(name) for name in WITHOUT_THREADS}
+    os.environ.update(WITHOUT_THREADS)
+    try:
+        for name in MODULES:
+            with suppress(ImportError):
+                import_module(name)
+    finally:
+        for name, value in found.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+@hookimpl
+def on_starting(component: object) -> None:  # noqa: ARG001 - Airflow names it
+    """Called when a component of Airflow starts."""
+    if sys.argv[1:2] == ["scheduler"] and _forks_tasks():
+        preload()
+
+
+def _forks_tasks() -> bool:
+    from multiprocessing import get_start_method
+
+    from airflow.configuration import conf
+
+    return "LocalExecutor" in conf.get("core", "executor") and get_start_method() == "fork"
+
+
+class TaxiPreload(AirflowPlugin):
+    """Registers the listener."""
+
+    name = "taxi_preload"
+    listeners = [sys.modules[__name__]]

@@ -1,0 +1,60 @@
+"""What processes of Airflow import before they fork tasks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+STARTING = """
+import json, os, sys, threading
+sys.path.insert(0, "plugins")
+import taxi_preload
+airflows = set(sys.modules)
+sys.argv = ["airflow", sys.argv[1]]
+taxi_preload.on_starting(component=None)
+print(json.dumps({
+    "loaded": sorted(set(sys.modules) - airflows),
+    "threads": threading.active_count(),
+    "system_threads": len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1,
+    "left": sorted(name for name in taxi_preload.WITHOUT_THREADS if name in os.environ),
+}))
+"""
+
+
+def started(component, executor, home, **settings):
+    """What a component of Airflow has when its listeners were called."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__EXECUTOR": executor,
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+        **settings,
+    }
+    command = [sys.executable, "-c", STARTING, component]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere tasks are not forked")
+def test_a_scheduler_that_forks_tasks_imports_third_party_modules_and_starts_nothing(tmp_path):
+    found = started("scheduler", "LocalExecutor", tmp_path)
+
+    assert {"pyarrow.parquet", "psycopg", "airflow.providers.postgres.hooks.postgres", "gcsfs"} <= set(found["loaded"])
+    assert not [name for name in found["loaded"] if name.partition(".")[0] in {"include", "dags"}]
+    assert (found["threads"], found["system_threads"], found["left"]) == (1, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("component", "executor"),
+    [("scheduler", "CeleryExecutor"), ("api-server", "LocalExecutor"), ("dag-processor", "LocalExecutor")],
+)
+def test_processes_that_fork_no_tasks_import_nothing(tmp_path, component, executor):
+    assert not [
+        name
+        for name in started(component, executor, tmp_path)["loaded"]
+        if name.startswith(("airflow.providers", "pyarrow"))
+    ]
