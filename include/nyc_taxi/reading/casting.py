@@ -7,6 +7,7 @@ dictionary and the boolean true are one flag.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -93,17 +94,23 @@ def _cast(values: pa.Array, column: Column, type_: pa.DataType) -> pa.Array:
     if is_text(values.type):
         values = values.cast(pa.string())
     if types.is_timestamp(type_):
-        return _moments(values).cast(type_)
+        return _moments(values, type_)
     if types.is_string(type_):
         return _decoded(_spelled(values), column)
     return _numbers(values, column, type_).cast(type_)
 
 
-def _moments(values: pa.Array) -> pa.Array:
-    """Return texts of moments without blanks around them, each with a time."""
-    if not types.is_string(values.type):
-        return values
-    values = _stripped(values)
+def _moments(values: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Cast moments; texts may have blanks around them, but hardly any file has such."""
+    if types.is_string(values.type):
+        with suppress(pa.ArrowInvalid):
+            return _timed(values).cast(type_)
+        values = _timed(_stripped(values))
+    return values.cast(type_)
+
+
+def _timed(values: pa.Array) -> pa.Array:
+    """Return the texts of moments if each has a time."""
     if (compute.min(compute.binary_length(values)).as_py() or _SHORTEST_MOMENT) < _SHORTEST_MOMENT:
         raise pa.ArrowInvalid("a date without a time")  # Arrow would assume midnight
     return values

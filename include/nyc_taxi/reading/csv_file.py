@@ -15,6 +15,7 @@ from pyarrow import csv as arrow_csv
 from include.nyc_taxi import limits
 from include.nyc_taxi.errors import DamagedFile, SchemaMismatch
 from include.nyc_taxi.reading.casting import shown
+from include.nyc_taxi.reading.plain import is_text
 from include.nyc_taxi.reading.published import BLOCK_BYTES, PublishedFile
 from include.nyc_taxi.reading.schema import ARROW_TYPES
 
@@ -87,7 +88,7 @@ class CsvFile(PublishedFile):
     def _refuse_swallowed_rows(self, batch: pa.RecordBatch) -> None:
         """Refuse a value with line ends and commas: an unclosed quote swallows the rows that follow."""
         for name, values in zip(batch.schema.names, batch.columns, strict=True):
-            if not (pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
+            if not (is_text(values.type) and b"\n" in _bytes_of(values)):
                 continue
             if (lines := compute.match_substring(values, "\n")).true_count:
                 for text in values.filter(lines).to_pylist():
@@ -148,6 +149,11 @@ class CsvFile(PublishedFile):
             yield
         except (OSError, EOFError, UnicodeDecodeError, csv.Error, igzip_lib.IsalError) as error:
             raise DamagedFile(f"{self.name}: cannot be read to its end: {error}") from error
+
+
+def _bytes_of(texts: pa.Array) -> bytes:
+    data = texts.buffers()[2]
+    return b"" if data is None else data.to_pybytes()
 
 
 def _fields(line: str) -> list[str]:

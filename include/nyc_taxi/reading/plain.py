@@ -11,6 +11,18 @@ from pyarrow import compute, types
 
 LONGEST_TEXT = 1_000
 """No text of a trip has more bytes; a longer one does not fit its column."""
+_TEXTS = {
+    type_.id
+    for type_ in (
+        pa.string(),
+        pa.large_string(),
+        pa.string_view(),
+        pa.binary(),
+        pa.large_binary(),
+        pa.binary_view(),
+        pa.binary(LONGEST_TEXT),  # of a fixed width, whatever it is
+    )
+}
 
 
 def plain(array: pa.Array) -> tuple[pa.Array, list[int]]:
@@ -31,18 +43,7 @@ def plain(array: pa.Array) -> tuple[pa.Array, list[int]]:
 
 def is_text(type_: pa.DataType) -> bool:
     """Whether values of the type are texts, or the bytes of texts."""
-    return any(
-        is_such(type_)
-        for is_such in (
-            types.is_string,
-            types.is_large_string,
-            types.is_string_view,
-            types.is_binary,
-            types.is_large_binary,
-            types.is_binary_view,
-            types.is_fixed_size_binary,
-        )
-    )
+    return type_.id in _TEXTS
 
 
 def is_number(type_: pa.DataType) -> bool:
