@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("isal", "numpy", "pandas", "psycopg", "psycopg2-binary", "pyarrow", "sqlalchemy")
 _PANDAS = ("pandas", "pandas, psycopg 3")
 _FEWEST_ROWS = 1_000_000
+_MOST_CPU = {"csv": 1.1, "parquet": 1.2}
 _STEPS = ("load", "transform csv", "transform parquet")
 _ROW = "{:<18} {:>7}  {:<15} {:>10} {:>11} {:>8}  {}"
 
@@ -55,7 +56,7 @@ class Reach:
 
     def __str__(self) -> str:
         bound = f"at {'most' if self.at_most else 'least'} {self.bound:g}{self.unit}"
-        return f"{'reached' if self.reached else 'MISSED':<8} {self.name:<56} {self.figure:8.2f}{self.unit:<3}  {bound}"
+        return f"{'reached' if self.reached else 'MISSED':<8} {self.name:<60} {self.figure:8.2f}{self.unit:<3}  {bound}"
 
 
 def reaches(result: Result) -> list[Reach]:
@@ -64,6 +65,10 @@ def reaches(result: Result) -> list[Reach]:
     peaks = {step: max(run.peak_mb for run in runs[step]) for step in _STEPS}
     growth = {step: 100 * (result.runs_4x[step].peak_mb / peak - 1) for step, peak in peaks.items()}
     load = [run.wall / limit.wall for run, limit in zip(runs["load"], runs["limit"], strict=True)]
+    started = [
+        (run.wall - start.wall) / limit.wall
+        for run, start, limit in zip(runs["load"], runs["start-up"], runs["limit"], strict=True)
+    ]
     transform = {
         kind: median(
             run.client_cpu / stream.client_cpu
@@ -72,9 +77,10 @@ def reaches(result: Result) -> list[Reach]:
         for kind in ("csv", "parquet")
     }
     return [
-        Reach("load: time, as a multiple of the limit", median(load), 1.4),
+        Reach("load: time, as a multiple of the limit", median(load), 1.5),
+        Reach("load without its start-up: time, as a multiple of the limit", median(started), 1.25),
         *(
-            Reach(f"transform {kind}: CPU, as a multiple of the bare stream", cpu, 1.2)
+            Reach(f"transform {kind}: CPU, as a multiple of the bare stream", cpu, _MOST_CPU[kind])
             for kind, cpu in transform.items()
         ),
         Reach("end to end csv: speed, as a multiple of pandas", _speed(result, "pandas"), 30, at_most=False),

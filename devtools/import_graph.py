@@ -31,6 +31,7 @@ CORE_LAYERS = (
     ("targets",),
     ("publications", "zones"),
     ("download", "landing"),
+    ("landed_rows",),
     ("plausibility", "precedence", "republication"),
     ("changes", "editions", "seal"),
     ("lake", "reading", "quality", "summary"),

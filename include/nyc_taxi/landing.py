@@ -7,10 +7,10 @@ import json
 import logging
 from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -18,6 +18,19 @@ from pyarrow import parquet
 from include.nyc_taxi import catalog, editions, plausibility, quality, republication, seal
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, NotInLake
 from include.nyc_taxi.lake import data_key, raw_key, rejects_key, sha256_of, staging_keys
+from include.nyc_taxi.landed_rows import (
+    FILE_MONTH,
+    METADATA_KEY,
+    Landed,
+    described,
+    described_at,
+    landed,
+    null_counts,
+    nulls,
+    reader,
+    to_load,
+    whole,
+)
 from include.nyc_taxi.precedence import Claim, Wish, claim_of, pin_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.reading import arrow_schema, read
@@ -31,71 +44,34 @@ if TYPE_CHECKING:
     from include.nyc_taxi.reading import Reading, UnknownColumns
     from include.nyc_taxi.trip_file import TripFile
 
+__all__ = [
+    "FILE_MONTH",
+    "Landed",
+    "check",
+    "data_schema",
+    "described",
+    "land",
+    "landed",
+    "null_counts",
+    "nulls",
+    "preview",
+    "publish",
+    "reader",
+    "stage",
+    "to_load",
+    "whole",
+]
+
 log = logging.getLogger(__name__)
 
 # Raise it when the same raw bytes would become other rows, so that every month is landed again.
 _VERSION = 3
-FILE_MONTH = "file_month"
 _FILE_MONTH_DESCRIPTION = "The first day of the published file's month; a file has some trips of other months."
-_METADATA_KEY = b"nyc_taxi"
 _ROW_GROUP_ROWS = 1 << 16
 # Rejected slices pin their whole batch in memory, so flush them often.
 _REJECTS_GROUP_ROWS = 1 << 14
 _ZSTD_LEVEL = 3
 _COMMITS = 20
-_BUFFER_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Landed:
-    """Describes what data/ holds of a trip file: its source, its era and its counts of rows.
-
-    `recipe` is a digest of the published file and of everything else that decides its rows: equal recipes mean equal
-    rows. `rule_hits` counts the rows that each quality rule hits, whether the profile rejects by it or not; rules that
-    need a second pass are counted only if the profile rejects by them. `rows_expected` is the number of rows that this
-    published file once had, None if unknown. The fields from `unknown_columns` on, which files of an earlier version
-    lack, decide what these rows come before and after.
-    """
-
-    recipe: str
-    source: str
-    source_url: str
-    source_etag: str | None
-    source_sha256: str
-    source_bytes: int
-    schema_era: str
-    quality_profile: str
-    rows_read: int
-    rows_accepted: int
-    rows_rejected: int
-    rejected_by_reason: dict[str, int]
-    rule_hits: dict[str, int]
-    rows_expected: int | None
-    unknown_columns: str = "error"
-    source_last_modified: str | None = None
-    edition_number: int = 0
-    asked_at: str = field(default="", compare=False)
-    asked_for: str | None = field(default=None, compare=False)
-
-    @property
-    def claim(self) -> Claim:
-        """What these rows come before and after."""
-        return claim_of(vars(self))
-
-    @property
-    def pin(self) -> str | None:
-        """The edition that somebody asked for by name, as `edition=...`; None for the current one."""
-        return self.claim.pin
-
-    @property
-    def without_passengers_read(self) -> int:
-        """How many rows of the file have a passenger_count of 0."""
-        return self.rule_hits.get(quality.NO_PASSENGERS, 0)
-
-    @property
-    def without_passengers_kept(self) -> int:
-        """How many accepted rows have a passenger_count of 0; this rule comes first, so no other rejects them."""
-        return self.without_passengers_read - self.rejected_by_reason.get(quality.NO_PASSENGERS, 0)
 
 
 def data_schema(service: str) -> pa.Schema:
@@ -103,81 +79,6 @@ def data_schema(service: str) -> pa.Schema:
     return arrow_schema(service).append(
         pa.field(FILE_MONTH, pa.date32(), metadata={"description": _FILE_MONTH_DESCRIPTION})
     )
-
-
-def landed(lake: Lake, file: TripFile) -> Landed | None:
-    """Return what data/ and rejects/ hold of the file; None if they hold nothing, or results of different passes."""
-    rejected, accepted = (_described(lake, key) for key in (rejects_key(file), data_key(file)))
-    return accepted if accepted == rejected else None
-
-
-def whole(file: TripFile, lake: Lake) -> Landed:
-    """Return what data/ holds of the file, for a target that is about to load it.
-
-    Raises:
-        NotInLake: data/ does not hold the file.
-        LakeChanged: data/ and rejects/ are of different passes, because another run is landing the month.
-        DamagedData: one of the two files is damaged.
-    """
-    there = landed(lake, file)
-    if there is not None:
-        return there
-    if lake.size(data_key(file)) is None:
-        raise NotInLake(f"{file}: {lake.url(data_key(file))} is not there: land it first")
-    for key in (data_key(file), rejects_key(file)):
-        with suppress(FileNotFoundError), seal.intact(lake, key) as opened:
-            parquet.ParquetFile(opened).close()
-    raise LakeChanged(
-        f"{file}: {lake.url(data_key(file))} and its rejects are of different passes; another run is landing it"
-    )
-
-
-def to_load(file: TripFile, lake: Lake, found: Claim | None = None) -> Landed:
-    """Return what data/ holds of the file, for a run that has landed or found rows with the claim `found`.
-
-    A newer edition on the same terms that another run has landed meanwhile is taken in its place.
-
-    Raises:
-        NotInLake: data/ does not hold the file.
-        Superseded: data/ holds what a person asked for later.
-        LakeChanged: data/ holds something else, because another run is landing the month.
-    """
-    there = whole(file, lake)
-    mine, other = found, there.claim
-    if mine is None or (other.recipe, other.pin) == (mine.recipe, mine.pin):
-        return there
-    is_plain = mine.terms == other.terms and not (mine.wish.asked_for or other.wish.asked_for)
-    if is_plain and other.comes_after(mine):
-        log.info("%s: %s is superseded: going on with %s", file, mine, other)
-        return there
-    mine.check(other, f"{file}: data/")
-    raise LakeChanged(f"{file}: data/ has other rows than this run landed: another run landed the month meanwhile")
-
-
-def reader(opened: BinaryIO) -> parquet.ParquetFile:
-    """Read a file of data/ or rejects/ in bounded memory, with the checksums of its pages verified."""
-    # With pre_buffer, Arrow would hold the whole file by the end.
-    return parquet.ParquetFile(opened, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
-
-
-def described(data: parquet.ParquetFile) -> Landed | None:
-    """Read the description that the pass wrote into an opened file of data/ or rejects/; None if there is none."""
-    try:
-        return Landed(**json.loads(data.metadata.metadata[_METADATA_KEY]))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _described(lake: Lake, key: str) -> Landed | None:
-    try:
-        with lake.open(key) as file, parquet.ParquetFile(file) as data:
-            return described(data)
-    except FileNotFoundError:
-        return None
-    except (pa.ArrowException, OSError) as error:
-        if not seal.is_unreadable(error):
-            raise
-        return None
 
 
 def land(
@@ -254,7 +155,7 @@ def stage(
     wish = wish or Wish.of(force=force)
     taken = _edition(file, lake, source, edition, wish)
     terms = _Terms(file, taken, profile, unknown_columns, wish)
-    there = _described(lake, data_key(file))
+    there = described_at(lake, data_key(file))
     if there is not None:
         if not force and terms.claim.is_met_by(there.claim) and landed(lake, file) == there:
             log.info("%s: data/ is up to date with %s rows", file, f"{there.rows_accepted:,}")
@@ -413,9 +314,9 @@ def publish(file: TripFile, lake: Lake, recipe: str) -> Landed:
         Superseded: data/ has rows that come after these.
         LakeChanged: they are neither staged nor committed: another run landed the month meanwhile.
     """
-    mine = _described(lake, staging_keys(file, recipe)[data_key(file)])
+    mine = described_at(lake, staging_keys(file, recipe)[data_key(file)])
     _commit(file, lake, recipe, mine)
-    there = _described(lake, data_key(file))
+    there = described_at(lake, data_key(file))
     if mine is not None and there is not None:
         mine.claim.check(there.claim, f"{file}: data/")
     if there is None or there.recipe != recipe or there != landed(lake, file):
@@ -448,7 +349,7 @@ def _commit_data(file: TripFile, lake: Lake, mine: Landed, staged: str) -> None:
     """Put the accepted rows in place, if what is there comes before them: by this the month has changed."""
     for _ in range(_COMMITS):
         stamp = lake.stamp(data_key(file))
-        there = _described(lake, data_key(file))
+        there = described_at(lake, data_key(file))
         if there is not None:
             mine.claim.check(there.claim, f"{file}: data/")
         with suppress(LakeChanged):
@@ -461,7 +362,7 @@ def _commit_rejects(file: TripFile, lake: Lake, recipe: str, staged: str) -> Non
     """Put the rejected rows in place, as long as the accepted ones are of the same recipe."""
     for _ in range(_COMMITS):
         stamp = lake.stamp(rejects_key(file))
-        there = _described(lake, data_key(file))
+        there = described_at(lake, data_key(file))
         if there is None or there.recipe != recipe:
             return  # a run that came after has put its own there, and sees to its own rejects
         with suppress(LakeChanged):
@@ -473,21 +374,6 @@ def preview(file: TripFile, lake: Lake, recipe: str, rows: int) -> pa.Table:
     """Return the first accepted rows of a recipe, staged or committed, in the schema of data/."""
     with lake.open(_staged_or_published(file, lake, recipe)) as opened, parquet.ParquetFile(opened) as data:
         return pa.Table.from_batches(list(islice(data.iter_batches(rows), 1)), data.schema_arrow)
-
-
-def nulls(file: TripFile, lake: Lake) -> dict[str, int]:
-    """Return how many rows of data/ are null, by column, from the file's statistics."""
-    with lake.open(data_key(file)) as opened, parquet.ParquetFile(opened) as data:
-        return null_counts(data)
-
-
-def null_counts(data: parquet.ParquetFile) -> dict[str, int]:
-    """Return how many rows of an opened file of data/ are null, by column."""
-    nulls: Counter[str] = Counter(dict.fromkeys(data.schema_arrow.names, 0))
-    for group in map(data.metadata.row_group, range(data.metadata.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            nulls[column.path_in_schema] += column.statistics.null_count
-    return dict(nulls)
 
 
 def _staged_or_published(file: TripFile, lake: Lake, recipe: str) -> str:
@@ -561,7 +447,7 @@ class _Rows:
         self._waiting, self._rows = [], 0
 
     def describe(self, result: Landed) -> None:
-        self._writer.add_key_value_metadata({_METADATA_KEY: json.dumps(asdict(result)).encode()} | seal.UNSEALED)
+        self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(asdict(result)).encode()} | seal.UNSEALED)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.landed_rows import Landed
     from include.nyc_taxi.targets.table import Table
 
 TABLE = "load_ledger"

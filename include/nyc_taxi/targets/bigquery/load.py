@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from google.cloud.bigquery.table import Row
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.landed_rows import Landed
     from include.nyc_taxi.targets.bigquery.jobs import Done
     from include.nyc_taxi.targets.bigquery.table import Table
     from include.nyc_taxi.trip_file import TripFile

@@ -65,9 +65,9 @@ class InLake(Target[Lake, Folder]):
         force: bool = False,  # noqa: ARG002 - landing it is what puts a month there
     ) -> Loaded:
         """See that the month lies there whole, as landing has left it."""
-        from include.nyc_taxi import landing
+        from include.nyc_taxi import landed_rows
 
-        landed = landing.to_load(file, client, found)
+        landed = landed_rows.to_load(file, client, found)
         return Loaded("landed", table or self.default_table(file.service), landed, landed.rows_accepted, 0.0)
 
     def loads(self, client: Lake, namespace: str | None = None) -> dict[TripFile, Load]:  # noqa: ARG002 - it has none

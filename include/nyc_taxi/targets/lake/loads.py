@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from include.nyc_taxi import landing
+from include.nyc_taxi import landed_rows
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.targets.ledger import LOAD_FIELDS, Load
 from include.nyc_taxi.trip_file import TripFile
 
 if TYPE_CHECKING:
     from include.nyc_taxi.lake import Lake, Stamp
-    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.landed_rows import Landed
 
 _FOOTERS_AT_A_TIME = 16
 
@@ -33,7 +33,7 @@ def loads(lake: Lake, footers: Footers | None = None) -> dict[TripFile, Load]:
         footers.pop(gone, None)
     unread = [file for file, stamp in stamps.items() if stamp not in footers]
     with ThreadPoolExecutor(_FOOTERS_AT_A_TIME) as pool:
-        for file, landed in zip(unread, pool.map(lambda file: landing.landed(lake, file), unread), strict=True):
+        for file, landed in zip(unread, pool.map(lambda file: landed_rows.landed(lake, file), unread), strict=True):
             footers[stamps[file]] = _load(lake, file, landed, accepted[file]) if landed else None
     return {file: load for file, stamp in stamps.items() if (load := footers.get(stamp)) is not None}
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import psycopg
 from psycopg import sql
 
-from include.nyc_taxi import landing, seal
+from include.nyc_taxi import landed_rows, seal
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.precedence import Claim, claim_of
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.landing import Landed
+    from include.nyc_taxi.landed_rows import Landed
     from include.nyc_taxi.targets.postgres.table import Table
     from include.nyc_taxi.trip_file import TripFile
 
@@ -88,7 +88,7 @@ def replace_month(
         LakeChanged: another run landed the month meanwhile; nothing has changed.
         CountMismatch: the warehouse did not take every row; nothing has changed.
     """
-    landed = landing.to_load(file, lake, found)
+    landed = landed_rows.to_load(file, lake, found)
     with errors_told(f"{file}: {table}"):
         prepare(connection, table, file.service)
         with transaction(connection):
@@ -160,10 +160,10 @@ class _Replacement:
     def _stage(self, opened: BinaryIO, oid: int) -> None:
         """Fill a new table with the month's rows and give it the index of its siblings."""
         columns = columns_of(self.connection, oid)
-        columns.pop(landing.FILE_MONTH)
+        columns.pop(landed_rows.FILE_MONTH)
         self._execute("create_staging", columns=definitions(columns), month=self._month)
-        with landing.reader(opened) as data:
-            if landing.described(data) != self.landed:
+        with landed_rows.reader(opened) as data:
+            if landed_rows.described(data) != self.landed:
                 raise LakeChanged(
                     f"{self.file}: {data_key(self.file)} was replaced by another run since this load began"
                 )
@@ -173,7 +173,7 @@ class _Replacement:
         self._execute("index_staging", index=sql.Identifier(f"{self.staging.name}_brin"))
 
     def _copy(self, data: parquet.ParquetFile) -> int:
-        filled = [name for name in _filled_columns(data) if name != landing.FILE_MONTH]
+        filled = [name for name in _filled_columns(data) if name != landed_rows.FILE_MONTH]
         encoder = copy_binary.Encoder()
         names = sql.SQL(", ").join(map(sql.Identifier, filled))
         with self.connection.cursor() as cursor:
@@ -244,6 +244,6 @@ class _Replacement:
 
 def _filled_columns(data: parquet.ParquetFile) -> list[str]:
     """The columns that hold any value; the others are null in the table without being sent."""
-    nulls = landing.null_counts(data)
+    nulls = landed_rows.null_counts(data)
     # Of a month without rows, any columns will do.
     return [name for name in nulls if nulls[name] < max(data.metadata.num_rows, 1)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg
 from psycopg import sql
 
-from include.nyc_taxi import catalog, landing
+from include.nyc_taxi import catalog, landed_rows
 from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.targets.postgres import ledger
 from include.nyc_taxi.targets.postgres.server import ask, limit_lock_waits, template, text, transaction, value
@@ -98,9 +98,9 @@ def _lacks(connection: psycopg.Connection[Any], table: Table, wanted: dict[str, 
     if found is None:
         return wanted
     oid, partition_key = found
-    if partition_key != f"LIST ({landing.FILE_MONTH})":
+    if partition_key != f"LIST ({landed_rows.FILE_MONTH})":
         raise WarehouseRefused(
-            f"{table} exists and is not a table partitioned by {landing.FILE_MONTH}: "
+            f"{table} exists and is not a table partitioned by {landed_rows.FILE_MONTH}: "
             "rename it, or load into another table_name"
         )
     there = columns_of(connection, oid)
