@@ -47,7 +47,7 @@ from airflow.sdk import PartitionedAtRuntime, task
 from include.orchestration.assets import Lineage, announced
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import force_params, loading_params, trip_month_params
-from include.orchestration.requests import given, this_file, this_run
+from include.orchestration.requests import given, this_file, this_run, this_service
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag, target_tag
 from include.orchestration.xcoms import Landed, Loaded, Reached
@@ -71,13 +71,13 @@ def etl_gcs_to_bq(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run = this_run(TARGET)
-        return steps.reach(this_file(), run.destination, optional=run.was_started_by_asset)
+        return steps.reach(this_service(), run.destination, optional=run.was_started_by_asset)
 
     @task(retries=3)
     def extract_from_gcs() -> Landed:
         from include.orchestration import steps
 
-        return steps.find(this_file())
+        return steps.find(this_file() or steps.newest_in_the_lake(this_service()))
 
     @task
     def transform(landed: Landed) -> Landed:

@@ -24,7 +24,7 @@ from airflow.sdk import PartitionedAtRuntime, task
 from include.orchestration.assets import Lineage
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, target_params, trip_files_params
-from include.orchestration.requests import mapped_results, these_files, this_run
+from include.orchestration.requests import mapped_results, service_of, these_files, this_run
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import LAKE, Tag
 from include.orchestration.task_groups import web_to_target
@@ -48,7 +48,7 @@ def etl_parent_flow(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         files, run = these_files(), this_run()
-        steps.check_set_up(files[0], source=run.source, destination=run.destination)
+        steps.check_set_up(service_of(files[0]), source=run.source, destination=run.destination)
         return files
 
     @task(trigger_rule="all_done_min_one_success")  # which_months is the one that succeeded

@@ -6,7 +6,8 @@
   into `data/`, and its rejected rows, each with a reason, into `rejects/`. `load_data` loads the accepted rows into
   the month's partition of `table_name`.
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
-  run's partition key, else of its logical date. The param `edition` chooses another edition of the published file than
+  run's partition key, else of its logical date. A manual run for which nobody chose one of these takes the newest
+  published month. The param `edition` chooses another edition of the published file than
   the current one: by a date, or by its sha256.
 - **Re-run safety**: idempotent, also if runs overlap. A run replaces its month in one transaction, and does nothing if
   the published file is unchanged and its rows are loaded. A run that finds a newer edition in place changes nothing,
@@ -60,7 +61,7 @@ from airflow.sdk import PartitionedAtRuntime, task, task_group
 from include.orchestration.assets import Lineage, announced
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, table_params, trip_file_params
-from include.orchestration.requests import given, this_file, this_run
+from include.orchestration.requests import given, this_file, this_run, this_service
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag, target_tag
 from include.orchestration.xcoms import Landed, Loaded, Raw
@@ -85,9 +86,9 @@ def ingest_data(lineage: Lineage) -> None:
         def log_table_name() -> None:
             from include.orchestration import steps
 
-            file, run = this_file(), this_run(TARGET)
-            steps.log_table_name(file, run.destination)
-            steps.check_set_up(file, source=run.source, destination=run.destination)
+            service, run = this_service(), this_run(TARGET)
+            steps.log_table_name(service, run.destination)
+            steps.check_set_up(service, source=run.source, destination=run.destination)
 
         log_table_name()
 
@@ -96,9 +97,8 @@ def ingest_data(lineage: Lineage) -> None:
         from include.orchestration import steps
 
         run = this_run()
-        raw = steps.download(
-            this_file(), source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force
-        )
+        file = this_file() or steps.newest_published(this_service(), run.source)
+        raw = steps.download(file, source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force)
         return announced(raw)
 
     @task(inlets=lineage.raw, outlets=lineage.lake)

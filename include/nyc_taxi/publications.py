@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
+_NEWEST_WITHIN_MONTHS = 60
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -111,6 +112,38 @@ def survey(
         asked, stopped = _update(published, files, way, now)
     _write(lake, source, published)
     return Survey(published, asked, stopped)
+
+
+def newest(
+    service: str,
+    source: str = "official",
+    *,
+    base_url: str | None = None,
+    redirect_hosts: Sequence[str] = (),
+    now: datetime | None = None,
+) -> TripFile:
+    """Ask the publisher for the newest file of a service, from the last month that has ended back for five years.
+
+    Args:
+        service: the name of the service.
+        source: the source of the catalogue to ask.
+        base_url: the URL that the source's paths are under, if it is not the publisher's.
+        redirect_hosts: other hosts that the source may redirect to, besides its own and those of the catalogue.
+        now: the time of the question; None is the current time.
+
+    Raises:
+        NotPublished: the source has none of them.
+        SourceUnavailable: the server failed, stalled or cut the connection.
+    """
+    ended = Month.of(now or datetime.now(UTC)) - 1
+    last = min(ended, catalog.service(service).last.get(source, ended))
+    with connect() as client:
+        way = _Way(client, catalog.source(source), base_url, redirect_hosts, pause=0)
+        for back in range(_NEWEST_WITHIN_MONTHS):
+            file = TripFile(service, last - back)
+            if way.ask(file) is not None:
+                return file
+    raise NotPublished(f"{service}: {way.origin.name} has no file of {last - _NEWEST_WITHIN_MONTHS + 1} to {last}")
 
 
 class _Way(NamedTuple):

@@ -15,7 +15,7 @@ from include.nyc_taxi import Month, TripFile, targets
 from include.nyc_taxi.coverage import Attempt
 from include.orchestration.deployments import ENTRIES, deployments
 from include.orchestration.params import trip_file_params
-from include.orchestration.requests import requested_file
+from include.orchestration.requests import chosen_date, requested_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -180,6 +180,13 @@ class _Flows:
 
 
 def _file_of(asked: Mapping[str, Any], run: DagRun) -> TripFile:
-    """The file that a run is for, as its tasks will find it."""
+    """The file that a run is for, as its tasks will find it.
+
+    Raises:
+        ValueError: the run names no month, and takes the newest.
+    """
     params = {name: param.value for name, param in trip_file_params().items()} | dict(asked)
-    return requested_file(params, run.partition_key, run.logical_date)
+    file = requested_file(params, run.partition_key, chosen_date(run.logical_date, run.at))
+    if file is None:
+        raise ValueError(f"{run.run_id} names no month")
+    return file

@@ -12,20 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FIRST_YEAR = 2009
-_FILE = "File"
-_FILES = "Files"
 _READING = "Reading"
 _DESTINATION = "Destination"
 
 
 def trip_file_params() -> dict[str, Param]:
     """Return the params of one file: its service (called `colour`), its month and its source."""
-    return trip_month_params() | {"source": _source(_FILE), "edition": _edition(_FILE)}
+    return trip_month_params() | {"source": _source(), "edition": _edition()}
 
 
 def trip_month_params() -> dict[str, Param]:
     """Return the params of one month of one service."""
-    or_own_month = "Leave year and month empty to use the month of the run's partition key or logical date."
+    or_own_month = (
+        "Leave year and month empty for the month of the run's partition key or logical date, or else for the newest "
+        "published month."
+    )
     return {
         "colour": Param(
             "yellow",
@@ -33,7 +34,6 @@ def trip_month_params() -> dict[str, Param]:
             title="Service",
             description_md="The taxi service: yellow or green taxis, **fhv** for-hire vehicles, or **fhvhv** "
             "high-volume for-hire vehicles such as Uber and Lyft.",
-            section=_FILE,
         ),
         "year": Param(
             None,
@@ -42,7 +42,6 @@ def trip_month_params() -> dict[str, Param]:
             maximum=9999,
             title="Year",
             description=f"The year of the file. {or_own_month}",
-            section=_FILE,
         ),
         "month": Param(
             None,
@@ -51,7 +50,6 @@ def trip_month_params() -> dict[str, Param]:
             maximum=12,
             title="Month",
             description=f"The month of the file, 1 to 12. {or_own_month}",
-            section=_FILE,
         ),
     }
 
@@ -67,7 +65,6 @@ def trip_files_params() -> dict[str, Param]:
             minItems=1,
             title="Months",
             description="The months of the files, 1 to 12.",
-            section=_FILES,
         ),
         "year": Param(
             2020,
@@ -76,13 +73,12 @@ def trip_files_params() -> dict[str, Param]:
             maximum=9999,
             title="Year",
             description="The year of the files.",
-            section=_FILES,
         ),
         "colour": _services(
             ["green"], "One or more taxi services; every month is loaded for each.", type=["array", "string"]
         ),
-        "source": _source(_FILES),
-        "edition": _edition(_FILES),
+        "source": _source(),
+        "edition": _edition(),
     }
 
 
@@ -98,7 +94,6 @@ def sync_params() -> dict[str, Param]:
             pattern=r"^[0-9]{4}-[0-9]{2}$",
             title="First month",
             description="The first month to load, as YYYY-MM; empty for every published month.",
-            section=_FILES,
         ),
         "max_files_per_run": Param(
             24,
@@ -107,9 +102,8 @@ def sync_params() -> dict[str, Param]:
             maximum=1000,
             title="Maximum files per run",
             description="The most files that one run loads, and the most older files that it checks for changes.",
-            section=_FILES,
         ),
-        "source": _source(_FILES),
+        "source": _source(),
         "alert_after_months": Param(
             5,
             type="integer",
@@ -190,7 +184,7 @@ def force_params() -> dict[str, Param]:
     return {"force": _force(_DESTINATION)}
 
 
-def _edition(section: str) -> Param:
+def _edition() -> Param:
     return Param(
         None,
         type=["null", "string"],
@@ -198,17 +192,16 @@ def _edition(section: str) -> Param:
         title="Edition",
         description="Empty loads the current edition of the published file. A date loads the edition that was current "
         "then, and a sha256, or its first 8 digits, that edition. It stays until a run without an edition.",
-        section=section,
+        section=_READING,
     )
 
 
-def _source(section: str) -> Param:
+def _source() -> Param:
     return Param(
         "official",
         enum=sorted(catalog.sources()),
         title="Source",
         description_md=" ".join(f"**{source.name}**: {source.description}" for source in catalog.sources().values()),
-        section=section,
     )
 
 
@@ -220,7 +213,6 @@ def _services(default: list[str], description: str, **schema: Any) -> Param:  # 
         examples=services,
         title="Services",
         description=description,
-        section=_FILES,
         **schema,
     )
 

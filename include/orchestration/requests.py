@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import get_current_context
@@ -19,7 +19,6 @@ from include.orchestration.assets import parse_partition_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from airflow.sdk import Context
 
@@ -132,14 +131,29 @@ def this_sync() -> SyncRequest:
     )
 
 
-def this_file() -> str:
-    """Return the name of the file that the current run is for.
+def this_service() -> str:
+    """Return the service that the current run is for.
 
     Raises:
-        ValueError: the run has no month, or a param that its Dag does not know.
+        ValueError: the run has a param that its Dag does not know.
     """
     context = _checked()
-    return requested_file(context["params"], context.get("partition_key"), context.get("logical_date")).name
+    return _service(context["params"], context.get("partition_key"))
+
+
+def this_file() -> str | None:
+    """Return the name of the file that the current run is for; None if nobody chose a month, and the newest is due.
+
+    Raises:
+        ValueError: the run has half a month, or a param that its Dag does not know.
+    """
+    context = _checked()
+    run, date = context["dag_run"], context.get("logical_date")
+    started = run.start_date or run.run_after
+    if started == date:  # `dags test` gives its date to both
+        started = datetime.now(UTC)
+    file = requested_file(context["params"], context.get("partition_key"), chosen_date(date, started))
+    return None if file is None else file.name
 
 
 def these_files() -> list[str]:
@@ -155,6 +169,11 @@ def these_files() -> list[str]:
     if not files:
         raise ValueError(f"params colour={services} and months={params['months']}: expected at least one of each")
     return list(dict.fromkeys(file.name for file in files))
+
+
+def service_of(file: str) -> str:
+    """Return the service of a file, by its name."""
+    return TripFile.parse(file).service
 
 
 def given(result: Result | None) -> Result:
@@ -185,14 +204,38 @@ def mapped_results(task_id: str, count: int) -> list[Any]:
     return [ti.xcom_pull(task_ids=task_id, map_indexes=index) for index in range(count)]
 
 
-def requested_file(params: Mapping[str, Any], partition_key: str | None, logical_date: datetime | None) -> TripFile:
-    """Find the file of a run: a partition key may name its service too, as in `green|2024-01`."""
-    service = parse_partition_key(partition_key)[0] if partition_key else None
-    return TripFile(service or params["colour"], _month(params, partition_key, logical_date))
+def requested_file(
+    params: Mapping[str, Any], partition_key: str | None, logical_date: datetime | None
+) -> TripFile | None:
+    """Find the file of a run, None if it has no month; a partition key may name its service too: `green|2024-01`."""
+    month = _month(params, partition_key, logical_date)
+    return None if month is None else TripFile(_service(params, partition_key), month)
 
 
-def _month(params: Mapping[str, Any], partition_key: str | None, logical_date: datetime | None) -> Month:
-    """Return the month of a run: of its params, else of its partition key, else of its logical date.
+def _service(params: Mapping[str, Any], partition_key: str | None) -> str:
+    named = parse_partition_key(partition_key)[0] if partition_key else None
+    service: str = named or params["colour"]
+    return service
+
+
+def chosen_date(logical_date: datetime | None, started: datetime) -> datetime | None:
+    """Return the logical date of a run; None if it is of the month in which the run started.
+
+    The web UI's form, and `dags test`, fill in the time of the start if nobody chooses a date. A file of that month
+    cannot be there yet, so nothing is lost if somebody did choose it.
+    """
+    if logical_date is None or _month_of(logical_date) == _month_of(started):
+        return None
+    return logical_date
+
+
+def _month_of(date: datetime) -> Month:
+    there: datetime = make_naive(date)  # type: ignore[no-untyped-call] # Airflow leaves it untyped
+    return Month.of(there)
+
+
+def _month(params: Mapping[str, Any], partition_key: str | None, logical_date: datetime | None) -> Month | None:
+    """Return the month of a run: of its params, else of its partition key, else of its logical date, if it has any.
 
     The month of a logical date is that of Airflow's default timezone, `[core] default_timezone`.
     """
@@ -200,13 +243,10 @@ def _month(params: Mapping[str, Any], partition_key: str | None, logical_date: d
     if year is not None and month is not None:
         return Month(_whole("year", year), _whole("month", month))
     if year is not None or month is not None:
-        raise ValueError(f"params year={year} and month={month}: give both, or neither to use the run's own month")
+        raise ValueError(f"params year={year} and month={month}: give both, or neither")
     if partition_key:
         return parse_partition_key(partition_key)[1]
-    if logical_date is not None:
-        there: datetime = make_naive(logical_date)  # type: ignore[no-untyped-call] # Airflow leaves it untyped
-        return Month.of(there)
-    raise ValueError("this run has no month: give the params year and month, a partition key YYYY-MM or a logical date")
+    return None if logical_date is None else _month_of(logical_date)
 
 
 def _whole(name: str, number: object) -> int:

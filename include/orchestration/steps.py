@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.nyc_taxi import TripFile, catalog, editions, targets
+from include.nyc_taxi import TripFile, editions, publications, targets
 from include.nyc_taxi import download as downloading
 from include.nyc_taxi.errors import DamagedData, LakeChanged, PermanentError, Superseded
 from include.nyc_taxi.lake import data_key, raw_key
@@ -40,17 +40,15 @@ _HEAD_ROWS = 2
 
 
 @reported
-def log_table_name(file: str, destination: Destination) -> None:
+def log_table_name(service: str, destination: Destination) -> None:
     """Log which table the run is for. As the first step of a run, it refuses a table name that is none."""
-    _place, table = _resolve(file, destination)
+    _place, table = _resolve(service, destination)
     log.info("Logging Subflow for: %s", table)
 
 
 @reported
-def check_set_up(file: str | None, *, source: str, destination: Destination) -> None:
+def check_set_up(service: str, *, source: str, destination: Destination) -> None:
     """See that the lake, the source's connection and the target are set up, before anything is downloaded.
-
-    Without a file, the target's table of any service is looked at.
 
     Raises:
         ValueError: a connection, a Variable or a table's name is wrong.
@@ -61,12 +59,39 @@ def check_set_up(file: str | None, *, source: str, destination: Destination) -> 
     connections.check_lake(lake)
     connections.base_url(source)
     connections.redirect_hosts(source)
-    service = TripFile.parse(file).service if file else next(iter(catalog.services()))
-    place = targets.get(destination.target)
-    table = place.table(service, name=destination.table_name, namespace=destination.namespace)
+    place, table = _resolve(service, destination)
     if not place.is_the_lake:
         with connections.opened(place) as client:
             log.info("%s is at %s", table, place.check(client, lake, table))
+
+
+@reported
+def newest_published(service: str, source: str) -> str:
+    """Return the name of the newest file that the publisher has of a service, for a run without a month."""
+    file = publications.newest(
+        service,
+        source,
+        base_url=connections.base_url(source),
+        redirect_hosts=connections.redirect_hosts(source),
+    )
+    log.info("%s: the run names no month, and this is the newest published one", file)
+    return file.name
+
+
+@reported
+def newest_in_the_lake(service: str) -> str:
+    """Return the name of the newest file of a service in the lake's data/, for a run without a month.
+
+    Raises:
+        PermanentError: there is none.
+    """
+    lake = connections.lake()
+    files = [file for file in targets.the_lake().own_loads(lake) if file.service == service]
+    if not files:
+        raise PermanentError(f"{lake.url('data')} has no month of {service}; expected one: run etl_web_to_gcs first")
+    file = max(files)
+    log.info("%s: the run names no month, and this is the newest one in the lake", file)
+    return file.name
 
 
 @reported
@@ -181,15 +206,15 @@ def land(file: str, *, source: str, edition: str, reading: Reading) -> Landed:
 
 
 @reported
-def reach(file: str, destination: Destination, *, optional: bool = False) -> Reached:
+def reach(service: str, destination: Destination, *, optional: bool = False) -> Reached:
     """Check that a target can be reached, from the lake too, and may take a load.
 
     Raises:
         AirflowSkipException: the target's connection is not set, and the load is `optional`.
     """
-    place, table = _resolve(file, destination)
+    place, table = _resolve(service, destination)
     if optional and not connections.is_configured(place):
-        raise AirflowSkipException(f"{file}: {place.connected_by} is not set: not loaded into {place.title}")
+        raise AirflowSkipException(f"{service}: {place.connected_by} is not set: not loaded into {place.title}")
     lake = connections.lake()
     connections.check_lake(lake)
     with connections.opened(place) as client:
@@ -227,7 +252,7 @@ def load(
     If what is in data/ turns out to be damaged, it is landed again from its edition, and then loaded.
     """
     file, lake = TripFile.parse(landed["file"]), connections.lake()
-    place, table = _resolve(landed["file"], destination)
+    place, table = _resolve(file.service, destination)
     found = claim_of(landed["claim"])
 
     def load_once() -> Loaded:
@@ -277,9 +302,8 @@ def _log_head(head: pa.Table, rows: int) -> None:
     log.info("rows: %d", rows)
 
 
-def _resolve(file: str, destination: Destination) -> tuple[targets.Target[Any, Any], targets.Table]:
+def _resolve(service: str, destination: Destination) -> tuple[targets.Target[Any, Any], targets.Table]:
     place = targets.get(destination.target)
-    service = TripFile.parse(file).service
     return place, place.table(service, name=destination.table_name, namespace=destination.namespace)
 
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 @reported
 def survey(scope: Scope, *, max_files: int, retry_delay: timedelta) -> Surveyed:
     """Ask the publisher what is new, and check up to `max_files` older files for changes."""
-    steps.check_set_up(None, source=scope.source, destination=scope.destination)
+    steps.check_set_up(scope.services[0], source=scope.source, destination=scope.destination)
     found = publications.survey(
         connections.lake(),
         source=scope.source,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task, task_group
 
 from include.orchestration.assets import Lineage, announced
-from include.orchestration.requests import LABEL, given, label, this_file, this_run
+from include.orchestration.requests import LABEL, given, label, this_file, this_run, this_service
 
 if TYPE_CHECKING:
     from include.orchestration.xcoms import Checked, Landed, Loaded, Raw, Staged
@@ -22,7 +22,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
         from include.orchestration import steps
 
         run = this_run()
-        file = label(file or this_file())
+        file = label(file or this_file() or steps.newest_published(this_service(), run.source))
         return announced(
             steps.download(file, source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force)
         )

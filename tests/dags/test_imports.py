@@ -25,8 +25,8 @@ def ended(task):
     loaded[task] = [name for name in HEAVY if name in sys.modules]
 
 ended("parse")
-steps.log_table_name(FILE, TO)
-steps.check_set_up(FILE, source="official", destination=TO)
+steps.log_table_name("green", TO)
+steps.check_set_up("green", source="official", destination=TO)
 ended("log_table_name")
 raw = steps.download(FILE, source="official", edition=None, cache_ttl=timedelta(hours=1), force=False)
 ended("extract_data")

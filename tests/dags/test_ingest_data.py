@@ -50,6 +50,14 @@ def run(airflow, bag):
 JANUARY = {"colour": "green", "year": 2024, "month": 1}
 
 
+def test_a_run_without_a_month_takes_the_newest_published_one(run, query):
+    finished = run(colour="green")
+
+    assert finished.state == "success"
+    assert result(finished, "extract_data")["file"] == GREEN.name
+    assert query("SELECT DISTINCT file_month::text FROM green_taxi_trips") == [("2024-01-01",)]
+
+
 def test_every_row_of_the_month_is_loaded_or_rejected(run, query, published):
     finished = run(**JANUARY)
 

@@ -175,13 +175,16 @@ def test_the_form_offers_what_the_core_knows():
     assert form["schema"].value == targets.get("postgres").default_namespace
 
 
+AT_THE_TOP = {"colour", "colours", "year", "month", "months", "since", "source", "max_files_per_run"}
+
+
 @pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
-def test_every_param_has_a_title_a_description_and_a_section(dags, dag_id):
+def test_every_param_has_help_and_those_of_what_a_run_is_for_are_outside_of_any_section(dags, dag_id):
     form = {name: dags[dag_id].params.get_param(name) for name in dags[dag_id].params}
     described = {name: param.description or param.schema.get("description_md") for name, param in form.items()}
 
     assert [name for name, param in form.items() if not param.schema.get("title")] == []
-    assert [name for name, param in form.items() if not param.schema.get("section")] == []
+    assert {name for name, param in form.items() if not param.schema.get("section")} <= AT_THE_TOP
     assert [name for name, text in described.items() if not text or not text.endswith(".")] == []
 
 

@@ -88,10 +88,18 @@ def test_a_trigger_of_the_api_without_a_date_takes_the_params(api, dag):
     assert month_that_a_task_sees(api, dag, run_id) == "2022-12"
 
 
-def test_a_trigger_of_the_api_without_anything_fails_and_says_what_to_give(api, dag):
-    run_id = trigger(api)
+@pytest.mark.parametrize("date", [None, "now"])
+def test_a_trigger_without_a_month_is_for_the_newest(api, dag, date):
+    """The form of the web UI fills in the time of the trigger."""
+    run_id = trigger(api, logical_date=datetime.now(UTC).isoformat() if date else None)
 
-    assert "this run has no month: give the params year and month" in month_that_a_task_sees(api, dag, run_id)
+    assert month_that_a_task_sees(api, dag, run_id) == "newest"
+
+
+def test_dags_test_without_a_date_is_for_the_newest(dag):
+    run = dag.test()
+
+    assert run.get_task_instance("month").xcom_pull(task_ids="month") == "newest"
 
 
 @pytest.mark.parametrize(

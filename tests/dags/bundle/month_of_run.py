@@ -18,7 +18,8 @@ from include.orchestration.requests import this_file
 def month_of_run() -> None:
     @task
     def month() -> str:
-        return str(TripFile.parse(this_file()).month)
+        file = this_file()
+        return str(TripFile.parse(file).month) if file else "newest"
 
     month()
 
