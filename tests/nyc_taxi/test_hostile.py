@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from devtools.servers.misbehaving import Published, Publisher
 from include.nyc_taxi import download, limits, zones
 from include.nyc_taxi.errors import DamagedFile, TooLarge
 from include.nyc_taxi.lake import Lake
 from tests.nyc_taxi.download.conftest import publisher
 from tests.nyc_taxi.download.served import FILE, PATHS, assert_lake_is_empty
-from tests.nyc_taxi.misbehaving import Published, Publisher
 from tests.nyc_taxi.reading.published_files import HEADER, LINE, rows_of
 from tests.nyc_taxi.trips import CSV, PARQUET, TRIP, csv_gz, trip, write_parquet
 

@@ -14,6 +14,7 @@ from google.cloud import bigquery as bq
 from pyarrow import parquet
 
 from devtools.emulators import LocalCloud
+from devtools.faults.damage import flipped, places
 from include.nyc_taxi import TripFile, catalog, landing
 from include.nyc_taxi.errors import (
     CountMismatch,
@@ -31,7 +32,6 @@ from include.nyc_taxi.targets.bigquery.location import check, may_load
 from include.nyc_taxi.targets.bigquery.server import errors_told
 from include.nyc_taxi.targets.ledger import Run
 from include.nyc_taxi.targets.postgres import Postgres
-from tests.nyc_taxi.damage import flipped, places
 from tests.nyc_taxi.trips import FILE, TRIP, csv_gz, put_raw
 
 GREEN = "green_tripdata_2024-01"

@@ -18,10 +18,10 @@ import gcsfs
 import psycopg
 import pytest
 
+from devtools.servers.misbehaving import Fault, Published, Publisher
 from include.nyc_taxi import catalog, landing
 from include.nyc_taxi.lake import Lake, sha256_of
 from include.nyc_taxi.precedence import Wish
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 from tests.nyc_taxi.targets import held_up
 from tests.nyc_taxi.targets.held_up import (
     BEFORE_UPLOAD,
