@@ -167,11 +167,14 @@ class Rule:
 
 
 class FrontEnd:
-    """Forwards HTTP requests to a server during a `with` block, but for those that its rules take."""
+    """Forwards HTTP requests to a server during a `with` block, but for those that its rules take.
+
+    Its own address has the path of the server's, and stays if the server moves.
+    """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self.backend = (parts.hostname or HOST, parts.port or 80)
+        self._path = urlsplit(url).path
+        self.move_to(url)
         self.rules: list[Rule] = []
         self.asked: list[str] = []
         self._lock = Lock()
@@ -188,7 +191,18 @@ class FrontEnd:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://{HOST}:{self._server.server_port}"
+        return f"http://{HOST}:{self._server.server_port}{self._path}"
+
+    def move_to(self, url: str) -> None:
+        """Forward to a server at another address."""
+        parts = urlsplit(url)
+        self.backend = (parts.hostname or HOST, parts.port or 80)
+        self._backend_path = parts.path
+
+    def forwarded(self, path: str) -> str:
+        """Return the path of a request as the server knows it."""
+        rest = path.removeprefix(self._path)
+        return path if rest == path else self._backend_path + rest
 
     def rule_for(self, method: str, path: str) -> Rule | None:
         """Return the rule that takes the request."""
@@ -218,29 +232,30 @@ class _Handler(BaseHTTPRequestHandler):
         rule = self.front.rule_for(self.command, self.path)
         if rule is not None and rule.meanwhile is not None:
             rule.meanwhile()
-        if rule is None:
-            self._send(*self._forwarded(body))
-            return
-        if rule.status is None or rule.is_forwarded:
-            self._forwarded(body)
-        if rule.status is None:
-            self.close_connection = True
-            with suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        self._send(rule.status, {"Content-Type": "application/json"}, _refusal(rule))
+        answer = self._forwarded(body) if rule is None or rule.status is None or rule.is_forwarded else None
+        if rule is None and answer is not None:
+            self._send(*answer)
+        elif rule is None or rule.status is None:
+            self._hang_up()
+        else:
+            self._send(rule.status, {"Content-Type": "application/json"}, _refusal(rule))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _answer  # noqa: N815 - http.server has them
 
-    def _forwarded(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _forwarded(self, body: bytes) -> tuple[int, dict[str, str], bytes] | None:
+        """Return the server's answer; None if it gives none."""
         link = http.client.HTTPConnection(*self.front.backend, timeout=_TIMEOUT_SECONDS)
         try:
-            link.request(self.command, self.path, body, dict(self.headers))
+            link.request(self.command, self.front.forwarded(self.path), body, dict(self.headers))
             answer = link.getresponse()
             return answer.status, dict(answer.getheaders()), answer.read()
-        except OSError:
-            self.close_connection = True
-            return 502, {}, b""
+        except (OSError, http.client.HTTPException):
+            return None
         finally:
             link.close()
 

@@ -76,7 +76,8 @@ class Scene:
         self.lake_folder = self.folder / "lake"
         self.tasks = (FLOWS | OTHER_FLOWS)[fault.target]
         self.clean_tasks = FLOWS["postgres"] if fault.target == "airflow" else self.tasks
-        self.wanted = Wanted(FILE.name, fault.target, namespace=self.name if fault.target == "bigquery" else None)
+        target = "postgres" if fault.target in OTHER_FLOWS else fault.target
+        self.wanted = Wanted(FILE.name, target, namespace=self.name if fault.target == "bigquery" else None)
         self.conditions = Conditions(log=self.folder / "log")
         self.meddling = Meddling()
         self.offered: dict[int, Edition] = {}
@@ -94,7 +95,7 @@ class Scene:
         self.settings: dict[str, str] = {}
         self.rules: list[Rule] = []
         self._own_cloud: LocalCloud | None = None
-        self._networks: dict[str, Network] = {}
+        self._fronts: dict[str, FrontEnd] = {}
         self._healing: list[Callable[[], object]] = []
 
     def __enter__(self) -> Self:
@@ -283,17 +284,16 @@ class Scene:
         environment = own.environment
         self.cloud = dict(environment)
         for variable in ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"):
-            network = self._stack.enter_context(Network(_port(environment[variable])))
-            self._networks[variable] = network
-            self.cloud[variable] = f"http://127.0.0.1:{network.port}"
+            self._fronts[variable] = self._stack.enter_context(FrontEnd(environment[variable]))
+            self.cloud[variable] = self._fronts[variable].url
         return own
 
     def cloud_is_back(self) -> None:
         """Start the scene's own cloud again, where it was."""
         assert self._own_cloud is not None  # noqa: S101 - it was killed
         self._stack.enter_context(self._own_cloud)
-        for variable, network in self._networks.items():
-            network.backend = _port(self._own_cloud.environment[variable])
+        for variable, front in self._fronts.items():
+            front.move_to(self._own_cloud.environment[variable])
 
     # Asking and telling
 
@@ -409,7 +409,3 @@ def check(other: Ended) -> None:
     """
     if not other.is_right:
         raise RuntimeError(f"the other run failed: {other.tries[-1]}")
-
-
-def _port(url: str) -> int:
-    return int(url.rpartition(":")[2])
