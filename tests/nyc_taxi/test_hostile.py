@@ -122,6 +122,18 @@ def test_thousands_of_columns_are_refused(tmp_path: Path, name: str):
         rows_of(path)
 
 
+@pytest.mark.parametrize("name", [CSV, PARQUET])
+def test_name_of_a_column_that_fills_a_log_is_refused(tmp_path: Path, name: str):
+    row, path = trip(**{"x" * 100_000: 1}), tmp_path / name
+    if name == CSV:
+        path.write_text(",".join(row) + "\n")
+    else:
+        write_parquet(path, [row])
+
+    with pytest.raises(TooLarge, match="characters of a column's name: 100,000 are more than the 1,000"):
+        rows_of(path)
+
+
 def test_footer_or_page_header_that_lies_is_damage(tmp_path: Path):
     content = bytearray(write_parquet(tmp_path / PARQUET, [TRIP] * 10).read_bytes())
     content[4:40] = b"\xff" * 36
