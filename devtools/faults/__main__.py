@@ -40,7 +40,7 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that servers are stopped
     with tempfile.TemporaryDirectory(prefix="nyc-taxi-airflow-") as home:
-        os.environ.update(_environment(Path(home)))
+        os.environ.update(environment(Path(home)))
         outcomes = _tried(faults, arguments)
     if arguments.write:
         from devtools.faults import report
@@ -49,7 +49,7 @@ def main() -> None:
     sys.exit(not all(outcome.is_expected for outcome in outcomes))
 
 
-def _environment(home: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
     """Return what the libraries of the tasks read when they are imported."""
     return airflow_environment(home) | {
         "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # the local cloud speaks no gRPC

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -135,7 +135,7 @@ def instrument(at: At) -> None:
     """Have the steps that this process runs call `at` at every point but those in a download."""
     from include.nyc_taxi import landing
     from include.nyc_taxi.targets.postgres.load import _Replacement
-    from include.orchestration import connections
+    from include.orchestration import connections, steps
 
     opened_lake, opened_warehouse, opened_cloud = (
         connections.lake,
@@ -157,6 +157,8 @@ def instrument(at: At) -> None:
     connections.lake = lambda: HeldUpLake(opened_lake(), at)
     connections.warehouse = warehouse
     connections.bigquery_client = cloud
+    for step, point in (("land", DOWNLOADED), ("stage", DOWNLOADED), ("load", LANDED)):
+        setattr(steps, step, _before(getattr(steps, step), partial(at, point)))
     landing.publish = _before(landing.publish, lambda: at(STAGED))
     _Replacement._swap = _after(_Replacement._swap, lambda: at(SWAPPED))  # type: ignore[method-assign] # noqa: SLF001
 

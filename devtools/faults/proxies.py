@@ -81,13 +81,13 @@ class Network:
             budget = _Budget(self.cuts.pop(0) if self.cuts else None)
             with self._lock:
                 self._open |= {client, server}
+            server.settimeout(None)
             for source, target in ((client, server), (server, client)):
-                source.settimeout(None)
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 Thread(target=self._pump, args=(source, target, budget), daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket, budget: _Budget) -> None:
         with suppress(OSError):
+            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while data := source.recv(_CHUNK):
                 self.ends.wait(self.delay_seconds)
                 if self.swallows.is_set():

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from random import Random
 from time import sleep
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -39,6 +39,7 @@ from include.nyc_taxi.lake import Lake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from google.cloud import bigquery as bq
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 _RIGHT = 3
 _EDITIONS = {"zones": zones}
 _WRITES = "-c default_transaction_read_only=off -c statement_timeout=0 -c search_path=public"
+Server = TypeVar("Server")
 FLOWS = {
     "postgres": (CHECK_SET_UP, DOWNLOAD, LAND, LOAD),
     "bigquery": (CHECK_SET_UP, DOWNLOAD, STAGE, CHECK, COMMIT, LOAD),
@@ -239,6 +241,10 @@ class Scene:
         self.lake_folder, self.lake_url = folder, f"file://{folder}"
 
     # What lies between
+
+    def enter(self, server: AbstractContextManager[Server]) -> Server:
+        """Run a server until the scene ends."""
+        return self._stack.enter_context(server)
 
     def network_to_warehouse(self) -> Network:
         """Put a network between the run and Postgres."""

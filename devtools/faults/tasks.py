@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from devtools.faults import clock
-from devtools.faults.points import DOWNLOADED, LANDED, instrument
+from devtools.faults.points import instrument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +71,7 @@ class Conditions:
     largest_file_bytes: int | None = None
     user: int | None = None
     clock_is_off_by: float = 0.0
-    stalled_seconds: float = 1.0
+    stalled_seconds: float = 10.0
     log: Path = Path(os.devnull)
 
 
@@ -81,8 +81,6 @@ def perform(link: Connection, names: list[str], wanted: Wanted, given: Any, cond
     instrument(lambda point: _stop(link, point))
     try:
         for name in names:
-            if name in _BEGINS:
-                _stop(link, _BEGINS[name])
             given = TASKS[name](wanted, given)
     except BaseException as error:  # noqa: BLE001 - it is told to the campaign, as Airflow tells it to its policy
         from include.orchestration.retries import RETRY_POLICY
@@ -235,4 +233,3 @@ TASKS: dict[str, Callable[[Wanted, Any], Any]] = {
 }
 RETRIES = {name: 1 if name in (LAND, STAGE, CHECK) else 3 for name in TASKS} | {INGEST_DATA: 0}
 """As the Dags have them; Airflow itself retries the tasks of a whole Dag."""
-_BEGINS = {LAND: DOWNLOADED, STAGE: DOWNLOADED, LOAD: LANDED}

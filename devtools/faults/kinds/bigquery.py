@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from devtools.faults.fault import RIGHT, Fault
@@ -38,6 +39,10 @@ _ANSWERS = {
     "a rate limit": (403, "rateLimitExceeded"),
     "HTTP 502": (502, "backendError"),
 }
+_TOO_LATE = (
+    "the load has counted its rows and looks at them no more. The run ends well, and the next run finds that they are "
+    "gone and loads them again"
+)
 _REFUSED = {
     "a used-up quota": (403, "quotaExceeded", "WarehouseBusy"),
     "a missing right": (403, "accessDenied", "WarehouseRefused"),
@@ -95,10 +100,12 @@ def _for_good(method: str, path: str, status: int, reason: str) -> Callable[[Sce
 
 def _changed() -> Iterator[Fault]:
     for point in (LANDED, LOOKED, BEFORE_UPLOAD, LOADED, COUNTED):
-        yield _fault(f"table deleted {point}", f"Somebody deletes the table {point}.", _delete(point, "table"))
-        yield _fault(f"dataset deleted {point}", f"Somebody deletes the dataset {point}.", _delete(point, "dataset"))
-        yield _fault(f"rows deleted {point}", f"Somebody deletes the month's rows {point}.", _delete(point, "rows"))
-        yield _fault(f"ledger deleted {point}", f"Somebody deletes the ledger {point}.", _delete(point, "ledger"))
+        for what in _DELETING:
+            name, do = f"{what} deleted {point}", _delete(point, what)
+            is_missed = point == COUNTED and what in ("table", "rows")
+            yield replace(
+                _fault(name, f"Somebody deletes the {what} {point}.", do), not_survived=_TOO_LATE if is_missed else ""
+            )
 
 
 def _delete(point: str, what: str) -> Callable[[Scene], object]:

@@ -13,7 +13,7 @@ from devtools.faults import ground
 from devtools.faults.disks import small_disk
 from devtools.faults.fault import RIGHT, Fault
 from devtools.faults.flow import wait_until_stopped
-from devtools.faults.months import NOTHING
+from devtools.faults.months import NOTHING, Held
 from devtools.faults.points import IN_COPY, LANDED, LOOKED, READING, SWAPPED
 from devtools.faults.targets import READER
 from devtools.faults.tasks import LOAD
@@ -116,7 +116,7 @@ def _change(point: str, name: str, statement: str) -> Callable[[Scene], object]:
 
 def _changed_for_good(statement: str, undo: str) -> Callable[[Scene], object]:
     def do(scene: Scene) -> None:
-        scene.seen_too |= {type(NOTHING)(1, 1, 1)}
+        scene.seen_too |= {Held(1, 1, 1)}
         scene.query(statement)
         scene.afterwards(lambda: scene.query(undo))
 

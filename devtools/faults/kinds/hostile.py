@@ -73,9 +73,7 @@ def faults() -> Iterator[Fault]:
         "a name of a column of a megabyte",
         "A column has a name of a megabyte.",
         _long_name,
-        "SchemaMismatch",
         "TooLarge",
-        "DamagedFile",
     )
 
 

@@ -64,7 +64,7 @@ def _full() -> Iterator[Fault]:
             f"The lake's disk has {kilobytes} kB, and the file {_FILE_KILOBYTES}.",
             _on_small_disk(kilobytes),
             "LakeUnavailable",
-            *([RIGHT] if kilobytes > 2 * _FILE_KILOBYTES else []),
+            *([RIGHT] if kilobytes > 3 * _FILE_KILOBYTES // 2 else []),
             begins_empty=True,
             is_short=kilobytes == _FULL[1],
         )

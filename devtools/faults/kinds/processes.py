@@ -123,7 +123,7 @@ def _short_of_memory() -> Iterator[Fault]:
             f"{megabytes} MB more memory and no further",
             f"No process gets more than {megabytes} MB beyond what it begins with, for a file of 400,000 rows.",
             _limited_to(megabytes * _MEGABYTE),
-            (RIGHT, "LakeUnavailable"),
+            (RIGHT, "OutOfMemory"),
         )
 
 

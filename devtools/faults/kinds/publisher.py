@@ -104,7 +104,7 @@ def _transfers() -> Iterator[Fault]:
         _always(web.Fault(cut_at=_CUT, part=_CUT // 100)),
         "SourceUnavailable",
     )
-    yield _fault("stalled once", "No byte comes after the first 200,000.", _once(web.Fault(cut_at=_CUT, stalls=True)))
+    yield _fault("stalled once", "No byte comes after the first 200,000.", _stalled)
     yield _fault("slow", "The file takes two seconds, byte by byte.", _once(web.Fault(slow_seconds=2.0)))
     yield _fault(
         "no HTTP",
@@ -116,6 +116,11 @@ def _transfers() -> Iterator[Fault]:
     yield _fault("an answer of nothing", "The first connection ends without an answer.", _once(web.Fault(raw=b"")))
     yield _fault("an endless file", "The file never ends.", _endless, "TooLarge", is_short=True)
     yield _fault("a sign-in page", "Every answer is the page of a hotel's network.", _page, "DamagedFile")
+
+
+def _stalled(scene: Scene) -> None:
+    scene.limit(stalled_seconds=1.0)
+    scene.publisher.faults.append(web.Fault(cut_at=_CUT, stalls=True))
 
 
 def _endless(scene: Scene) -> None:

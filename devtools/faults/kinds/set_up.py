@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
-import socket
-from contextlib import suppress
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from devtools.faults.fault import Fault
 from devtools.servers.postgres import free_port
+from devtools.servers.refusing import RefusingPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +93,7 @@ def _fault(name: str, do: Callable[[Scene], object], *expects: str, is_short: bo
     return Fault(
         _KIND,
         f"set-up, {name}",
-        f"{connection} is set up wrongly: {what}.",
+        f"{connection}: {what}.",
         do,
         expects,
         begins_empty=True,
@@ -114,7 +112,9 @@ def _servers() -> Iterator[Fault]:
         _REFUSED,
     )
     yield _fault(
-        "taxi_warehouse: an unknown database in Russian", _refuses("3D000", "база данных не существует"), _REFUSED
+        "taxi_warehouse: an unknown database in Russian",
+        _refuses("3D000", "база данных не существует", "ВАЖНО"),
+        _REFUSED,
     )
     yield _fault(
         "taxi_warehouse: too many clients in French",
@@ -128,35 +128,14 @@ def _web_server(scene: Scene) -> None:
     scene.connect(port=int(scene.publisher.url.rpartition(":")[2]), extra={"connect_timeout": 2})
 
 
-def _refuses(state: str, words: str) -> Callable[[Scene], object]:
+def _refuses(state: str, words: str, severity: str = "FATAL") -> Callable[[Scene], object]:
     """Let a server that speaks another language than English refuse every connection."""
-    fields = {"S": "FATAL", "V": "FATAL", "C": state, "M": words}
-    body = b"".join(key.encode() + text.encode() + b"\0" for key, text in fields.items()) + b"\0"
-    answer = b"E" + (len(body) + 4).to_bytes(4, "big") + body
 
     def do(scene: Scene) -> None:
-        listener = socket.create_server(("127.0.0.1", 0))
-        Thread(target=_refuse, args=(listener, answer), daemon=True).start()
-        scene.connect(port=listener.getsockname()[1])
-        scene.afterwards(lambda: listener.shutdown(socket.SHUT_RDWR))
+        server = scene.enter(RefusingPostgres(state, words, severity))
+        scene.connect(port=server.port)
 
     return do
-
-
-_ENCRYPTION_REQUESTS = (80877103, 80877104)
-
-
-def _refuse(listener: socket.socket, answer: bytes) -> None:
-    with listener, suppress(OSError):
-        while True:
-            client, _ = listener.accept()
-            with client, suppress(OSError):
-                while True:
-                    request = client.recv(4096)
-                    if int.from_bytes(request[4:8], "big") not in _ENCRYPTION_REQUESTS:
-                        break
-                    client.sendall(b"N")
-                client.sendall(answer)
 
 
 def _roles() -> Iterator[Fault]:

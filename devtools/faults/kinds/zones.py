@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from devtools.faults.fault import RIGHT, Fault
-from devtools.faults.months import NOTHING, zones
+from devtools.faults.months import NOTHING, Held, zones
 from devtools.faults.tasks import FETCH_ZONES, LOAD_ZONES
 from devtools.generator import zone_files
 from devtools.servers import misbehaving as web
@@ -89,7 +89,7 @@ def _offered(lookup: bytes | None, shapes: bytes | None) -> Callable[[Scene], ob
 
 
 def _view(scene: Scene) -> None:
-    scene.seen_too.add(NOTHING)
+    scene.seen_too |= {NOTHING, Held(1, 1.0, 1.0)}
     scene.query("DROP TABLE taxi_zones CASCADE; CREATE VIEW taxi_zones AS SELECT 'Borough 1' AS borough")
     scene.afterwards(lambda: scene.query("DROP VIEW taxi_zones"))
 
