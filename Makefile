@@ -17,7 +17,7 @@ IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/require
 # Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql status prune catalog docs lock clean up down logs ps test-stack
+.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql status prune catalog docs lock clean up down logs ps test-stack test-faults
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +86,9 @@ ps: ## list the containers of the stack and their health
 
 test-stack: install ## run the stack in Docker, kill its parts during loads, and remove it [ARGS="--only start scale"]
 	@$(RUN) tests.stack $(ARGS)
+
+test-faults: install ## try faults on the flows, with a reader meanwhile, and count rows [ARGS="--short --only lake"]
+	@$(RUN) devtools.faults $(ARGS)
 
 lock: install ## compile requirements*.txt from requirements*.in [ARGS=--upgrade]
 	@for name in requirements requirements-dev; do \

@@ -52,8 +52,9 @@ The error of a failed task begins with one of these words.
 - `PermanentError`: the source never had the month, or the server rejects the request. The error says why.
 - `ValueError`: a param, a connection or a Variable is wrong or not set, or the task before was marked as success by
   hand and returned nothing. The error gives the value and what was expected.
-- No error, and `Likely out of memory error` in the log: the task was killed. No code of it runs then, so Airflow
-  retries it as any other failure. Give the worker more memory.
+- `OutOfMemory`: the task gets no more memory, or its try before was killed while the machine ran out of it. Give the
+  worker more memory, or let it run fewer tasks at the same time. The try that was killed has no error, and ends its log
+  with `Likely out of memory error`.
 """
 
 from airflow.sdk import PartitionedAtRuntime, task, task_group

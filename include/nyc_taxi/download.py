@@ -582,7 +582,7 @@ def _check_gzip(path: Path, most_bytes: int) -> None:
                 size += len(chunk)
                 limits.check(size, most_bytes, "inflated bytes")
     except (OSError, EOFError, igzip_lib.IsalError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(faults.said(error)) from error
 
 
 def _check_parquet(path: Path, _most_bytes: int) -> None:
@@ -591,7 +591,7 @@ def _check_parquet(path: Path, _most_bytes: int) -> None:
     try:
         parquet.read_metadata(path)
     except OSError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(faults.said(error)) from error
 
 
 def _check_csv(path: Path, _most_bytes: int) -> None:
@@ -610,7 +610,7 @@ def _check_zip(path: Path, most_bytes: int) -> None:
             limits.check(sum(member.file_size for member in members), most_bytes, "inflated bytes")
             damaged = archive.testzip()
     except (BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(faults.said(error)) from error
     if damaged is not None:
         raise ValueError(f"its member {damaged} is damaged")
 

@@ -19,6 +19,7 @@ TaxiError
     ├── SchemaMismatch       the catalogue does not have the file's columns, types or values
     ├── CountMismatch        rows were lost or duplicated between two steps
     └── SetUpError           a connection, a Variable, a server or a folder must be set up in another way first
+        ├── OutOfMemory      the process gets no more memory, or an earlier try of it was killed for that
         └── WarehouseRefused the warehouse rejects the request: a missing right, another object in the way
 """
 
@@ -99,6 +100,10 @@ class CountMismatch(PermanentError):
 
 class SetUpError(PermanentError):
     """A connection, a Variable, a server or a folder must be set up in another way first."""
+
+
+class OutOfMemory(SetUpError):
+    """The process gets no more memory, or an earlier try of it was killed because the machine had none left."""
 
 
 class WarehouseRefused(SetUpError):

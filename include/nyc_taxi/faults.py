@@ -16,6 +16,7 @@ from include.nyc_taxi.errors import (
     DamagedFile,
     LakeChanged,
     LakeUnavailable,
+    OutOfMemory,
     SetUpError,
     SourceUnavailable,
     TaxiError,
@@ -235,6 +236,7 @@ _WEB_WORDS: tuple[tuple[str, Fault], ...] = (
         SetUpError, "this machine and the server share no version of https"
     )),
 )  # fmt: skip
+MEMORY = Fault(OutOfMemory, "give the worker more memory, or let it run fewer tasks at the same time")
 _WEB_BROKEN = Fault(SourceUnavailable)
 _LAKE_BROKEN = Fault(LakeUnavailable)
 
@@ -247,6 +249,11 @@ def of_postgres(error: BaseException) -> Fault:
         return in_the_way or POSTGRES.get(state) or POSTGRES.get(state[:2], _REFUSED)
     found = _by_words(NO_SQLSTATE, str(error))
     return found or (_BUSY if _is_a(error, "OperationalError") else Fault(WarehouseRefused, _FIX_CONNECTION))
+
+
+def is_told_by_words(error: BaseException) -> bool:
+    """Whether the words of a refused attempt to connect tell what it means, without a code."""
+    return _by_words(NO_SQLSTATE, str(error)) is not None
 
 
 def of_google(error: BaseException) -> Fault:
@@ -299,6 +306,8 @@ _BY_PACKAGE = {
 
 def of(error: BaseException) -> Fault | None:
     """What any error of a server, a driver or a file system means; None for one of another kind."""
+    if isinstance(error, MemoryError):  # Arrow's too, whatever it was about to read
+        return MEMORY
     for kind in type(error).__mro__:
         package = kind.__module__.partition(".")[0]
         if package in _BY_PACKAGE:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 from include.nyc_taxi import catalog
 from include.nyc_taxi.errors import TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FACTOR_VARIABLE = "TAXI_LIMIT_FACTOR"
 _DEFAULT_FACTOR = 8.0
@@ -18,7 +22,8 @@ _LARGEST_SHAPES = 2 << 20
 """The shapes of the zones, inflated: the largest file besides those of trips."""
 _PAGES_IN_MEMORY = 32 << 20
 MOST_COLUMNS = 1_000
-"""No factor raises it: no schema of the publisher is near it."""
+MOST_CHARACTERS_OF_A_NAME = 1_000
+"""No factor raises these two: no schema of the publisher is near them."""
 
 
 def factor() -> float:
@@ -68,6 +73,17 @@ def check(found: int, most: int, what: str) -> None:
             f"{what}: {found:,} are more than the {most:,} that are allowed; "
             f"if the file is right, raise {FACTOR_VARIABLE} ({factor():g} now)"
         )
+
+
+def check_columns(names: Sequence[str], file: str) -> None:
+    """Refuse too many columns, or one with too long a name.
+
+    Raises:
+        TooLarge: there are.
+    """
+    check(len(names), MOST_COLUMNS, f"{file}: columns")
+    longest = max(map(len, names), default=0)
+    check(longest, MOST_CHARACTERS_OF_A_NAME, f"{file}: characters of a column's name")
 
 
 @cache

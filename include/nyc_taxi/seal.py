@@ -69,7 +69,9 @@ def intact(lake: Lake, key: str) -> Iterator[BinaryIO]:
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Whether an error of Arrow is about what a file holds, and not of the disk or network that it is read from."""
+    """Whether an error of Arrow is about what a file holds, and not of the disk, network or memory that it needs."""
+    if isinstance(error, MemoryError):
+        return False
     return isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None)
 
 

@@ -42,6 +42,7 @@ SHAPES = "misc/taxi_zones.zip"
 LOCATION_IDS = range(1, 266)
 
 _HEADER = ["LocationID", "Borough", "Zone", "service_zone"]
+_SHOWN = 10
 _SHAPEFILE = ("taxi_zones.dbf", "taxi_zones.prj", "taxi_zones.shp")
 _WITHOUT_SHAPE = {264, 265}
 _NUMBER = "OBJECTID"
@@ -128,8 +129,8 @@ def _names(path: Path) -> dict[int, tuple[str, str, str]]:
     ids, expected = Counter(row[0] for row in rows), Counter(map(str, LOCATION_IDS))
     if ids != expected:
         raise SchemaMismatch(
-            f"{path.name}: {len(rows)} rows; location ids missing: {sorted(expected - ids)}, "
-            f"unknown or repeated: {sorted(ids - expected)}; expected 1 to {LOCATION_IDS[-1]}, each once"
+            f"{path.name}: {len(rows)} rows; location ids missing: {sorted(expected - ids)[:_SHOWN]}, "
+            f"unknown or repeated: {sorted(ids - expected)[:_SHOWN]}; expected 1 to {LOCATION_IDS[-1]}, each once"
         )
     return {int(location_id): (borough, zone, service_zone) for location_id, borough, zone, service_zone in rows}
 

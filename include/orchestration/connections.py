@@ -38,6 +38,14 @@ _PORTS = range(1, 65536)
 _EXPECTED_CONNECTION = 'expected a connection as JSON, such as {"conn_type": ..., "host": ...}, or as a URI'
 _NO_OPTIONS = "unsupported startup parameter"
 _CONNECT_WITHIN_SECONDS = 3
+_NOTICES_LOST_SERVERS = {
+    # Without these, libpq waits two minutes for a connection, and more than two hours for a server that is gone.
+    "connect_timeout": 20,
+    "keepalives_idle": 60,
+    "keepalives_interval": 10,
+    "keepalives_count": 6,
+    "tcp_user_timeout": 120_000,
+}
 _ONLY_BRIEF_QUESTIONS = "-c default_transaction_read_only=on -c statement_timeout=5s"
 
 
@@ -237,7 +245,9 @@ def warehouse() -> psycopg.Connection[Any]:
     """
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    return _connected(PostgresHook(connection=_with_host(WAREHOUSE_CONNECTION)), WAREHOUSE_CONNECTION)
+    connection = _with_host(WAREHOUSE_CONNECTION)
+    connection.extra = json.dumps(_NOTICES_LOST_SERVERS | connection.extra_dejson)
+    return _connected(PostgresHook(connection=connection), WAREHOUSE_CONNECTION)
 
 
 def warehouse_reader() -> psycopg.Connection[Any]:
@@ -272,10 +282,12 @@ def _with_host(name: str) -> Connection:
 def _connected(hook: PostgresHook, name: str) -> psycopg.Connection[Any]:
     import psycopg
 
+    from include.nyc_taxi.targets.postgres.refusals import by_code
+
     try:
         connection = cast("psycopg.Connection[Any]", hook.get_conn())
     except psycopg.Error as error:
-        raise faults.of_postgres(error).tell(f"connection {name!r}", error) from error
+        raise faults.of_postgres(by_code(error)).tell(f"connection {name!r}", error) from error
     except (ValueError, TypeError, UnicodeError) as error:
         raise ValueError(f"connection {name!r}: {faults.said(error)}") from error
     # A pooler may give each transaction to another session, which would not know a statement that was prepared before.

@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException, ParamValidationErro
 from include.nyc_taxi import faults
 from include.nyc_taxi.errors import PermanentError, TransientError
 from include.orchestration.alerts import task_failed
+from include.orchestration.memory import check_memory, forget_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,11 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=15),
     "execution_timeout": timedelta(hours=2),
-    "on_failure_callback": task_failed,
+    "pre_execute": check_memory,
+    "on_success_callback": forget_memory,
+    "on_skipped_callback": forget_memory,
+    "on_retry_callback": forget_memory,
+    "on_failure_callback": [task_failed, forget_memory],
 }
 
 

@@ -1,6 +1,7 @@
 """Clients come from Airflow's connections, in each of their spellings."""
 
 import json
+import os
 
 import psycopg
 import pytest
@@ -66,6 +67,25 @@ def test_a_warehouse_that_does_not_answer_is_a_transient_error(airflow_database,
         connections.opened(targets.get("postgres"), read_only=read_only),
     ):
         pass
+
+
+def test_a_warehouse_that_is_lost_is_noticed_within_minutes_unless_the_connection_says_otherwise(
+    deployment, monkeypatch
+):
+    from include.orchestration import connections
+
+    said = json.loads(os.environ["AIRFLOW_CONN_TAXI_WAREHOUSE"])
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_WAREHOUSE", json.dumps(said | {"extra": {"keepalives_count": 2}}))
+
+    with connections.opened(targets.get("postgres")) as connection:
+        options = connection.info.get_parameters()
+
+    assert {name: options[name] for name in ("connect_timeout", "keepalives_idle", "keepalives_count")} == {
+        "connect_timeout": "20",
+        "keepalives_idle": "60",
+        "keepalives_count": "2",
+    }
+    assert options["tcp_user_timeout"] == "120000"
 
 
 def test_the_client_for_bigquery_acts_for_the_project_of_the_connection(airflow_database, monkeypatch):

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from devtools.generator import write_month
+from devtools.generator.zone_files import OF_2020, lookup_bytes, shapes_bytes, zone_rows
 from devtools.servers.publisher import Publisher
 from include.nyc_taxi import Month, TripFile, catalog
-from tests.nyc_taxi.zone_files import OF_2020, lookup_bytes, shapes_bytes, zone_rows
 
 GREEN = TripFile("green", Month(2024, 1))
 ROWS = 500

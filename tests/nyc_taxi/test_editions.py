@@ -12,13 +12,13 @@ import psycopg
 import pytest
 from pyarrow import parquet
 
+from devtools.servers.misbehaving import Published, Publisher
 from include.nyc_taxi import download, editions, landing
 from include.nyc_taxi.editions import Edition, History, Seen
 from include.nyc_taxi.errors import DamagedFile, LakeChanged, NotPublished
 from include.nyc_taxi.lake import Lake, data_key, edition_key, history_key, raw_key, rejects_key
 from include.nyc_taxi.reading import arrow_schema
 from include.nyc_taxi.targets.postgres import Postgres
-from tests.nyc_taxi.misbehaving import Published, Publisher
 from tests.nyc_taxi.trips import FILE, TRIP, csv_gz, files_in, put_raw, trip
 
 KEY = raw_key(FILE, "csv_mirror")

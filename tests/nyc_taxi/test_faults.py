@@ -6,6 +6,7 @@ import ssl
 
 import httpx
 import psycopg
+import pyarrow as pa
 import pytest
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
@@ -16,6 +17,7 @@ from include.nyc_taxi import faults
 from include.nyc_taxi.errors import (
     LakeChanged,
     LakeUnavailable,
+    OutOfMemory,
     PermanentError,
     SetUpError,
     SourceUnavailable,
@@ -143,6 +145,8 @@ def test_every_error_of_a_file_system_becomes_one_of_ours(number):
         (ssl.SSLCertVerificationError("CERTIFICATE_VERIFY_FAILED"), SetUpError),
         (auth.RefreshError("invalid_grant"), WarehouseRefused),
         (auth.TransportError("x"), WarehouseBusy),
+        (MemoryError(), OutOfMemory),
+        (pa.ArrowMemoryError("malloc of size 1048576 failed"), OutOfMemory),
     ],
 )
 def test_the_boundary_lets_out_only_our_errors(error, expected):

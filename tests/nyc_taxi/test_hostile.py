@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from devtools.servers.misbehaving import Published, Publisher
 from include.nyc_taxi import download, limits, zones
 from include.nyc_taxi.errors import DamagedFile, TooLarge
 from include.nyc_taxi.lake import Lake
 from tests.nyc_taxi.download.conftest import publisher
 from tests.nyc_taxi.download.served import FILE, PATHS, assert_lake_is_empty
-from tests.nyc_taxi.misbehaving import Published, Publisher
 from tests.nyc_taxi.reading.published_files import HEADER, LINE, rows_of
 from tests.nyc_taxi.trips import CSV, PARQUET, TRIP, csv_gz, trip, write_parquet
 
@@ -119,6 +119,18 @@ def test_thousands_of_columns_are_refused(tmp_path: Path, name: str):
         write_parquet(path, [row])
 
     with pytest.raises(TooLarge, match="columns: 5,020 are more than"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize("name", [CSV, PARQUET])
+def test_name_of_a_column_that_fills_a_log_is_refused(tmp_path: Path, name: str):
+    row, path = trip(**{"x" * 100_000: 1}), tmp_path / name
+    if name == CSV:
+        path.write_text(",".join(row) + "\n")
+    else:
+        write_parquet(path, [row])
+
+    with pytest.raises(TooLarge, match="characters of a column's name: 100,000 are more than the 1,000"):
         rows_of(path)
 
 

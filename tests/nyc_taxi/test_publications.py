@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from devtools.servers.misbehaving import Published, Publisher
 from include.nyc_taxi import Month, TripFile, catalog, publications
 from include.nyc_taxi.lake import Lake
 from include.nyc_taxi.publications import Publication, Survey
-from tests.nyc_taxi.misbehaving import Published, Publisher
 
 TODAY = datetime(2026, 8, 20, tzinfo=UTC)
 TOMORROW = TODAY + timedelta(days=1)

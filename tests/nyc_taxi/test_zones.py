@@ -12,13 +12,7 @@ import pyarrow as pa
 import pytest
 import shapefile
 
-from devtools.servers.publisher import Publisher
-from include.nyc_taxi import editions, zones
-from include.nyc_taxi.errors import DamagedFile, SchemaMismatch, WarehouseBusy, WarehouseRefused
-from include.nyc_taxi.lake import edition_key, sha256_of
-from include.nyc_taxi.targets.postgres import Postgres
-from include.nyc_taxi.targets.postgres.zones import replace_views, replace_zones
-from tests.nyc_taxi.zone_files import (
+from devtools.generator.zone_files import (
     HEADER,
     OF_2020,
     SIDE,
@@ -30,6 +24,12 @@ from tests.nyc_taxi.zone_files import (
     zone_polygons,
     zone_rows,
 )
+from devtools.servers.publisher import Publisher
+from include.nyc_taxi import editions, zones
+from include.nyc_taxi.errors import DamagedFile, SchemaMismatch, WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.lake import edition_key, sha256_of
+from include.nyc_taxi.targets.postgres import Postgres
+from include.nyc_taxi.targets.postgres.zones import replace_views, replace_zones
 
 LOOKUP, SHAPES = f"raw/official/{zones.LOOKUP}", f"raw/official/{zones.SHAPES}"
 REAL = Path(os.environ.get("TLC_REAL_DATA", "/nowhere"), "misc")

@@ -52,7 +52,7 @@ class CsvFile(PublishedFile):
             first_row = _fields(rows.lstrip(b"\r\n").partition(b"\n")[0].decode(errors="replace"))
         if not line_end:
             self.rows = 0  # the parser rejects a header without a line end
-        limits.check(len(self.names), limits.MOST_COLUMNS, f"{self.name}: columns")
+        limits.check_columns(self.names, self.name)
         self.fields_beyond = len(first_row) - len(self.names)
 
     def batches(self, columns: Mapping[str, Column], era: Era) -> Iterator[pa.RecordBatch]:

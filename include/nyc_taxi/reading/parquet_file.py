@@ -41,7 +41,7 @@ class ParquetFile(PublishedFile):
             metadata = parquet.read_metadata(raw)
             self.rows = metadata.num_rows
             limits.check(max(self.rows, _rows_of_groups(metadata)), limits.most_rows(), f"{name}: rows")
-            limits.check(metadata.num_columns, limits.MOST_COLUMNS, f"{name}: columns")
+            limits.check_columns(metadata.schema.names, name)
             self._batch_rows = _batch_rows(_checked_pages(raw, metadata, name))
             raw.seek(0)
             # The publisher's files are one row group each: without a read buffer Arrow would hold whole columns.
@@ -53,6 +53,8 @@ class ParquetFile(PublishedFile):
                 coerce_int96_timestamp_unit="us",
             )
             self.names = self.file.schema_arrow.names
+        except MemoryError:  # an ArrowException too
+            raise
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DamagedFile(f"{name}: is not a complete Parquet file: {error}") from error
 
@@ -70,6 +72,8 @@ class ParquetFile(PublishedFile):
             for batch in self.file.iter_batches(self._batch_rows, columns=list(columns), use_threads=False):
                 batch.validate(full=True)  # Arrow does not check on its own that text is UTF-8
                 yield batch
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise DamagedFile(f"{self.name}: cannot be read to its end: {error}") from error
 

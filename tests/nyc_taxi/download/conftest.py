@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from devtools.servers.misbehaving import Published, Publisher
 from tests.nyc_taxi.download.served import CSV, OLD, PATH, PATHS
-from tests.nyc_taxi.misbehaving import Published, Publisher
 
 
 @pytest.fixture

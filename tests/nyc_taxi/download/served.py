@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from devtools.servers.misbehaving import Published, Publisher
 from include.nyc_taxi import Month, TripFile, catalog, download, editions
 from include.nyc_taxi.download import Fetched
 from include.nyc_taxi.editions import History
 from include.nyc_taxi.lake import Lake, edition_key, raw_key
-from tests.nyc_taxi.misbehaving import Published, Publisher
 from tests.nyc_taxi.trips import files_in
 
 FILE = TripFile("green", Month(2021, 1))

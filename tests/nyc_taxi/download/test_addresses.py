@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from devtools.generator import write_month
+from devtools.servers.misbehaving import Fault, Published, Publisher
 from include.nyc_taxi import TripFile, download, landing, publications
 from include.nyc_taxi.errors import NotPublished, SetUpError, SourceUnavailable, TaxiError
 from include.nyc_taxi.lake import Lake
 from include.nyc_taxi.targets.postgres import Postgres
 from tests.nyc_taxi.download.served import FILE, NEW, OLD, PATH, fetch
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 
 SECRET, SIGNATURE = "s3cret-pw", "s1gnature"
 

@@ -8,6 +8,7 @@ from threading import Barrier
 
 import pytest
 
+from devtools.servers.misbehaving import Fault, Published, Publisher
 from include.nyc_taxi.download import Fetched
 from include.nyc_taxi.editions import History
 from include.nyc_taxi.errors import (
@@ -34,7 +35,6 @@ from tests.nyc_taxi.download.served import (
     raw,
     sha256,
 )
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 from tests.nyc_taxi.trips import files_in
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from devtools.servers.misbehaving import Fault, Published, Publisher
 from include.nyc_taxi import Month, TripFile, catalog, download
 from include.nyc_taxi.errors import (
     DamagedFile,
@@ -27,7 +28,6 @@ from tests.nyc_taxi.download.served import (
     known,
     raw,
 )
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 
 _HTML = b"<!DOCTYPE html>\n<html><body>Not Found</body></html>\n"
 _POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 12345\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from devtools.servers.misbehaving import Fault, Published, Publisher
 from include.nyc_taxi import Month, TripFile, catalog, download, progress
 from include.nyc_taxi.editions import History
 from include.nyc_taxi.lake import Lake
@@ -22,7 +23,6 @@ from tests.nyc_taxi.download.served import (
     raw,
     sha256,
 )
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 from tests.nyc_taxi.trips import files_in
 
 

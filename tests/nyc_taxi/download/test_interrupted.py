@@ -2,12 +2,12 @@
 
 import pytest
 
+from devtools.servers.misbehaving import Fault, Publisher
 from include.nyc_taxi.errors import (
     SourceUnavailable,
 )
 from include.nyc_taxi.lake import Lake
 from tests.nyc_taxi.download.served import CUT, OLD, STALLED, assert_lake_is_empty, fetch, raw, sha256
-from tests.nyc_taxi.misbehaving import Fault, Publisher
 
 
 @pytest.mark.parametrize("stalls", [False, True], ids=["cut", "stalled"])

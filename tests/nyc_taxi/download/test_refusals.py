@@ -2,6 +2,7 @@
 
 import pytest
 
+from devtools.servers.misbehaving import Fault, Published, Publisher
 from include.nyc_taxi import Month, TripFile, download
 from include.nyc_taxi.errors import (
     NotPublished,
@@ -11,7 +12,6 @@ from include.nyc_taxi.errors import (
 )
 from include.nyc_taxi.lake import Lake
 from tests.nyc_taxi.download.served import CUT, KNOWN_PATH, OLD, PATH, assert_lake_is_empty, fetch, raw
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 
 
 @pytest.mark.parametrize("no_head", [None, 405, 501])

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from devtools.servers.misbehaving import Fault, Published, Publisher
 from include.nyc_taxi import editions
 from include.nyc_taxi.errors import LakeChanged, NotPublished, ShrunkenEdition
 from include.nyc_taxi.lake import Lake
@@ -26,7 +27,6 @@ from tests.nyc_taxi.download.served import (
     sha256,
     whole,
 )
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 
 FIRST = "Mon, 01 Mar 2021 10:00:00 GMT"
 NEWEST = whole(4)

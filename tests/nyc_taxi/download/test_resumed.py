@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from devtools.servers.misbehaving import Fault, Published, Publisher
 from include.nyc_taxi.lake import Lake
 from tests.nyc_taxi.download.served import CUT, LATER, NEW, OLD, PATH, fetch, published_anew, raw
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 
 
 def test_server_without_ranges_sends_the_file_again(publisher: Publisher, lake: Lake):

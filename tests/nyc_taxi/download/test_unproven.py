@@ -2,12 +2,12 @@
 
 import pytest
 
+from devtools.servers.misbehaving import Fault, Published, Publisher
 from include.nyc_taxi import Month, TripFile, catalog, download
 from include.nyc_taxi.download import Fetched
 from include.nyc_taxi.errors import SourceUnavailable
 from include.nyc_taxi.lake import Lake
 from tests.nyc_taxi.download.served import LATER, NOW, assert_lake_is_empty
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
 from tests.nyc_taxi.trips import TRIP, csv_text
 
 FILE = TripFile("green", Month(2013, 8))

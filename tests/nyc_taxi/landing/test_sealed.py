@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from devtools.faults.damage import KINDS, flipped, places
 from include.nyc_taxi import landing, seal
 from include.nyc_taxi.errors import DamagedData, LakeChanged, NotInLake, TransientError
 from include.nyc_taxi.lake import Lake, staging_keys
-from tests.nyc_taxi.damage import KINDS, flipped, places
 from tests.nyc_taxi.landing.landed import DATA, MONTH, REJECTS, assert_lies_there, content, land
 from tests.nyc_taxi.trips import FILE, put_raw
 

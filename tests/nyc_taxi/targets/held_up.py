@@ -8,14 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery as bq
 from pyarrow import parquet
 
+from devtools.faults.points import (
+    DOWNLOADED,
+    LANDED,
+    STAGED,
+    At,
+    HeldUpClient,
+    HeldUpLake,
+    held_up_cursor,
+)
 from include.nyc_taxi import download, landing
 from include.nyc_taxi.errors import LakeChanged, LakeUnavailable, Superseded, TransientError
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
@@ -26,23 +32,9 @@ from include.nyc_taxi.targets.ledger import Load, Loaded, Run
 from include.nyc_taxi.targets.postgres import Postgres
 from tests.nyc_taxi.trips import FILE, Row, trip
 
-IN_DOWNLOAD = "in mid-download"
-DOWNLOADED = "after the download"
-STAGING = "while rows are staged"
-STAGED = "between stage and publish"
-BETWEEN_MOVES = "between the moves of data/ and rejects/"
-LANDED = "after landing"
-LOOKED = "after looking at the lake"
-READING = "before data/ is read"
-IN_COPY = "in mid-COPY"
-BEFORE_UPLOAD = "before the upload"
-LOADED = "between load job and count"
-COUNTED = "between count and ledger row"
-
 ACCEPTED, REJECTED = 20, 2
 _TRIES = 8
 
-At = Callable[[str], None]
 T = TypeVar("T")
 
 
@@ -50,37 +42,6 @@ def rows_of(edition: int) -> list[Row]:
     """An edition's rows, as many as those of any other one: each says in its total which edition it is of."""
     rejected = [trip(passenger_count=0, total_amount=float(edition))] * REJECTED
     return [trip(total_amount=float(edition))] * ACCEPTED + rejected
-
-
-class HeldUpLake(Lake):
-    """A lake whose user may be held up between two requests."""
-
-    def __init__(self, lake: Lake, at: At) -> None:
-        super().__init__(None if lake.is_local else lake.fs, lake.root)
-        self.at = at
-
-    def commit(self, path: Path, key: str, *replacing: Any) -> None:
-        if key.startswith(".staging/") and path.name == "data.parquet":
-            self.at(STAGING)
-        super().commit(path, key, *replacing)
-
-    def move(self, key: str, to: str, *replacing: Any) -> None:
-        if to.startswith("rejects/"):
-            self.at(BETWEEN_MOVES)
-        super().move(key, to, *replacing)
-
-    @contextmanager
-    def local(self, key: str) -> Iterator[Path]:
-        if key.startswith("data/"):
-            self.at(READING)
-        with super().local(key) as path:
-            yield path
-
-    @contextmanager
-    def frozen(self, key: str, *state: Any) -> Iterator[str]:
-        self.at(READING)
-        with super().frozen(key, *state) as url:
-            yield url
 
 
 class Held(NamedTuple):
@@ -98,7 +59,7 @@ class InPostgres:
     conninfo: str
 
     def load(self, lake: Lake, at: At, **options: Any) -> Loaded:
-        with psycopg.connect(self.conninfo, cursor_factory=_held_up_cursor(at)) as connection:
+        with psycopg.connect(self.conninfo, cursor_factory=held_up_cursor(at)) as connection:
             return Postgres().replace_month(connection, FILE, lake, **options)
 
     @contextmanager
@@ -138,63 +99,6 @@ class InBigQuery:
 
 
 Place = InPostgres | InBigQuery
-
-
-class HeldUpClient(bq.Client):
-    """A client that may be held up between two requests."""
-
-    def __init__(self, at: At = lambda _: None) -> None:
-        super().__init__(project="local", credentials=AnonymousCredentials())
-        self.at = at
-
-    def create_dataset(self, *args: Any, **options: Any) -> bq.Dataset:
-        self.at(LOOKED)
-        return super().create_dataset(*args, **options)
-
-    def load_table_from_file(self, file: Any, destination: bq.TableReference, **options: Any) -> bq.LoadJob:
-        return self._load(super().load_table_from_file, file, destination, **options)
-
-    def load_table_from_uri(self, uri: str, destination: bq.TableReference, **options: Any) -> bq.LoadJob:
-        return self._load(super().load_table_from_uri, uri, destination, **options)
-
-    def _load(self, load: Callable[..., bq.LoadJob], what: object, to: bq.TableReference, **options: Any) -> bq.LoadJob:
-        is_of_trips = "$" in to.table_id
-        self.at(BEFORE_UPLOAD if is_of_trips else COUNTED)
-        job = load(what, to, **options)
-        if is_of_trips:
-            job.result()
-            self.at(LOADED)
-        return job
-
-
-def _held_up_cursor(at: At) -> type[psycopg.Cursor[Any]]:
-    class Cursor(psycopg.Cursor[Any]):
-        """A cursor that may be held up before it takes the month's lock, and after it has sent some of the rows."""
-
-        def execute(self, query: Any, *args: Any, **options: Any) -> Any:
-            if "pg_try_advisory_xact_lock" in str(query):
-                at(LOOKED)
-            return super().execute(query, *args, **options)
-
-        @contextmanager
-        def copy(self, *args: Any, **options: Any) -> Iterator[Any]:
-            with super().copy(*args, **options) as copy:
-                yield _HeldUpCopy(copy, at)
-
-    return Cursor
-
-
-class _HeldUpCopy:
-    def __init__(self, copy: psycopg.Copy, at: At) -> None:
-        self.copy = copy
-        self.at = at
-        self.writes = 0
-
-    def write(self, data: bytes) -> None:
-        self.copy.write(data)
-        self.writes += 1
-        if self.writes == 2:  # the header, and a batch
-            self.at(IN_COPY)
 
 
 def tried(step: Callable[[], T]) -> T:

@@ -18,12 +18,7 @@ import gcsfs
 import psycopg
 import pytest
 
-from include.nyc_taxi import catalog, landing
-from include.nyc_taxi.lake import Lake, sha256_of
-from include.nyc_taxi.precedence import Wish
-from tests.nyc_taxi.misbehaving import Fault, Published, Publisher
-from tests.nyc_taxi.targets import held_up
-from tests.nyc_taxi.targets.held_up import (
+from devtools.faults.points import (
     BEFORE_UPLOAD,
     BETWEEN_MOVES,
     COUNTED,
@@ -36,6 +31,13 @@ from tests.nyc_taxi.targets.held_up import (
     READING,
     STAGED,
     STAGING,
+)
+from devtools.servers.misbehaving import Fault, Published, Publisher
+from include.nyc_taxi import catalog, landing
+from include.nyc_taxi.lake import Lake, sha256_of
+from include.nyc_taxi.precedence import Wish
+from tests.nyc_taxi.targets import held_up
+from tests.nyc_taxi.targets.held_up import (
     Held,
     InBigQuery,
     InPostgres,

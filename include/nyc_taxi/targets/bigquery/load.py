@@ -146,7 +146,11 @@ class _Load:
         rows = self._count()
         if chain.last(number)[0] > number:
             return False
-        self._check_count(rows)
+        if rows != self.landed.rows_accepted:  # the job loaded all of them
+            raise WarehouseBusy(
+                f"{self.file}: {self.table} holds {rows:,} rows, the lake's file has {self.landed.rows_accepted:,}: "
+                "another session changed it meanwhile; the next try loads it again"
+            )
         self._write_ledger(number)
         return True
 

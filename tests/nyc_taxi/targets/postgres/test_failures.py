@@ -9,6 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 from pyarrow import parquet
 
+from devtools.faults.damage import KINDS, flipped, places
 from devtools.servers.postgres import EmbeddedPostgres
 from include.nyc_taxi import TripFile, landing
 from include.nyc_taxi.errors import (
@@ -21,7 +22,6 @@ from include.nyc_taxi.errors import (
 from include.nyc_taxi.lake import data_key, rejects_key
 from include.nyc_taxi.targets.postgres import Postgres
 from include.nyc_taxi.targets.postgres.table import Table
-from tests.nyc_taxi.damage import KINDS, flipped, places
 from tests.nyc_taxi.targets.postgres.loading import (
     COUNTS,
     JANUARY,

@@ -1,13 +1,26 @@
-"""A publisher on loopback whose server makes the faults that a test asks for, answer by answer."""
+"""misbehaving: a publisher on loopback whose server makes the faults that it is asked for, answer by answer.
 
-from collections.abc import Callable, Mapping
+with Publisher() as publisher:
+    publisher.files["/trip-data/green_tripdata_2024-01.parquet"] = Published(content)
+    publisher.faults = [Fault(cut_at=1_000), Fault(status=503)]
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+HOST = "127.0.0.1"
 _LONGEST_STALL_SECONDS = 10
+_ENDLESS = bytes(1 << 16)
+_SLOW_PARTS = 20
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,9 @@ class Fault:
         cut_at: after so many bytes of the body the connection ends.
         part: so many bytes are all that is sent of an asked range, and the answer says so.
         stalls: after those bytes nothing more comes, and the connection stays.
+        endless: after those bytes, zeros follow for as long as the client takes them; use `framing` "chunked".
+        slow_seconds: the body takes so long, in parts.
+        raw: sent in place of an answer of HTTP.
         meanwhile: happens after those bytes, and then the others follow.
         then: happens after the answer.
     """
@@ -29,17 +45,24 @@ class Fault:
     cut_at: int | None = None
     part: int | None = None
     stalls: bool = False
+    endless: bool = False
+    slow_seconds: float = 0.0
+    raw: bytes | None = None
     meanwhile: Callable[[], object] | None = None
     then: Callable[[], None] = lambda: None
 
 
 class Published(NamedTuple):
+    """A file as the server offers it."""
+
     content: bytes
     etag: str | None = '"v1"'
     last_modified: str | None = "Mon, 01 Mar 2021 10:00:00 GMT"
 
 
 class Asked(NamedTuple):
+    """A request that the server got."""
+
     method: str
     path: str
     headers: Mapping[str, str]
@@ -63,7 +86,7 @@ class Publisher:
         self.stopping = Event()
 
     def __enter__(self) -> Self:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server((HOST, 0), _Handler)
         self._server.publisher = self
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
@@ -77,9 +100,11 @@ class Publisher:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        """The URL that the paths of the files are under."""
+        return f"http://{HOST}:{self._server.server_port}"
 
     def gets(self) -> list[Asked]:
+        """The GET requests so far."""
         return [asked for asked in self.asked if asked.method == "GET"]
 
 
@@ -118,7 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
         publisher = self._note()
         fault = publisher.faults.pop(0) if publisher.faults else publisher.always
         published = publisher.files.get(self.path)
-        if fault.status is not None or published is None:
+        if fault.raw is not None:
+            self.wfile.write(fault.raw)
+            self.close_connection = True
+        elif fault.status is not None or published is None:
             self._send(fault.status or publisher.missing, {}, b"no file here", fault)
         elif self._is_unchanged(published):
             self._start(HTTPStatus.NOT_MODIFIED, fault.headers)
@@ -170,11 +198,13 @@ class _Handler(BaseHTTPRequestHandler):
         }
         self._start(status, {**headers, **how[framing], **fault.headers})
         part, rest = body[: fault.cut_at], body[len(body[: fault.cut_at]) :]
-        self._write(part, framing)
+        self._write_slowly(part, framing, fault.slow_seconds)
         if fault.meanwhile is not None:
             self.wfile.flush()
             fault.meanwhile()
             self._write(rest, framing)
+        if fault.endless:
+            self._write_for_ever(framing)
         if fault.stalls:
             self.wfile.flush()
             self.server.publisher.stopping.wait(_LONGEST_STALL_SECONDS)
@@ -182,6 +212,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif framing == "chunked":
             self.wfile.write(b"0\r\n\r\n")
+
+    def _write_slowly(self, part: bytes, framing: str, seconds: float) -> None:
+        if not seconds:
+            self._write(part, framing)
+            return
+        size = len(part) // _SLOW_PARTS + 1
+        for first in range(0, len(part), size):
+            self._write(part[first : first + size], framing)
+            self.wfile.flush()
+            self.server.publisher.stopping.wait(seconds / _SLOW_PARTS)
+
+    def _write_for_ever(self, framing: str) -> None:
+        with suppress(OSError):
+            while not self.server.publisher.stopping.is_set():
+                self._write(_ENDLESS, framing)
 
     def _write(self, part: bytes, framing: str) -> None:
         self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if framing == "chunked" and part else part)

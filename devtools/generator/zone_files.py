@@ -1,15 +1,25 @@
-"""A made-up edition of the publisher's zone files: 265 names, and squares of 1,000 feet for those that have a shape.
+"""zone_files: a made-up edition of the publisher's zones: 265 names, and squares of 1,000 feet for those with a shape.
 
 Like the real one it has two numbers for a polygon: OBJECTID, by which the lookup names it, and LocationID, which gives
 the polygons of 57, 104 and 105 to 56 and 103.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import zipfile
+from typing import TYPE_CHECKING
 
 import pyproj
-import shapefile
+import shapefile  # type: ignore[import-untyped] # published without types
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    Row = list[str]
+    Ring = list[tuple[float, float]]
+    Polygon = tuple[int, list[Ring]]
 
 HEADER = ["LocationID", "Borough", "Zone", "service_zone"]
 TODAY = [["264", "Unknown", "N/A", "N/A"], ["265", "N/A", "Outside of NYC", "N/A"]]
@@ -19,7 +29,8 @@ FEET = pyproj.CRS.from_epsg(2263).to_wkt("WKT1_ESRI")
 SIDE = 1_000.0
 
 
-def zone_rows(last=TODAY):
+def zone_rows(last: Sequence[Row] = TODAY) -> list[Row]:
+    """Return the header and the rows of a lookup; `last` are those of the zones that are no places."""
     rows = []
     for location_id in range(1, 264):
         name = f"Zone, {NAMESAKES.get(location_id, location_id)}"
@@ -27,28 +38,45 @@ def zone_rows(last=TODAY):
     return [HEADER, *rows, *last]
 
 
-def lookup_bytes(rows=None):
+def lookup_bytes(rows: Sequence[Row] | None = None) -> bytes:
+    """Return a lookup as a file of CSV."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\r\n").writerows(rows or zone_rows())
     return text.getvalue().encode()
 
 
-def corner(number):
-    """The south-west corner of the polygon with this number, in feet."""
+def corner(number: int) -> tuple[float, float]:
+    """Return the south-west corner of the polygon with this number, in feet."""
     return 930_000.0 + number % 20 * 2_000, 150_000.0 + number // 20 * 3_000
 
 
-def square(x, y, side=SIDE):
-    """A ring that runs clockwise, as outer ones do in a shapefile."""
+def square(x: float, y: float, side: float = SIDE) -> Ring:
+    """Return a ring that runs clockwise, as outer ones do in a shapefile."""
     return [(x, y), (x, y + side), (x + side, y + side), (x + side, y), (x, y)]
 
 
-def zone_polygons():
-    """Number and rings of each polygon."""
+def zone_polygons() -> list[Polygon]:
+    """Return number and rings of each polygon."""
     return [(number, [square(*corner(number))]) for number in range(1, 264)]
 
 
-def shapes_bytes(polygons=None, *, prj=FEET, folder="", leave_out=(), kind=shapefile.POLYGON):
+def shapes_bytes(
+    polygons: Sequence[Polygon] | None = None,
+    *,
+    prj: str = FEET,
+    folder: str = "",
+    leave_out: Container[str] = (),
+    kind: int = shapefile.POLYGON,
+) -> bytes:
+    """Return a zip with a shapefile of the polygons.
+
+    Args:
+        polygons: number and rings of each.
+        prj: the projection, in ESRI's words.
+        folder: comes before each name in the archive.
+        leave_out: suffixes of members that the archive lacks.
+        kind: of the shapes.
+    """
     parts = {suffix: io.BytesIO() for suffix in ("shp", "shx", "dbf")}
     with shapefile.Writer(shapeType=kind, **parts) as writer:
         writer.field("OBJECTID", "N", 9)

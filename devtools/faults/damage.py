@@ -1,4 +1,4 @@
-"""Damage to a Parquet file: one flipped byte, of every kind that such a file has."""
+"""damage: damage to a Parquet file: one flipped byte, of every kind that such a file has."""
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -7,11 +7,12 @@ TAIL_BYTES = 8
 
 
 def flipped(whole: bytes, at: int, bits: int = 1) -> bytes:
+    """Return the bytes with some bits of one flipped."""
     return whole[:at] + bytes([whole[at] ^ bits]) + whole[at + 1 :]
 
 
 def places(whole: bytes) -> dict[str, int]:
-    """A byte of each kind in a Parquet file."""
+    """Return the place of a byte of each kind in a Parquet file."""
     file = parquet.ParquetFile(pa.BufferReader(whole))
     chunk = file.metadata.row_group(0).column(file.schema_arrow.get_field_index("trip_distance"))
     footer = len(whole) - TAIL_BYTES - int.from_bytes(whole[-TAIL_BYTES:-4], "little")
