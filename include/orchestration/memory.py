@@ -19,8 +19,8 @@ from typing import Any
 from include.nyc_taxi import faults
 from include.nyc_taxi.errors import OutOfMemory
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_COUNTERS = (_CGROUPS / "memory.events", _CGROUPS / "memory" / "memory.oom_control", Path("/proc/vmstat"))
+_COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
+"""Of a container, else of the machine."""
 _KILLS = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 _KEPT_SECONDS = 24 * 3600
 
@@ -36,20 +36,40 @@ def check_memory(context: Any) -> None:  # noqa: ANN401 - Airflow's context
         return
     mark = _mark(ti)
     before = _kills_at(mark) if ti.try_number > 1 else kills
-    mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mark.write_text(str(kills))
-    if kills > before:
+    if kills <= before:
+        _leave(mark, kills)
+        return
+    with suppress(OSError):
         mark.unlink()
-        raise OutOfMemory(
-            f"{ti.task_id}: try {ti.try_number - 1} was killed, while the kernel killed {kills - before} processes as "
-            f"memory ran out; {faults.MEMORY.advice}, and clear the task"
-        )
+    raise OutOfMemory(
+        f"{ti.task_id}: try {ti.try_number - 1} was killed, while the kernel killed {kills - before} processes as "
+        f"memory ran out; {faults.MEMORY.advice}, and clear the task"
+    )
 
 
 def forget_memory(context: Any) -> None:  # noqa: ANN401 - Airflow's context
-    """Remove the mark of a try that ended by itself."""
+    """Remove the mark of a try that ended by itself.
+
+    For one that was killed, Airflow calls it too, from another process: that one's mark stays.
+    """
+    mark = _mark(context["ti"])
     with suppress(OSError):
-        _mark(context["ti"]).unlink(missing_ok=True)
+        if mark.read_text().split()[-1:] == [str(os.getpid())]:
+            mark.unlink()
+
+
+def _leave(mark: Path, kills: int) -> None:
+    """Leave a mark with the number of kills and of this process; a task runs without one where none can be left."""
+    with suppress(OSError):
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for other in mark.parent.iterdir():
+            if _is_old(other):
+                other.unlink()
+        mark.write_text(f"{kills} {os.getpid()}")
+
+
+def _is_old(mark: Path) -> bool:
+    return time() - mark.stat().st_mtime > _KEPT_SECONDS
 
 
 def _kills() -> int | None:
@@ -63,9 +83,9 @@ def _kills() -> int | None:
 
 def _kills_at(mark: Path) -> float:
     """Return the count in a mark; of no mark, or one of long ago, more than there can be."""
-    with suppress(OSError, ValueError):
-        if time() - mark.stat().st_mtime < _KEPT_SECONDS:
-            return int(mark.read_text())
+    with suppress(OSError, ValueError, IndexError):
+        if not _is_old(mark):
+            return int(mark.read_text().split()[0])
     return float("inf")
 
 

@@ -1,5 +1,8 @@
 """A task whose earlier try was killed as memory ran out stops by name."""
 
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +16,8 @@ from include.orchestration.retries import DEFAULT_ARGS, RETRY_POLICY
 def kernel(tmp_path, monkeypatch):
     """Sets how many processes the kernel has killed; marks are in a folder of the test."""
     monkeypatch.setattr(memory, "_COUNTERS", (tmp_path / "missing", tmp_path / "memory.events"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     def kill(count):
         (tmp_path / "memory.events").write_text(f"low 0\noom 9\noom_kill {count}\noom_group_kill 0\n")
@@ -57,9 +61,21 @@ def test_a_try_that_ended_by_itself_leaves_no_mark(kernel):
     assert begin(2)
 
 
+def test_a_callback_of_another_process_leaves_the_mark_of_a_try_that_was_killed(kernel):
+    context = begin(1)
+    kernel(4)
+
+    with ProcessPoolExecutor(1, get_context("spawn")) as others:
+        others.submit(memory.forget_memory, context).result()
+
+    with pytest.raises(OutOfMemory):
+        begin(2)
+
+
 def test_a_try_on_another_machine_knows_nothing(kernel, tmp_path, monkeypatch):
     begin(1)
     kernel(4)
+    (tmp_path / "of another machine").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "of another machine"))
 
     assert begin(2)
@@ -77,6 +93,26 @@ def test_a_system_without_a_count_runs_tasks_as_ever(tmp_path, monkeypatch):
 
     assert begin(1)
     assert begin(2)
+
+
+def test_a_task_runs_where_no_mark_can_be_left(kernel, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+
+    assert begin(1)
+    assert begin(2)
+
+
+def test_marks_of_long_ago_are_removed_and_count_for_nothing(kernel, tmp_path):
+    begin(1)
+    [mark] = tmp_path.glob("nyc-taxi-tries-*/*")
+    os.utime(mark, (0, 0))
+    kernel(4)
+
+    assert begin(2)
+    os.utime(mark, (0, 0))
+    begin(1, run_id="another")
+    assert mark not in tmp_path.glob("nyc-taxi-tries-*/*")
 
 
 def test_every_task_leaves_a_mark_and_every_end_removes_it():
