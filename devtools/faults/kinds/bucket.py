@@ -29,6 +29,12 @@ _TRANSIENT = (429, 500, 503)
 
 def faults() -> Iterator[Fault]:
     """List the faults of this kind."""
+    yield from _answers()
+    yield from _refusals()
+    yield from _deletions()
+
+
+def _answers() -> Iterator[Fault]:
     for name, (method, path) in _REQUESTS.items():
         for status in _TRANSIENT:
             yield _fault(
@@ -40,6 +46,14 @@ def faults() -> Iterator[Fault]:
         yield _fault(
             f"a lost answer to {name}", f"The bucket does {name}, and its answer is lost.", _rules(Rule(method, path))
         )
+    yield _fault(
+        "HTTP 412 to a rewrite",
+        "A precondition fails though nobody has changed the object.",
+        _rules(Rule("POST", r"/rewriteTo/", 412, "conditionNotMet")),
+    )
+
+
+def _refusals() -> Iterator[Fault]:
     for name in ("an upload", "a rewrite"):
         method, path = _REQUESTS[name]
         yield _fault(
@@ -54,11 +68,9 @@ def faults() -> Iterator[Fault]:
             _rules(Rule(method, path, 401, "authError", times=20)),
             "SetUpError",
         )
-    yield _fault(
-        "HTTP 412 to a rewrite",
-        "A precondition fails though nobody has changed the object.",
-        _rules(Rule("POST", r"/rewriteTo/", 412, "conditionNotMet")),
-    )
+
+
+def _deletions() -> Iterator[Fault]:
     for zone, key in (("data", data_key(FILE)), ("rejects", rejects_key(FILE))):
         yield _fault(
             f"{zone} deleted after landing",

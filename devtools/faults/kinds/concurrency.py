@@ -21,7 +21,7 @@ from devtools.faults.points import (
     STAGED,
     SWAPPED,
 )
-from devtools.faults.scene import check
+from devtools.faults.scene import FLOWS, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +35,11 @@ _WITH_THE_LOCK = {"before data/ is read", IN_COPY, SWAPPED}  # of Postgres: the 
 
 def faults() -> Iterator[Fault]:
     """List the faults of this kind."""
+    yield from _held_up()
+    yield from _at_once()
+
+
+def _held_up() -> Iterator[Fault]:
     for target, points in POINTS.items():
         for point in (IN_DOWNLOAD, *points):
             is_waited_for = point in _WITH_THE_LOCK and COUNTED not in points
@@ -59,7 +64,10 @@ def faults() -> Iterator[Fault]:
             _asleep(point),
             target=target,
         )
-    for target in ("postgres", "bigquery", "lake"):
+
+
+def _at_once() -> Iterator[Fault]:
+    for target in FLOWS:
         yield Fault(
             _KIND,
             f"two runs at once, into {target}",

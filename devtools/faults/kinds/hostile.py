@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from devtools.faults.fault import Fault
+from devtools.faults.fault import RIGHT, Fault
 from devtools.faults.months import edition, marked, trips
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ _MEMORY = 1_500 * _MEGABYTE  # more than a normal month takes
 
 def faults() -> Iterator[Fault]:
     """List the faults of this kind."""
+    yield from _words()
+    yield from _sizes()
+
+
+def _words() -> Iterator[Fault]:
     yield _fault(
         "a word of a megabyte in every row",
         "A dictionary repeats a word of a megabyte; decoded, the rows are 20 GB.",
@@ -43,20 +48,23 @@ def faults() -> Iterator[Fault]:
         _long_words,
         "SchemaMismatch",
     )
+
+
+def _sizes() -> Iterator[Fault]:
     yield _fault("5,000 columns", "The file has 5,000 columns.", _many_columns, "TooLarge")
     yield _fault(
-        "rows beyond any file",
-        "The file has more rows than any known one, by the factor in force.",
-        _many_rows,
+        "a file beyond any known one",
+        "The file is larger than any known one, by the factor in force.",
+        _too_large,
         "TooLarge",
     )
     yield _fault(
         "deep nesting", "A column is nested a hundred times.", _nested, "SchemaMismatch", "DamagedFile", "TooLarge"
     )
     yield _fault(
-        "a footer that lies about rows",
-        "The footer promises other rows than the pages hold.",
-        _lying_pages,
+        "a page header that lies",
+        "The header of the first page promises what no page can be.",
+        _lying_page,
         "DamagedFile",
         "CountMismatch",
         "SchemaMismatch",
@@ -67,7 +75,7 @@ def faults() -> Iterator[Fault]:
         _large_header,
         "SourceUnavailable",
         "PermanentError",
-        "right",
+        RIGHT,
     )
     yield _fault(
         "a name of a column of a megabyte",
@@ -80,7 +88,7 @@ def faults() -> Iterator[Fault]:
 def _fault(
     name: str, what: str, make: Callable[[], bytes] | Callable[[Scene], object], *expects: str, is_short: bool = False
 ) -> Fault:
-    do: Any = make if make in (_many_rows, _large_header) else _offered(make)
+    do: Any = make if make in (_too_large, _large_header) else _offered(make)
     return Fault(_KIND, f"hostile: {name}", what, do, expects, is_short=is_short)
 
 
@@ -126,8 +134,8 @@ def _many_columns() -> bytes:
     return _written(table)
 
 
-def _many_rows(scene: Scene) -> None:
-    scene.offer_what_nobody_should_load(edition(2).content + b"")
+def _too_large(scene: Scene) -> None:
+    scene.offer_what_nobody_should_load(edition(2).content)
     scene.set(TAXI_LIMIT_FACTOR="0.0008")
 
 
@@ -138,7 +146,7 @@ def _nested() -> bytes:
     return _with("trip_distance", pa.array([value]))
 
 
-def _lying_pages() -> bytes:
+def _lying_page() -> bytes:
     content = bytearray(edition(2).content)
     content[4:40] = b"\xff" * 36
     return bytes(content)
