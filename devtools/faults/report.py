@@ -31,8 +31,9 @@ changed in the target, and the error must be one line that begins with a word of
 Then the fault is undone: a clean run must be right, and the next one must have nothing to do.
 """
 _NOT_TRIED_ELSEWHERE = """
-These were not tried: a pooler such as PgBouncer, Google's own BigQuery and Cloud Storage, a machine that loses its
-power while its disk has not yet written, Windows, and macOS.
+These were not tried: a pooler such as PgBouncer, Google's own BigQuery and Cloud Storage, a network that is silent for
+longer than a few seconds, a machine that loses its power before its disk has written, Windows, and macOS. Damage to CSV
+files of the other sources is what `tests/nyc_taxi/test_fuzz.py` tries.
 """
 
 
