@@ -143,8 +143,9 @@ def _destination(wanted: Wanted) -> Destination:
 
 def _check_set_up(wanted: Wanted, _: Any) -> None:
     from include.orchestration import steps
+    from include.orchestration.requests import service_of
 
-    steps.check_set_up(wanted.file, source=wanted.source, destination=_destination(wanted))
+    steps.check_set_up(service_of(wanted.file), source=wanted.source, destination=_destination(wanted))
 
 
 def _download(wanted: Wanted, _: Any) -> Any:

@@ -124,10 +124,9 @@ class Lake:
         return self._store.open(key)
 
     def read(self, key: str) -> bytes | None:
-        """Return the bytes of a small object; None if there is no such object."""
+        """Return the bytes of a small object, all of one state of it; None if there is no such object."""
         try:
-            with self.open(key) as file:
-                return file.read()
+            return self._store.read(key)
         except FileNotFoundError:
             return None
 

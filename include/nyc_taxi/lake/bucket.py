@@ -55,6 +55,10 @@ class Bucket(Store):
         self.fs.invalidate_cache()  # other runs write there meanwhile
         return cast("BinaryIO", self.fs.open(self._path(key), "rb"))
 
+    def read(self, key: str) -> bytes:
+        # One request. An opened object is read by the size that it had, and another run may have replaced it.
+        return cast("bytes", self.fs.cat_file(self._path(key)))
+
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:
         with temporary_folder() as folder:

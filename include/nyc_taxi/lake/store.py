@@ -77,6 +77,11 @@ class Store(ABC):
     def open(self, key: str) -> BinaryIO:
         """Open the object for reading."""
 
+    def read(self, key: str) -> bytes:
+        """Return the bytes of a small object, all of one state of it."""
+        with self.open(key) as file:
+            return file.read()
+
     @abstractmethod
     def local(self, key: str) -> AbstractContextManager[Path]:
         """Give a local file with the object's bytes for a block."""

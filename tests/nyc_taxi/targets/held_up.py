@@ -151,7 +151,8 @@ def in_data(lake: Lake) -> Held | None:
     """What data/ holds for a reader; None while another run replaces it."""
     try:
         with lake.local(data_key(FILE)) as path:
-            totals = parquet.read_table(path, columns=["total_amount"])["total_amount"].to_pylist()
+            # `read_table` opens the file twice, and another run may replace it between.
+            totals = parquet.ParquetFile(path).read(["total_amount"])["total_amount"].to_pylist()
     except (FileNotFoundError, LakeUnavailable):
         return None
     return Held(len(totals), min(totals), max(totals))
