@@ -142,9 +142,11 @@ def _destination(wanted: Wanted) -> Destination:
 
 
 def _check_set_up(wanted: Wanted, _: Any) -> None:
+    from include.nyc_taxi import TripFile
     from include.orchestration import steps
 
-    steps.check_set_up(wanted.file, source=wanted.source, destination=_destination(wanted))
+    service = TripFile.parse(wanted.file).service
+    steps.check_set_up(service, source=wanted.source, destination=_destination(wanted))
 
 
 def _download(wanted: Wanted, _: Any) -> Any:
