@@ -39,7 +39,7 @@ def main() -> None:
         print("\n".join(f"{fault.kind:<12} {fault.name}: {fault.what}" for fault in faults))
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that servers are stopped
-    with tempfile.TemporaryDirectory(prefix="nyc-taxi-airflow-") as home:
+    with tempfile.TemporaryDirectory(prefix="nyc-taxi-faults-airflow-") as home:
         os.environ.update(environment(Path(home)))
         outcomes = _tried(faults, arguments)
     if arguments.write:
