@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
+DAGS = ROOT / "dags"
 BUNDLE = "nyc-taxi"
 
 
@@ -25,7 +26,7 @@ def airflow_environment(home: Path) -> dict[str, str]:
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "0",
@@ -36,7 +37,7 @@ def airflow_environment(home: Path) -> dict[str, str]:
 
 
 def prepare(log: str) -> None:
-    """Create the database, and write the Dags to it."""
+    """Create the database, and write every Dag to it: two runs at once would both write the assets that it lacks."""
     with Path(log).open("a") as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
@@ -46,7 +47,7 @@ def prepare(log: str) -> None:
 
     initdb()
     DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    sync_bag_to_db(_bag("ingest_data"), BUNDLE, None)
+    sync_bag_to_db(_bag(DAGS), BUNDLE, None)
 
 
 def run_dag(dag_id: str, conf: Mapping[str, Any], last_task: str) -> Any:
@@ -60,17 +61,17 @@ def run_dag(dag_id: str, conf: Mapping[str, Any], last_task: str) -> Any:
 
     listener = _Listener()
     get_listener_manager().add_listener(listener)  # type: ignore[no-untyped-call]
-    run = _bag(dag_id).dags[dag_id].test(run_conf=dict(conf))
+    run = _bag(DAGS / f"{dag_id}.py").dags[dag_id].test(run_conf=dict(conf))
     if run.state != "success":
         _check_tries(run, listener.errors)
         raise listener.errors[-1]
     return run.get_task_instance(last_task).xcom_pull(task_ids=last_task)
 
 
-def _bag(dag_id: str) -> Any:
+def _bag(path: Path) -> Any:
     from airflow.dag_processing.dagbag import BundleDagBag
 
-    return BundleDagBag(ROOT / "dags" / f"{dag_id}.py", bundle_path=ROOT, bundle_name=BUNDLE)
+    return BundleDagBag(path, bundle_path=ROOT, bundle_name=BUNDLE)
 
 
 def _check_tries(run: Any, errors: list[BaseException]) -> None:
