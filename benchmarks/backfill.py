@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -51,7 +51,7 @@ FIRST = Month(2014, 1)
 PATIENCE_SECONDS = 3600
 EXECUTORS = ("LocalExecutor", "CeleryExecutor")
 LAKES = ("folder", "bucket")
-# Ours may take so many times the bare Dag's wall time and CPU.
+# The most that ours may take, as a multiple of the bare Dag's wall time and of its CPU.
 BOUNDS = {"folder": (1.1, 1.6), "bucket": (1.3, 2.5)}
 MONTHS_PER_MINUTE = 50
 
@@ -90,12 +90,7 @@ class Pair:
 
 def main() -> None:
     options = _options()
-    logging.disable(logging.WARNING)
-    os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
-    TEMPORARY.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=TEMPORARY) as temporary, ExitStack() as stack:
-        folder = Path(temporary)
-        folder.chmod(0o711)  # root runs Postgres as another user
+    with temporary_folder() as folder, ExitStack() as stack:
         files = [TripFile("green", FIRST + number) for number in range(options.months)]
         _publish(files, folder / "published", options.rows)
         server = EmbeddedPostgres(folder / "postgres")
@@ -114,6 +109,18 @@ def main() -> None:
             print(*pairs[-1].lines(), sep="\n", flush=True)
     if options.write:
         print(f"figures are in {_write(pairs, core, options)}")
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder for servers and their data, and log only what is wrong."""
+    logging.disable(logging.WARNING)
+    os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
+    TEMPORARY.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as temporary:
+        folder = Path(temporary)
+        folder.chmod(0o711)  # root runs Postgres as another user
+        yield folder
 
 
 def _options() -> argparse.Namespace:

@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import statistics
-import tempfile
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import psycopg
 
 from benchmarks import history
-from benchmarks.backfill import RESULTS, TEMPORARY, settings_for_short_tasks
+from benchmarks.backfill import RESULTS, settings_for_short_tasks, temporary_folder
 from benchmarks.measuring import cpu_of_trees
 from devtools.emulators import LocalCloud
 from devtools.generator import write_month
@@ -37,6 +34,7 @@ from include.nyc_taxi.landing import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from include.nyc_taxi.targets.ledger import Load
 
@@ -51,15 +49,10 @@ PAGE = ("api/coverage", "api/coverage?target=bigquery", "api/quality", "api/mont
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-history", description="Every published month, by daily runs.")
     parser.add_argument("--share", type=float, default=0.001, help="of the rows of each published file")
-    parser.add_argument("--last", type=int, help="only so many of the last months of each service")
+    parser.add_argument("--last", type=int, help="how many of the last months of each service; without it, all")
     parser.add_argument("--write", action="store_true", help="write the figures to benchmarks/results")
     options = parser.parse_args()
-    logging.disable(logging.WARNING)
-    os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
-    TEMPORARY.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=TEMPORARY) as temporary, ExitStack() as stack:
-        folder = Path(temporary)
-        folder.chmod(0o711)  # root runs Postgres as another user
+    with temporary_folder() as folder, ExitStack() as stack:
         rows = _publish(folder / "published", options.share, options.last)
         print(f"{len(rows)} files with {sum(rows.values()):,} rows", flush=True)
         airflow, server = _start(stack, folder)

@@ -133,7 +133,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default=HOST, help="the address to listen on")
     parser.add_argument("--storage-port", type=int, default=0, help="of GCS; 0 picks a free one")
     parser.add_argument("--bigquery-port", type=int, default=0, help="of BigQuery; 0 picks a free one")
-    parser.add_argument("--name", action="append", default=[], help="another host name by which clients address it")
+    parser.add_argument("--name", action="append", default=[], help="another host name that clients use for it")
     parser.add_argument("--key-file", type=Path, help="holds the key of the addresses; the default is a new one")
     parser.add_argument("--bucket", help="a bucket to create if it does not exist, in US")
     parser.add_argument("--until-unused", action="store_true", help="end with the last LocalCloud of the folder")

@@ -42,7 +42,7 @@ class Access:
 
     Attributes:
         key: the first part of the path; no other part of a request is secret.
-        names: the host names by which clients may address the emulators.
+        names: the host names that clients may use for the emulators.
     """
 
     key: str = field(default_factory=lambda: secrets.token_hex(KEY_BYTES), repr=False)

@@ -11,7 +11,7 @@ _CORE = "include."
 
 
 def set_off(seconds: float) -> None:
-    """Have every module of the bundle that this process has imported read a clock that is off by so many seconds."""
+    """Give every module of the bundle that this process has imported a clock that is off by `seconds`."""
     if not seconds:
         return
 

@@ -54,7 +54,7 @@ class Running(NamedTuple):
         self.kill(signal.SIGCONT)
 
     def wake_after(self, seconds: float) -> None:
-        """Let it go on after so many seconds."""
+        """Let it go on after this number of seconds."""
         Timer(seconds, self.wake).start()
 
 
@@ -77,8 +77,10 @@ class Tried(NamedTuple):
 class Meddling:
     """What happens to the processes of a flow, and when.
 
-    `at` is done once each, when a process comes to a point; `after` so many seconds after a try of a task has begun;
-    `before_retry` before each further try.
+    Args:
+        at: by point, what is done once when a process first reaches it.
+        after: by task, what is done a number of seconds after its first try began.
+        before_retry: what is done before each retry.
     """
 
     at: dict[str, list[Callable[[Running], object]]] = field(default_factory=dict)

@@ -134,8 +134,8 @@ class Rule:
         path: of the requests, with the query.
         status: is answered in place of the server; None lets the request through and loses the answer.
         reason: is Google's word for it.
-        times: so many requests; then they pass.
-        skip: so many requests pass first.
+        times: how many requests it does this to; later ones pass.
+        skip: how many requests pass before.
         meanwhile: is done when the request comes.
         is_forwarded: whether the server gets the request before the status is answered.
     """

@@ -184,7 +184,7 @@ class Scene:
         self.publisher.faults.append(web.Fault(cut_at=len(edition(2).content) // 2, meanwhile=do))
 
     def after(self, task: str, seconds: float, deed: Callable[[Running], object]) -> None:
-        """Do something so many seconds after the first try of a task has begun."""
+        """Do something a number of seconds after the first try of a task began."""
         self.meddling.after.setdefault(task, []).append((seconds, deed))
 
     def before_retry(self, deed: Callable[[], object]) -> None:

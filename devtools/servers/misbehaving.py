@@ -30,11 +30,11 @@ class Fault:
     Args:
         status: answered in place of the file.
         headers: sent in place of the right ones, or besides them.
-        cut_at: after so many bytes of the body the connection ends.
-        part: so many bytes are all that is sent of an asked range, and the answer says so.
+        cut_at: the connection ends after this number of bytes of the body.
+        part: of a requested range only this number of bytes is sent, and the answer says so.
         stalls: after those bytes nothing more comes, and the connection stays.
         endless: after those bytes, zeros follow for as long as the client takes them; use `framing` "chunked".
-        slow_seconds: the body takes so long, in parts.
+        slow_seconds: the body is sent in parts, over this time.
         raw: sent in place of an answer of HTTP.
         meanwhile: happens after those bytes, and then the others follow.
         then: happens after the answer.

@@ -52,7 +52,7 @@ _LAKES: dict[str, tuple[str, str]] = {
     "in no bucket": ("gs://", _VALUE),
     "of an unknown connection": ("gs://nothing@bucket/prefix", _VALUE),
     "in a missing bucket": ("gs://taxi_gcp@no-such-bucket/trips", _SET_UP),
-    "with a name too long": (f"file:///tmp/{'x' * 300}", _SET_UP),
+    "with a name too long": (f"file:///{'x' * 300}", _SET_UP),
     "under a file": ("file:///etc/hostname/lake", _SET_UP),
     "under a device": ("file:///dev/null/lake", _SET_UP),
 }
