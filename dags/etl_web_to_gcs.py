@@ -7,8 +7,9 @@
   them to `data/{colour}/{colour}_tripdata_{YYYY-MM}.parquet` and `rejects/`. The Variable `taxi_lake` sets where the
   lake is: a folder (`file:///...`) or a bucket (`gs://taxi_gcp@bucket/prefix`).
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
-  run's partition key, else of its logical date. The param `edition` chooses another edition of the published file than
-  the current one: by a date, or by its sha256.
+  run's partition key, else of its logical date. A run for which nobody chose one of these takes the newest published
+  month. The param `edition` chooses another edition of the published file than the current one: by a date, or by its
+  sha256.
 - **Assets**: `write_gcs` updates `lake {colour}` in a deployment of one service, with the month as partition, and
   `lake any` here, with a partition such as `green|2024-01`. The deployments of `etl_gcs_to_bq` are scheduled on them.
 - **Re-run safety**: idempotent, also if runs overlap. Readers see the old file or the new one. A run does nothing if
@@ -25,8 +26,6 @@ The error of a failed task begins with one of these words.
 - `NotPublished` (fetch): normal if the month is less than about two months old. Re-run once it is published.
 - `SourceUnavailable`, `SourceThrottled` (fetch): the publisher is down or throttles us. The task was retried; clear it
   later.
-- `ShrunkenEdition` (fetch): the publisher's new file lost more than a tenth of its rows. The error says how to accept
-  it.
 - `DamagedData` (write_local, write_gcs): a file of data/ was damaged on its disk and set aside. The run lands it
   again by itself; clear the task if it failed.
 - `DamagedFile` (fetch, clean): the publisher's file is broken, or the host in the connection `taxi_source` returned

@@ -6,9 +6,9 @@
   into `data/`, and its rejected rows, each with a reason, into `rejects/`. `load_data` loads the accepted rows into
   the month's partition of `table_name`.
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
-  run's partition key, else of its logical date. A manual run for which nobody chose one of these takes the newest
-  published month. The param `edition` chooses another edition of the published file than
-  the current one: by a date, or by its sha256.
+  run's partition key, else of its logical date. A run for which nobody chose one of these takes the newest published
+  month. The param `edition` chooses another edition of the published file than the current one: by a date, or by its
+  sha256.
 - **Re-run safety**: idempotent, also if runs overlap. A run replaces its month in one transaction, and does nothing if
   the published file is unchanged and its rows are loaded. A run that finds a newer edition in place changes nothing,
   and ends green as superseded. A month that was loaded with `edition` stays until a run without it. `force` re-runs
@@ -22,8 +22,6 @@ The error of a failed task begins with one of these words.
 - `NotPublished` (extract_data): normal if the month is less than about two months old. Re-run once it is published.
 - `SourceUnavailable`, `SourceThrottled` (extract_data): the publisher is down or throttles us. The task was retried;
   clear it later.
-- `ShrunkenEdition` (extract_data): the publisher's new file lost more than a tenth of its rows. The error says how to
-  accept it.
 - `DamagedData` (load_data): a file of data/ was damaged on its disk and set aside. The run lands it again by itself;
   clear the task if it failed.
 - `DamagedFile` (extract_data): the publisher's file is broken, or the host in the connection `taxi_source` returned

@@ -24,8 +24,8 @@ def trip_file_params() -> dict[str, Param]:
 def trip_month_params() -> dict[str, Param]:
     """Return the params of one month of one service."""
     or_own_month = (
-        "Leave year and month empty for the month of the run's partition key or logical date, or else for the newest "
-        "published month."
+        "Leave year and month empty for the month of the run's partition key or logical date, or for the newest month "
+        "if nobody chose one."
     )
     return {
         "colour": Param(

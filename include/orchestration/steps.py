@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.nyc_taxi import TripFile, editions, publications, targets
 from include.nyc_taxi import download as downloading
-from include.nyc_taxi.errors import DamagedData, LakeChanged, PermanentError, Superseded
+from include.nyc_taxi.errors import DamagedData, LakeChanged, NotInLake, PermanentError, Superseded
 from include.nyc_taxi.lake import data_key, raw_key
 from include.nyc_taxi.precedence import CLAIM_FIELDS, claim_of
 from include.orchestration import connections
@@ -83,12 +83,12 @@ def newest_in_the_lake(service: str) -> str:
     """Return the name of the newest file of a service in the lake's data/, for a run without a month.
 
     Raises:
-        PermanentError: there is none.
+        NotInLake: there is none.
     """
     lake = connections.lake()
     files = [file for file in targets.the_lake().own_loads(lake) if file.service == service]
     if not files:
-        raise PermanentError(f"{lake.url('data')} has no month of {service}; expected one: run etl_web_to_gcs first")
+        raise NotInLake(f"{lake.url('data')} has no month of {service}: run etl_web_to_gcs first")
     file = max(files)
     log.info("%s: the run names no month, and this is the newest one in the lake", file)
     return file.name

@@ -77,6 +77,22 @@ def test_month_goes_from_the_lake_into_bigquery(run, publish, lake, client, capl
     assert events_of(finished) == [("bigquery any", "green|2024-01")]
 
 
+def test_a_run_without_a_month_takes_the_newest_in_the_lake(run, publish, lake):
+    finished = run(colour="green")
+    assert states(finished)["extract_from_gcs"] == "failed"
+
+    for name in ("green_tripdata_2023-12", FILE.name):
+        publish(name)
+        run(
+            "etl_web_to_gcs",
+            colour="green",
+            year=TripFile.parse(name).month.year,
+            month=TripFile.parse(name).month.month,
+        )
+
+    assert result(run(colour="green"), "write_bq")["file"] == FILE.name
+
+
 def test_lake_postgres_and_bigquery_hold_the_same_values(run, publish, lake, client, query):
     publish(FILE.name)
     run("ingest_data", **JANUARY)
