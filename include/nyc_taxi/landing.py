@@ -178,7 +178,7 @@ def _staged(lake: Lake, terms: _Terms, there: Landed | None, *, accept_implausib
             raise DamagedFile(f"{file}: {raw.name} is not edition {edition.id}")
         with read(raw, file, source=source, unknown_columns=terms.unknown_columns) as reading:
             result, tally = _written(reading, data, rejects, terms)
-            figures = _figures(result, tally.pickups, replaces=there is not None)
+            figures = _figures(result, tally.pickups, there)
             plausibility.check(reading, figures, accepts=accept_implausible)
         republication.note_rows(
             lake,
@@ -501,7 +501,8 @@ def _result(tally: _Tally, reading: Reading, terms: _Terms) -> Landed:
     )
 
 
-def _figures(result: Landed, pickups: int, *, replaces: bool) -> plausibility.Figures:
+def _figures(result: Landed, pickups: int, there: Landed | None) -> plausibility.Figures:
+    is_there = there is not None and there.source_sha256 == result.source_sha256
     return plausibility.Figures(
         profile=result.quality_profile,
         rows_read=result.rows_read,
@@ -509,7 +510,7 @@ def _figures(result: Landed, pickups: int, *, replaces: bool) -> plausibility.Fi
         rejected_by_reason=result.rejected_by_reason,
         pickups=pickups,
         outside_month=result.rule_hits.get(plausibility.OUTSIDE_MONTH, 0),
-        replaces=replaces,
+        in_place="nothing" if there is None else "this edition" if is_there else "another edition",
     )
 
 

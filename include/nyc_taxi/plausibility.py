@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyarrow import compute
 
@@ -36,15 +36,15 @@ class Figures(NamedTuple):
     """Rows with a pickup time; a file with few of them is not judged by its month."""
     outside_month: int
     """Those of them outside of the file's month."""
-    replaces: bool
-    """Whether the month is in place already, from another file or edition."""
+    in_place: Literal["nothing", "this edition", "another edition"]
+    """What the month holds already."""
 
 
 def check(reading: Reading, figures: Figures, *, accepts: bool) -> None:
     """Check the figures of a file. If somebody accepts an implausible one, only warn.
 
-    A file of the month before or after is refused only if it would replace a month that is in place: some publishers
-    cut their files some hours or days late.
+    A file of the month before or after is refused only if it would replace another edition: some publishers cut their
+    files some hours or days late. An edition that is in place has been accepted before.
 
     Args:
         reading: the file, for a second look if its figures are implausible.
@@ -55,10 +55,11 @@ def check(reading: Reading, figures: Figures, *, accepts: bool) -> None:
         Implausible: most pickups lie outside of the month, or no row is accepted.
     """
     file, pickups, outside = reading.file, figures.pickups, figures.outside_month
-    is_neighbour = False
+    is_known = False
     if pickups >= _FEWEST_PICKUPS and outside > _LARGEST_SHARE_OUTSIDE * pickups:
         ((month, most),) = _months(reading).most_common(1)
         is_neighbour = month in (str(file.month - 1), str(file.month + 1))
+        is_known = figures.in_place == "this edition" or (is_neighbour and figures.in_place == "nothing")
         doubt = (
             f"{outside:,} of {pickups:,} pickups ({outside / pickups:.0%}) lie outside of {file.month}, "
             f"and {most:,} of them in {month}"
@@ -68,7 +69,7 @@ def check(reading: Reading, figures: Figures, *, accepts: bool) -> None:
         doubt = f"profile {figures.profile} accepts none of its {figures.rows_read:,} rows (rejected: {rejected})"
     else:
         return
-    if not accepts and (figures.replaces or not is_neighbour):
+    if not (accepts or is_known):
         raise Implausible(f"{file}: {doubt}; to load the file anyway, set the param accept_implausible")
     log.warning("%s: %s; loading it anyway", file, doubt)
 

@@ -62,7 +62,7 @@ def check_set_up(service: str, *, source: str, destination: Destination) -> None
     place, table = _resolve(service, destination)
     if not place.is_the_lake:
         with connections.opened(place) as client:
-            log.info("%s is at %s", table, place.check(client, lake, table))
+            log.info("%s is at %s", table, place.check(client, lake, table, service))
 
 
 @reported
@@ -218,7 +218,7 @@ def reach(service: str, destination: Destination, *, optional: bool = False) -> 
     lake = connections.lake()
     connections.check_lake(lake)
     with connections.opened(place) as client:
-        location = place.check(client, lake, table)
+        location = place.check(client, lake, table, service)
     return {"table": str(table), "location": location}
 
 

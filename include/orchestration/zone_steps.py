@@ -18,9 +18,10 @@ def download() -> RawZones:
     lake, base_url = connections.lake(), connections.base_url(zones.SOURCE)
     hosts = connections.redirect_hosts(zones.SOURCE)
     connections.check_lake(lake)
+    service = next(iter(catalog.services()))
     for target in _configured():
         with connections.opened(target) as client:
-            target.check(client, lake, target.default_table(next(iter(catalog.services()))))
+            target.check(client, lake, target.default_table(service), service)
     lookup, shapes = (
         zones.fetch(path, lake, base_url=base_url, redirect_hosts=hosts) for path in (zones.LOOKUP, zones.SHAPES)
     )

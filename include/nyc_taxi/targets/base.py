@@ -87,11 +87,12 @@ class Target(ABC, Generic[Client, TableT]):
         return None
 
     @abstractmethod
-    def check(self, client: Client, lake: Lake, table: TableT) -> str:
-        """See that the target can be reached and may take a load of the table; returns where it is, in words.
+    def check(self, client: Client, lake: Lake, table: TableT, service: str) -> str:
+        """See that the target can be reached and may load a service into the table; returns where it is, in words.
 
         Raises:
-            WarehouseRefused: credentials, a right or something else that a person has to set up is missing.
+            WarehouseRefused: credentials, a right or something else that a person has to set up is missing, or the
+                table holds another service.
             WarehouseBusy: the way there failed.
         """
 

@@ -12,6 +12,7 @@ from tests.nyc_taxi.trips import FILE, NOTHING, TRIP, csv_gz, put_raw, trip
 
 ELSEWHERE = trip(lpep_pickup_datetime=datetime(2023, 1, 5, 8), lpep_dropoff_datetime=datetime(2023, 1, 5, 9))
 EARLIER = trip(lpep_pickup_datetime=datetime(2008, 12, 31, 8), lpep_dropoff_datetime=datetime(2008, 12, 31, 9))
+NEXT_MONTH = trip(lpep_pickup_datetime=datetime(2021, 2, 5, 8), lpep_dropoff_datetime=datetime(2021, 2, 5, 9))
 NOBODY = trip(passenger_count=0)
 WITHOUT_PICKUP = trip(lpep_pickup_datetime=None)
 
@@ -43,6 +44,18 @@ def test_implausible_file_leaves_what_was_there(lake: Lake, rows: list, profile:
     accepted = land(lake, profile=profile, accept_implausible=True)
     assert accepted.rows_read == len(rows)
     assert_lies_there(lake, accepted)
+
+
+@pytest.mark.parametrize("elsewhere", [ELSEWHERE, NEXT_MONTH], ids=["accepted", "of a neighbour month"])
+def test_edition_that_is_in_place_lands_again(lake: Lake, elsewhere: dict):
+    put_raw(lake, csv_gz([elsewhere] * 60))
+    first = land(lake, accept_implausible=elsewhere is ELSEWHERE)
+
+    assert land(lake, force=True).rows_accepted == first.rows_accepted
+
+    put_raw(lake, csv_gz([elsewhere] * 61))
+    with pytest.raises(Implausible):
+        land(lake)
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,8 @@ def test_a_table_holds_one_service_for_good(lake, landed_month, client, rows_in,
     for load in (BIGQUERY.replace_month, BIGQUERY.append_month):
         with pytest.raises(WarehouseRefused, match=r"nyc_taxi\.trips holds trips of yellow, not of green"):
             load(client, landed_month(month), lake, table=trips)
+    with pytest.raises(WarehouseRefused, match=r"nyc_taxi\.trips holds trips of yellow, not of green"):
+        BIGQUERY.check(client, lake, trips, "green")
 
     assert rows_in("SELECT COUNT(*) FROM nyc_taxi.trips") == [(yellow.rows_loaded,)]
     assert client.get_table("nyc_taxi.trips").schema == found.schema
@@ -417,7 +419,7 @@ def test_month_between_two_moves_is_no_month(lake, landed_month, client):
 
 
 def test_dataset_is_made_in_the_location_of_the_bucket(bucket, client):
-    assert check(client, bucket, Table.parse("fresh.trips")) == bucket.fs.info(BUCKET)["location"]
+    assert check(client, bucket, Table.parse("fresh.trips"), "green") == bucket.fs.info(BUCKET)["location"]
 
 
 @pytest.mark.parametrize("table", ["elsewhere.trips", "another-project.elsewhere.trips"])
@@ -427,13 +429,13 @@ def test_dataset_elsewhere_than_the_bucket_is_refused(bucket, client, table):
     client.create_dataset(dataset)
 
     with pytest.raises(WarehouseRefused, match="is in asia-east1 and the bucket"):
-        check(client, bucket, Table.parse(table))
+        check(client, bucket, Table.parse(table), "green")
     client.delete_dataset(dataset)
 
 
 def test_missing_bucket_is_named(bucket, client):
     with pytest.raises(WarehouseRefused, match="bucket 'no-such-bucket' does not exist"):
-        check(client, Lake(bucket.fs, "no-such-bucket/lake"), Table.parse("nyc_taxi.trips"))
+        check(client, Lake(bucket.fs, "no-such-bucket/lake"), Table.parse("nyc_taxi.trips"), "green")
 
 
 @pytest.mark.parametrize(
@@ -462,7 +464,7 @@ def test_server_that_is_not_there_may_be_tried_again(tmp_path, monkeypatch):
     with bq.Client(project="local", credentials=AnonymousCredentials()) as client:
         client.get_dataset = lambda name: bq.Client.get_dataset(client, name, retry=None)
         with pytest.raises(WarehouseBusy, match="dataset local"):
-            check(client, Lake.at(tmp_path), Table.parse("nyc_taxi.trips"))
+            check(client, Lake.at(tmp_path), Table.parse("nyc_taxi.trips"), "green")
 
 
 @pytest.mark.parametrize("name", ["trips", "a.b.c.d", "a-b.c", "d.t; DROP", "d.`t`", ""])

@@ -39,14 +39,14 @@ class BigQuery(Target["bq.Client", Table]):
         """Read `dataset.table` or `project.dataset.table`."""
         return Table.parse(name)
 
-    def check(self, client: bq.Client, lake: Lake, table: Table) -> str:
+    def check(self, client: bq.Client, lake: Lake, table: Table, service: str) -> str:
         """See that bucket and dataset can be reached and are in compatible locations; returns the dataset's location.
 
         A missing dataset is no error: the load creates it in the bucket's location.
         """
         from include.nyc_taxi.targets.bigquery import location
 
-        return location.check(client, lake, table)
+        return location.check(client, lake, table, service)
 
     def replace_month(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from google.api_core import exceptions as api
 from google.cloud import bigquery as bq
 
+from include.nyc_taxi.errors import WarehouseRefused
 from include.nyc_taxi.targets.bigquery.server import ask, errors_told
 from include.nyc_taxi.targets.ledger import FIELDS, TABLE, loads_of
 
@@ -47,7 +48,18 @@ def last_load(client: bq.Client, table: Table, key: Mapping[str, str]) -> Row | 
     return next(iter(rows), None)
 
 
-def service_of(client: bq.Client, table: Table, found: bq.Table) -> str | None:
+def check_service(client: bq.Client, table: Table, found: bq.Table, service: str) -> None:
+    """See that a table does not hold another service, by its label.
+
+    Raises:
+        WarehouseRefused: it does.
+    """
+    other = found.labels.get("service") or _service_of(client, table, found)
+    if other not in (None, service):
+        raise WarehouseRefused(f"{table} holds trips of {other}, not of {service}: load into another table")
+
+
+def _service_of(client: bq.Client, table: Table, found: bq.Table) -> str | None:
     """Return the service that was last loaded into a table without a label, if it holds rows; None if nothing tells."""
     if not found.num_rows:
         return None

@@ -115,7 +115,7 @@ class _Load:
         self.progress = Progress(file.name, "rows", self.landed.rows_accepted)
 
     def replace(self, *, force: bool) -> Loaded:
-        location = check(self.client, self.lake, self.table)
+        location = check(self.client, self.lake, self.table, self.file.service)
         with errors_told(f"{self.file} into {self.table}"):
             self._prepare(location)
             chain = Chain(self.client, self.table, self.file.month, location)
@@ -155,7 +155,7 @@ class _Load:
         return True
 
     def append(self, chunk_rows: int) -> Loaded:
-        location = check(self.client, self.lake, self.table)
+        location = check(self.client, self.lake, self.table, self.file.service)
         onto = f"{self.file} onto {self.table}"
         with errors_told(onto):
             self._prepare(location)
@@ -196,12 +196,7 @@ class _Load:
             raise WarehouseRefused(
                 f"{self.table} exists and is not partitioned by month on {landing.FILE_MONTH}: name another table"
             )
-        service = table.labels.get("service") or ledger.service_of(self.client, self.table, table)
-        if service not in (None, self.file.service):
-            raise WarehouseRefused(
-                f"{self.file}: {self.table} holds trips of {service}, not of {self.file.service}: "
-                "load into another table"
-            )
+        ledger.check_service(self.client, self.table, table, self.file.service)
 
     def _as_it_should_be(self, reference: bq.TableReference) -> bq.Table:
         table = bq.Table(reference, _schema(self.file.service))

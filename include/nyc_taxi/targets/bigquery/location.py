@@ -9,6 +9,7 @@ from google.api_core import exceptions as api
 from google.cloud import bigquery as bq
 
 from include.nyc_taxi.errors import WarehouseRefused
+from include.nyc_taxi.targets.bigquery import ledger
 from include.nyc_taxi.targets.bigquery.server import errors_told
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ _DEFAULT_LOCATION = "US"
 _MILLISECONDS_A_DAY = 24 * 3600 * 1000
 
 
-def check(client: bq.Client, lake: Lake, table: Table) -> str:
+def check(client: bq.Client, lake: Lake, table: Table, service: str) -> str:
     """See that bucket and dataset can be reached and are in compatible locations; returns the dataset's location.
 
     Raises:
-        WarehouseRefused: credentials, a right or the bucket is missing, or the locations differ.
+        WarehouseRefused: credentials, a right or the bucket is missing, the locations differ, or the table holds
+            another service.
         WarehouseBusy: the way there failed.
     """
     dataset = bq.DatasetReference(table.project or client.project, table.dataset)
@@ -34,7 +36,7 @@ def check(client: bq.Client, lake: Lake, table: Table) -> str:
         wanted = _bucket_location(lake)
         try:
             present = client.get_dataset(dataset)
-            _refuse_expiration(client, present, table)
+            _check_table(client, present, table, service)
             found = str(present.location)
         except api.NotFound:
             log.info("dataset %s does not exist yet: the load creates it in %s", name, wanted or _DEFAULT_LOCATION)
@@ -48,8 +50,8 @@ def check(client: bq.Client, lake: Lake, table: Table) -> str:
         return found
 
 
-def _refuse_expiration(client: bq.Client, dataset: bq.Dataset, table: Table) -> None:
-    """Old months would vanish as they are loaded: a partition's age counts from the month that it is for."""
+def _check_table(client: bq.Client, dataset: bq.Dataset, table: Table, service: str) -> None:
+    """Refuse a table of another service, and one that expires: a partition's age counts from the month it is for."""
     try:
         found = client.get_table(table.reference(client))
     except api.NotFound:
@@ -66,6 +68,7 @@ def _refuse_expiration(client: bq.Client, dataset: bq.Dataset, table: Table) -> 
         raise WarehouseRefused(
             f"{table} expires, {when}: old months would vanish as they are loaded. Expected none: remove the expiration"
         )
+    ledger.check_service(client, table, found, service)
 
 
 def _days(milliseconds: int) -> str:

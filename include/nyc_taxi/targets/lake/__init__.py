@@ -48,7 +48,7 @@ class InLake(Target[Lake, Folder]):
         """Refuse the name: the lake has one folder per service."""
         raise ValueError(f"table name {name!r}: the lake has no tables; expected none")
 
-    def check(self, client: Lake, lake: Lake, table: Folder) -> str:  # noqa: ARG002 - its own is the lake
+    def check(self, client: Lake, lake: Lake, table: Folder, service: str) -> str:  # noqa: ARG002 - its own is the lake
         """See that the lake can be listed; returns its address."""
         client.size(str(table))
         return client.url("")

@@ -50,14 +50,20 @@ class Postgres(Target["psycopg.Connection[Any]", Table]):
         """Read `table` or `schema.table`."""
         return Table.parse(name)
 
-    def check(self, client: psycopg.Connection[Any], lake: Lake, table: Table) -> str:  # noqa: ARG002 - no need of it
+    def check(
+        self,
+        client: psycopg.Connection[Any],
+        lake: Lake,  # noqa: ARG002 - no need of it
+        table: Table,
+        service: str,
+    ) -> str:
         """See that the server answers, can be written and grants what a load needs; returns the database and its host.
 
         The months' own locks and owners are for the load to find out.
         """
         from include.nyc_taxi.targets.postgres.readiness import check
 
-        check(client, table)
+        check(client, table, service)
         return f"database {client.info.dbname} on {client.info.host}"
 
     def replace_month(

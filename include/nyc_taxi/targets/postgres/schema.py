@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
@@ -12,6 +12,7 @@ from psycopg import sql
 from include.nyc_taxi import catalog, landed_rows
 from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.targets.postgres import ledger
+from include.nyc_taxi.targets.postgres.readiness import check_service, find, service_of
 from include.nyc_taxi.targets.postgres.server import ask, limit_lock_waits, template, text, transaction, value
 from include.nyc_taxi.targets.postgres.table import Table
 
@@ -42,15 +43,14 @@ def prepare(connection: psycopg.Connection[Any], table: Table, service: str) -> 
     wanted = {column.name: _TYPES[column.type] for column in catalog.service(service).columns}
     with transaction(connection):
         is_current = ledger.is_current(connection)
-        if is_current and _lacks(connection, table, wanted) == {} and _service_of(connection, table) == service:
+        if is_current and _lacks(connection, table, wanted) == {} and service_of(connection, table) == service:
             return
     with transaction(connection):
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi create', 0))")
         if not ledger.is_current(connection):
             ledger.create(connection)
         missing = _lacks(connection, table, wanted)
-        if (other := _service_of(connection, table)) not in (None, service):
-            raise WarehouseRefused(f"{table} holds trips of {other}, not of {service}: load into another table")
+        check_service(connection, table, service)
         if missing == wanted:
             _create(connection, table, wanted)
         else:
@@ -64,7 +64,7 @@ def oid_of(connection: psycopg.Connection[Any], table: Table) -> int:
     Raises:
         WarehouseBusy: it is gone.
     """
-    found = _found(connection, table)
+    found = find(connection, table)
     if found is None:
         raise WarehouseBusy(f"{table} was dropped by another session just now")
     return found[0]
@@ -94,7 +94,7 @@ def definitions(columns: dict[str, str]) -> sql.Composed:
 
 def _lacks(connection: psycopg.Connection[Any], table: Table, wanted: dict[str, str]) -> dict[str, str]:
     """The wanted columns that the table does not have; all of them if there is no such table."""
-    found = _found(connection, table)
+    found = find(connection, table)
     if found is None:
         return wanted
     oid, partition_key = found
@@ -128,15 +128,6 @@ def _add_columns(connection: psycopg.Connection[Any], table: Table, missing: dic
         connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(table.identifier, definition))
 
 
-def _service_of(connection: psycopg.Connection[Any], table: Table) -> str | None:
-    """Return the service that the table holds for good; None if there is no such table or nothing tells."""
-    found = _found(connection, table)
-    if found is None:
-        return None
-    parameters = {"oid": found[0], "table": str(table)}
-    return cast("str | None", value(connection, text("service_of_table"), parameters))
-
-
 def _describe(connection: psycopg.Connection[Any], table: Table, service: str, columns: Collection[str]) -> None:
     if (
         value(connection, "SELECT obj_description(%(oid)s::oid, 'pg_class')", {"oid": oid_of(connection, table)})
@@ -149,9 +140,3 @@ def _describe(connection: psycopg.Connection[Any], table: Table, service: str, c
         if column.name in columns:
             name = sql.Identifier(table.schema, table.name, column.name)
             connection.execute(comment.format(name, sql.Literal(column.description)))
-
-
-def _found(connection: psycopg.Connection[Any], table: Table) -> tuple[int, str | None] | None:
-    """The table's oid and partition key, if there is such a table."""
-    name = {"schema": table.schema, "name": table.name}
-    return cast("tuple[int, str | None] | None", ask(connection, text("find_table"), name).fetchone())

@@ -61,7 +61,7 @@ def test_a_setting_of_the_role_changes_nothing(name, value, role_setting, landed
     file, postgres = landed_month(JANUARY), Postgres()
 
     with psycopg.connect(warehouse) as connection:
-        postgres.check(connection, lake, postgres.default_table("green"))
+        postgres.check(connection, lake, postgres.default_table("green"), "green")
         outcomes = [
             postgres.replace_month(connection, file, lake, force=force).outcome for force in (False, False, True)
         ]
@@ -82,7 +82,7 @@ def test_a_read_only_database_is_refused_by_name_before_a_load(role_setting, war
     role_setting("default_transaction_read_only", "on")
 
     with psycopg.connect(warehouse) as connection, pytest.raises(WarehouseRefused, match="it is read-only: a standby"):
-        Postgres().check(connection, lake, Table.parse("green_taxi_trips"))
+        Postgres().check(connection, lake, Table.parse("green_taxi_trips"), "green")
 
 
 def test_a_missing_right_is_found_before_a_load(warehouse, lake):
@@ -90,7 +90,7 @@ def test_a_missing_right_is_found_before_a_load(warehouse, lake):
         psycopg.connect(warehouse, options="-c role=pg_read_all_data") as connection,
         pytest.raises(WarehouseRefused, match="permission denied for schema public: grant USAGE and CREATE"),
     ):
-        Postgres().check(connection, lake, Table.parse("green_taxi_trips"))
+        Postgres().check(connection, lake, Table.parse("green_taxi_trips"), "green")
 
 
 def test_a_detached_partition_keeps_its_name_and_the_month_gets_another(landed_month, load, query, lake):

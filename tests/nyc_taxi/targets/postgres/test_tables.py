@@ -18,7 +18,7 @@ from tests.nyc_taxi.targets.postgres.loading import FEBRUARY, JANUARY, rows_of
 
 @pytest.mark.parametrize("told_by", ["comment", "ledger"])
 @pytest.mark.parametrize("month", [JANUARY, FEBRUARY])
-def test_a_table_holds_one_service_for_good(landed_month, load, query, warehouse, month, told_by):
+def test_a_table_holds_one_service_for_good(landed_month, load, query, warehouse, lake, month, told_by):
     trips = Table.parse("trips")
     yellow = load(landed_month("yellow_tripdata_2024-01"), table=trips)
     columns = query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'trips'::regclass")
@@ -28,6 +28,11 @@ def test_a_table_holds_one_service_for_good(landed_month, load, query, warehouse
 
     with pytest.raises(WarehouseRefused, match=r"public\.trips holds trips of yellow, not of green: load into another"):
         load(landed_month(month), table=trips, force=True)
+    with (
+        psycopg.connect(warehouse) as connection,
+        pytest.raises(WarehouseRefused, match=r"public\.trips holds trips of yellow, not of green: load into another"),
+    ):
+        Postgres().check(connection, lake, trips, "green")
 
     assert query("SELECT count(*) FROM trips") == [(yellow.rows_loaded,)]
     assert query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'trips'::regclass") == columns
