@@ -219,14 +219,19 @@ def _backfill(airflow: Airflow, dag: str, files: Sequence[TripFile]) -> Backfill
     span = {"from_date": f"{files[0].month}-01T00:00:00Z", "to_date": f"{files[-1].month}-01T00:00:00Z"}
     servers = [process.pid for process in airflow.processes.values()]
     started, before = time.monotonic(), cpu_of_trees(servers)
-    made = airflow.post("/backfills", dag_id=dag, max_active_runs=16, **span)
-    airflow.wait(lambda: airflow.get(f"/backfills/{made['id']}")["completed_at"], "the backfill", PATIENCE_SECONDS)
+    airflow.post("/backfills", dag_id=dag, max_active_runs=16, **span)
+    runs = airflow.wait(partial(_ended_runs, airflow, dag, len(files)), "the backfill", PATIENCE_SECONDS)
     took = Backfill(time.monotonic() - started, cpu_of_trees(servers) - before, tasks=4 * len(files))
-    runs = [run for run in airflow.runs(dag) if run["run_type"] == "backfill"]
     failed = [run["dag_run_id"] for run in runs if run["state"] != "success"]
     if failed:
         raise RuntimeError(f"runs {failed} of {dag} did not succeed; logs are in {airflow.home}")
     return took
+
+
+def _ended_runs(airflow: Airflow, dag: str, expected: int) -> list[dict[str, Any]]:
+    """Return the backfill's runs once all have ended; Airflow marks a backfill as completed up to 30 s later."""
+    runs = [run for run in airflow.runs(dag) if run["run_type"] == "backfill" and run["state"] in ENDED]
+    return runs if len(runs) == expected else []
 
 
 def _write(pairs: list[Pair], core: float, options: argparse.Namespace) -> Path:

@@ -68,27 +68,27 @@ TARGET = "bigquery"
     tags=[Tag.TLC, Tag.NOTES, Tag.FROM_LAKE, target_tag(TARGET)],
 )
 def etl_gcs_to_bq(lineage: Lineage) -> None:
-    @task
+    @task(multiple_outputs=False)
     def preflight() -> Reached:
         from include.orchestration import steps
 
         run = this_run(TARGET)
         return steps.reach(this_service(), run.destination, optional=run.was_started_by_asset)
 
-    @task(retries=3)
+    @task(retries=3, multiple_outputs=False)
     def extract_from_gcs() -> Landed:
         from include.orchestration import steps
 
         return steps.find(this_file() or steps.newest_in_the_lake(this_service()))
 
-    @task
+    @task(multiple_outputs=False)
     def transform(landed: Landed) -> Landed:
         from include.orchestration import steps
 
         steps.count_null_passengers(given(landed)["file"])
         return landed
 
-    @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET))
+    @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET), multiple_outputs=False)
     def write_bq(landed: Landed) -> Loaded:
         from include.orchestration import steps
 

@@ -51,7 +51,7 @@ def etl_parent_flow(lineage: Lineage) -> None:
         steps.check_set_up(service_of(files[0]), source=run.source, destination=run.destination)
         return files
 
-    @task(trigger_rule="all_done_min_one_success")  # which_months is the one that succeeded
+    @task(trigger_rule="all_done_min_one_success", multiple_outputs=False)  # which_months is the one that succeeded
     def summary(files: list[str]) -> Summary:
         from include.orchestration import steps
 

@@ -91,7 +91,7 @@ def ingest_data(lineage: Lineage) -> None:
 
         log_table_name()
 
-    @task(retries=3, inlets=lineage.web, outlets=lineage.raw)
+    @task(retries=3, inlets=lineage.web, outlets=lineage.raw, multiple_outputs=False)
     def extract_data() -> Raw:
         from include.orchestration import steps
 
@@ -100,7 +100,7 @@ def ingest_data(lineage: Lineage) -> None:
         raw = steps.download(file, source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force)
         return announced(raw)
 
-    @task(inlets=lineage.raw, outlets=lineage.lake)
+    @task(inlets=lineage.raw, outlets=lineage.lake, multiple_outputs=False)
     def transform_data(raw: Raw) -> Landed:
         from include.orchestration import steps
 
@@ -108,7 +108,7 @@ def ingest_data(lineage: Lineage) -> None:
         landed = steps.land(raw["file"], source=raw["source"], edition=raw["edition"], reading=run.reading)
         return announced(landed)
 
-    @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET))
+    @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET), multiple_outputs=False)
     def load_data(landed: Landed) -> Loaded:
         from include.orchestration import steps
 

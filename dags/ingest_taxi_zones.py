@@ -58,14 +58,14 @@ from include.orchestration.xcoms import LoadedZones, RawZones
     tags=[Tag.TLC, Tag.WEB, *WITH_ZONES],
 )
 def ingest_taxi_zones() -> None:
-    @task(retries=3, inlets=[WEB_ZONES], outlets=[RAW_ZONES])
+    @task(retries=3, inlets=[WEB_ZONES], outlets=[RAW_ZONES], multiple_outputs=False)
     def fetch_zones() -> RawZones:
         from include.orchestration import zone_steps
 
         this_run()  # refuses params
         return zone_steps.download()
 
-    @task(retries=3, inlets=[RAW_ZONES], outlets=[ZONES])
+    @task(retries=3, inlets=[RAW_ZONES], outlets=[ZONES], multiple_outputs=False)
     def load_zones(raw: RawZones) -> LoadedZones:
         from include.orchestration import zone_steps
 

@@ -61,7 +61,7 @@ from include.orchestration.xcoms import Surveyed
     tags=[Tag.TLC, Tag.WEB, *EVERY_TARGET],
 )
 def sync_published_months(lineage: Lineage) -> None:
-    @task(retries=3)
+    @task(retries=3, multiple_outputs=False)
     def survey_publisher() -> Surveyed:
         from include.orchestration import sync_steps
 

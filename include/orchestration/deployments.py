@@ -229,10 +229,10 @@ def dag_with_deployments(**settings: Any) -> Callable[[Callable[[Lineage], None]
         def make() -> list[DAG]:
             of_flow = {"dag_id": wire.__name__} | settings
             wanted = get_parsing_context().dag_id  # in a task; the DAG processor wants them all
-            entries = [entry for entry in deployments() if entry.flow == wire.__name__]
-            own = [(of_flow, Lineage())]
+            entries = [entry for entry in deployments(wanted=wanted) if entry.flow == wire.__name__]
+            own = [(of_flow, Lineage())] if wanted in (None, wire.__name__) else []
             every = own + [(entry.settings(of_flow), entry.lineage) for entry in entries]
-            return [_made(wire, *each) for each in every if wanted in (None, each[0]["dag_id"])]
+            return [_made(wire, *each) for each in every]
 
         return make
 
@@ -248,8 +248,8 @@ def _made(wire: Callable[[Lineage], None], settings: Mapping[str, Any], lineage:
     return made
 
 
-def deployments(path: Path = ENTRIES) -> list[Deployment]:
-    """Read every entry of the file.
+def deployments(path: Path = ENTRIES, *, wanted: str | None = None) -> list[Deployment]:
+    """Read every entry of the file, or only that of the wanted Dag.
 
     Raises:
         ValueError: an entry is not a deployment; the message names it and gives the reason.
@@ -257,7 +257,11 @@ def deployments(path: Path = ENTRIES) -> list[Deployment]:
     found = yaml.load(path.read_text(encoding="utf-8"), _SafeLoader)  # noqa: S506 - a safe one
     if not isinstance(found, list):
         raise ValueError(f"{path}: {found!r} is not a list of deployments")  # noqa: TRY004 - it is a value of the file
-    entries = [_deployment(entry, f"{path}: entry {number}") for number, entry in enumerate(found, start=1)]
+    entries = [
+        _deployment(entry, f"{path}: entry {number}")
+        for number, entry in enumerate(found, start=1)
+        if wanted in (None, _name(entry))
+    ]
     twice = [dag_id for dag_id, count in Counter(entry.dag_id for entry in entries).items() if count > 1]
     if twice:
         raise ValueError(f"{path}: {twice} are in it more than once")

@@ -38,7 +38,7 @@ def parsed(airflow_database, entries, monkeypatch, bag):
     """Parses the bundle with one entry, which is GREEN with changes."""
 
     def parse(**changes):
-        monkeypatch.setattr(module, "deployments", lambda: deployments(entries(GREEN | changes)))
+        monkeypatch.setattr(module, "deployments", lambda **wanted: deployments(entries(GREEN | changes), **wanted))
         return bag("nyc-taxi")
 
     return parse

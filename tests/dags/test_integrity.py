@@ -214,5 +214,11 @@ def test_no_task_has_two_outlets_as_both_would_have_an_event_of_each_success(dag
     assert [task for dag in dags.values() for task in dag.tasks if len(task.outlets) > 1] == []
 
 
+def test_a_task_sends_what_it_returns_once_and_not_each_of_its_fields_too(dags):
+    tasks = [task for dag in dags.values() for task in dag.tasks]
+
+    assert [task.task_id for task in tasks if getattr(task, "multiple_outputs", False)] == []
+
+
 def test_no_dag_needs_a_pool_that_somebody_has_to_make(dags):
     assert {task.pool for dag in dags.values() for task in dag.tasks} == {"default_pool"}

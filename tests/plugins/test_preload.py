@@ -1,5 +1,6 @@
 """What processes of Airflow import before they fork tasks."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -58,3 +59,17 @@ def test_processes_that_fork_no_tasks_import_nothing(tmp_path, component, execut
         for name in started(component, executor, tmp_path)["loaded"]
         if name.startswith(("airflow.providers", "pyarrow"))
     ]
+
+
+def test_the_process_of_a_task_looks_for_garbage_less_often(monkeypatch):
+    from airflow.sdk.execution_time.task_runner import TaskRunnerMarker
+
+    monkeypatch.syspath_prepend(str(ROOT / "plugins"))
+    import taxi_preload
+
+    before = gc.get_threshold()
+    try:
+        taxi_preload.on_starting(component=TaskRunnerMarker())
+        assert gc.get_threshold()[0] == taxi_preload.GARBAGE_AFTER_OBJECTS > before[0]
+    finally:
+        gc.set_threshold(*before)
