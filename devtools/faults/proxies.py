@@ -134,6 +134,7 @@ class Rule:
         path: of the requests, with the query.
         status: is answered in place of the server; None lets the request through and loses the answer.
         reason: is Google's word for it.
+        message: is what Google says; without one, that it was injected.
         times: how many requests it does this to; later ones pass.
         skip: how many requests pass before.
         meanwhile: is done when the request comes.
@@ -144,6 +145,7 @@ class Rule:
     path: str
     status: int | None = None
     reason: str = "backendError"
+    message: str = ""
     times: int = 1
     skip: int = 0
     meanwhile: Callable[[], object] | None = None
@@ -272,5 +274,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _refusal(rule: Rule) -> bytes:
-    reason = {"reason": rule.reason, "message": f"injected: {rule.reason}"}
+    reason = {"reason": rule.reason, "message": rule.message or f"injected: {rule.reason}"}
     return json.dumps({"error": {"code": rule.status, "message": reason["message"], "errors": [reason]}}).encode()

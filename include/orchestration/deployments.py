@@ -174,7 +174,7 @@ class Deployment(_Strict):
         params = ", ".join(f"`{name}={value}`" for name, value in self.params.items())
         return (
             f"{self.description}. It runs {self.runs}.\n\n"
-            f"A deployment of `{self.flow}`, defined in `include/deployments.yaml`: {params or 'no params'}."
+            f"A deployment of `{self.flow}` in `include/deployments.yaml`, with {params or 'the params of the flow'}."
         )
 
     def _params(self, of_flow: Mapping[str, Param]) -> dict[str, Param]:

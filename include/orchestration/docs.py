@@ -10,7 +10,7 @@ _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def for_the_ui(markdown: str) -> str:
-    """Return the Markdown with bold terms and italics in place of inline code.
+    """Return the Markdown with emphasis in place of inline code, which is strong where a list item begins with it.
 
     Airflow 3.3.2 pads inline code by 8 pixels on each side, so that it covers the lines above and below.
     """

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 FIRST_YEAR = 2009
 
 
-def _within(least: int, most: int | None = None) -> list[dict[str, int]]:
-    """Return the bounds of a number, for `allOf`."""
-    return [{"minimum": least}, *([] if most is None else [{"maximum": most}])]
+def _each(**bounds: int) -> list[dict[str, int]]:
+    """Return a schema for each bound, for `allOf`."""
+    return [{name: bound} for name, bound in bounds.items()]
 
 
 # The form's list adds months as strings: 3.3.2 turns the numbers of `examples` into "3".
-_MONTH_OF_LIST = {"type": ["integer", "string"], "allOf": _within(1, 12), "pattern": "^([1-9]|1[0-2])$"}
+_MONTH_OF_LIST = {"type": ["integer", "string"], "allOf": _each(minimum=1, maximum=12), "pattern": "^([1-9]|1[0-2])$"}
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -51,7 +51,7 @@ def trip_month_params() -> dict[str, Param]:
         "year": Param(
             None,
             type=["null", "integer"],
-            allOf=_within(FIRST_YEAR, 9999),
+            allOf=_each(minimum=FIRST_YEAR, maximum=9999),
             title="Year",
             description="The year of the file. Leave year and month empty for the newest month, or for the month of "
             "a logical date or partition key that you choose.",
@@ -59,7 +59,7 @@ def trip_month_params() -> dict[str, Param]:
         "month": Param(
             None,
             type=["null", "integer"],
-            allOf=_within(1, 12),
+            allOf=_each(minimum=1, maximum=12),
             title="Month",
             description="The month of the file, 1 to 12; empty if the year is empty.",
         ),
@@ -75,14 +75,14 @@ def trip_files_params() -> dict[str, Param]:
             items=_MONTH_OF_LIST,
             examples=list(range(1, 13)),
             values_display={str(number): name for number, name in enumerate(_MONTHS, start=1)},
-            minItems=1,
+            allOf=_each(minItems=1),
             title="Months",
             description="The months of the files, at least one; as JSON, numbers from 1 to 12.",
         ),
         "year": Param(
             2020,
             type="integer",
-            allOf=_within(FIRST_YEAR, 9999),
+            allOf=_each(minimum=FIRST_YEAR, maximum=9999),
             title="Year",
             description="The year of the files.",
         ),
@@ -97,9 +97,7 @@ def trip_files_params() -> dict[str, Param]:
 def sync_params() -> dict[str, Param]:
     """Return the params of which files are kept up to date."""
     return {
-        "colours": _services(
-            sorted(catalog.services()), "The taxi services to keep up to date.", type="array", minItems=1
-        ),
+        "colours": _services(sorted(catalog.services()), "The taxi services to keep up to date.", type="array"),
         "since": Param(
             None,
             type=["null", "string"],
@@ -110,7 +108,7 @@ def sync_params() -> dict[str, Param]:
         "max_files_per_run": Param(
             24,
             type="integer",
-            allOf=_within(1, 1000),
+            allOf=_each(minimum=1, maximum=1000),
             title="Maximum files per run",
             description="The most files that one run loads, and the most older files that it checks for changes.",
         ),
@@ -118,7 +116,7 @@ def sync_params() -> dict[str, Param]:
         "alert_after_months": Param(
             5,
             type="integer",
-            allOf=_within(1),
+            allOf=_each(minimum=1),
             title="Months before an alert",
             description="A run alerts if the newest loaded month of a service began more than this many months ago.",
             section="Alerts",
@@ -156,7 +154,7 @@ def reading_params(cache_ttl_hours: int = 24) -> dict[str, Param]:
         "cache_ttl_hours": Param(
             cache_ttl_hours,
             type="number",
-            allOf=_within(0),
+            allOf=_each(minimum=0),
             title="Cache lifetime in hours",
             description="How long a downloaded file is used before the publisher is asked whether it changed; "
             "0 always asks.",
@@ -222,6 +220,7 @@ def _services(default: list[str], description: str, **schema: Any) -> Param:  # 
         default,
         items={"type": "string", "enum": services},
         examples=services,
+        allOf=_each(minItems=1),
         title="Services",
         description=description,
         **schema,
