@@ -187,6 +187,7 @@ _DISABLED_API = re.compile(
 _API = re.compile(r"\b[a-z]+\.googleapis\.com(?=/overview)")
 _OUR_APIS = "bigquery.googleapis.com storage.googleapis.com"
 _PERMISSION = re.compile(r"\b(?:bigquery|iam|serviceusage|storage)\.(?!googleapis)[a-zA-Z]+\.[a-zA-Z]+\b")
+_DENIED = re.compile(r"denied|does not have", re.IGNORECASE)
 GOOGLE_ROLES: Mapping[str, str] = {
     # By the longest beginning of a permission's name.
     "bigquery.": "BigQuery Data Editor (roles/bigquery.dataEditor)",
@@ -295,11 +296,21 @@ def _granted(error: BaseException) -> str | None:
     if _DISABLED_API.search(text):
         api = _API.search(text)
         return f"enable the API, and wait some minutes: gcloud services enable {api[0] if api else _OUR_APIS}"
-    permission = _PERMISSION.search(text)
-    if permission is None or not re.search(r"denied|does not have|Access Denied", text):
-        return None
-    role = max((beginning for beginning in GOOGLE_ROLES if permission[0].startswith(beginning)), key=len, default="")
-    return f"grant {GOOGLE_ROLES.get(role, f'a role with {permission[0]}')} to the account of the connection"
+    permission = missing_permission(error)
+    return None if permission is None else f"grant {role_with(permission)} to the account of the connection"
+
+
+def missing_permission(error: BaseException) -> str | None:
+    """Return the permission whose lack is an error of Google's, such as `bigquery.jobs.create`; None if it is none."""
+    text = str(error)
+    named = _PERMISSION.search(text)
+    return named[0] if named and _DENIED.search(text) else None
+
+
+def role_with(permission: str) -> str:
+    """Return the role that has a permission of those that the bundle needs."""
+    beginnings = [beginning for beginning in GOOGLE_ROLES if permission.startswith(beginning)]
+    return GOOGLE_ROLES[max(beginnings, key=len)]
 
 
 def of_web(error: BaseException) -> Fault:

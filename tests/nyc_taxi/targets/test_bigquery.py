@@ -473,6 +473,29 @@ def test_what_the_bucket_lacks_is_named_before_anything_is_loaded(cloud, client,
             check(client, Lake(fs, f"{BUCKET}/lake"), Table.parse("nyc_taxi.trips"), "green")
 
 
+def test_every_missing_right_is_named_at_once(cloud):
+    here = cloud.environment
+    with FrontEnd(here["STORAGE_EMULATOR_HOST"]) as storage, FrontEnd(here["BIGQUERY_EMULATOR_HOST"]) as bigquery:
+        may = {"permissions": ["storage.buckets.get", "storage.objects.get", "storage.objects.list"]}
+        storage.rules = [Rule("GET", "/iam/testPermissions", 200, answer=may)]
+        no_jobs = "Access Denied: Project p: User does not have bigquery.jobs.create permission in project p."
+        no_datasets = "Access Denied: Dataset p:d: Permission bigquery.datasets.get denied on dataset p:d."
+        bigquery.rules = [
+            Rule("POST", "/queries", 403, "accessDenied", no_jobs),
+            Rule("GET", "/datasets/", 403, "accessDenied", no_datasets),
+        ]
+        fs = gcsfs.GCSFileSystem(token="anon", endpoint_url=storage.url, project="local", skip_instance_cache=True)
+        client = bq.Client("local", AnonymousCredentials(), client_options={"api_endpoint": bigquery.url})
+        with closing(client), pytest.raises(WarehouseRefused) as refusal:
+            check(client, Lake(fs, f"{BUCKET}/lake"), Table.parse("nyc_taxi.trips"), "green")
+
+    assert (
+        "lacks storage.objects.create, storage.objects.delete, bigquery.jobs.create, bigquery.datasets.get: grant it "
+        "BigQuery Data Editor (roles/bigquery.dataEditor) and BigQuery Job User (roles/bigquery.jobUser) and Storage "
+        "Object Admin (roles/storage.objectAdmin)"
+    ) in str(refusal.value)
+
+
 def test_missing_bucket_is_named(bucket, client):
     with pytest.raises(WarehouseRefused, match="bucket 'no-such-bucket' does not exist"):
         check(client, Lake(bucket.fs, "no-such-bucket/lake"), Table.parse("nyc_taxi.trips"), "green")
