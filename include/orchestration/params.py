@@ -233,8 +233,8 @@ def _table(target: targets.Target[Any, Any]) -> Param:
         type=["null", "string"],
         maxLength=255,
         title="Table",
-        description_md=f"The table to load, as `{target.namespace_kind}.table`; empty for the service's own, such as "
-        f"`{target.default_table('yellow')}`.",
+        description_md=f"The table to load, as **{target.namespace_kind}.table**; empty for the service's own, such as "
+        f"**{target.default_table('yellow')}**.",
         section=_DESTINATION,
     )
 

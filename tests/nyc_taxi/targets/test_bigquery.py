@@ -490,7 +490,7 @@ def test_every_missing_right_is_named_at_once(cloud):
             check(client, Lake(fs, f"{BUCKET}/lake"), Table.parse("nyc_taxi.trips"), "green")
 
     assert (
-        "lacks storage.objects.create, storage.objects.delete, bigquery.jobs.create, bigquery.datasets.get: grant it "
+        "lacks storage.objects.create, storage.objects.delete, bigquery.datasets.get, bigquery.jobs.create: grant it "
         "BigQuery Data Editor (roles/bigquery.dataEditor) and BigQuery Job User (roles/bigquery.jobUser) and Storage "
         "Object Admin (roles/storage.objectAdmin)"
     ) in str(refusal.value)

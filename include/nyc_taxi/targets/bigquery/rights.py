@@ -46,7 +46,7 @@ def _missing_on_bucket(lake: Lake) -> Iterable[str]:
 
 
 def _missing_in_project(client: bq.Client, dataset: bq.DatasetReference) -> Iterable[str]:
-    for ask in (lambda: client.query_and_wait("SELECT 1 AS one"), lambda: client.get_dataset(dataset)):
+    for ask in (lambda: client.get_dataset(dataset), lambda: client.query_and_wait("SELECT 1 AS one")):
         try:
             ask()
         except api.NotFound:
