@@ -1,4 +1,4 @@
-"""Load one month of trip records from the lake into BigQuery.
+"""Load a month from the lake into BigQuery, when triggered; its deployments run when a month arrives in the lake.
 
 `preflight` → `extract_from_gcs` → `transform` → `write_bq`
 
@@ -26,7 +26,7 @@ The error of a failed task begins with one of these words.
 - `WarehouseRefused` (preflight, write_bq): credentials, a right, the bucket or the project are missing, the bucket and
   the dataset are in different locations, the name belongs to another kind of table, or the table holds
   another service. The error says which. The account of `taxi_gcp` needs the roles BigQuery Data Editor, BigQuery Job
-  User and Storage Object Admin.
+  User, Storage Object Admin and Storage Legacy Bucket Reader (docs/google-cloud.md).
 - `WarehouseBusy`: BigQuery or the network failed, somebody deleted a table in mid-load, or a quota is used up (the
   error says so; it is renewed with time). The task was retried; clear it.
 - `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, or another run replaced the month. The task was
@@ -49,7 +49,7 @@ from airflow.sdk import PartitionedAtRuntime, task
 from include.orchestration.assets import Lineage, announced
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import force_params, loading_params, trip_month_params
-from include.orchestration.requests import given, this_file, this_run, this_service
+from include.orchestration.requests import LABEL, given, label, this_file, this_run, this_service
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag, target_tag
 from include.orchestration.xcoms import Landed, Loaded, Reached
@@ -65,7 +65,7 @@ TARGET = "bigquery"
     default_args=DEFAULT_ARGS,
     max_active_runs=4,
     is_paused_upon_creation=False,
-    tags=[Tag.TLC, Tag.NOTES, Tag.FROM_LAKE, target_tag(TARGET)],
+    tags=[Tag.FLOW, Tag.TLC, Tag.NOTES, Tag.FROM_LAKE, target_tag(TARGET)],
 )
 def etl_gcs_to_bq(lineage: Lineage) -> None:
     @task(multiple_outputs=False)
@@ -75,25 +75,28 @@ def etl_gcs_to_bq(lineage: Lineage) -> None:
         run = this_run(TARGET)
         return steps.reach(this_service(), run.destination, optional=run.was_started_by_asset)
 
-    @task(retries=3, multiple_outputs=False)
+    @task(retries=3, map_index_template=LABEL, multiple_outputs=False)
     def extract_from_gcs() -> Landed:
         from include.orchestration import steps
 
-        return steps.find(this_file() or steps.newest_in_the_lake(this_service()))
+        return steps.find(label(this_file() or steps.newest_in_the_lake(this_service())))
 
-    @task(multiple_outputs=False)
+    @task(map_index_template=LABEL, multiple_outputs=False)
     def transform(landed: Landed) -> Landed:
         from include.orchestration import steps
 
-        steps.count_null_passengers(given(landed)["file"])
+        steps.count_null_passengers(label(given(landed)["file"]))
         return landed
 
-    @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET), multiple_outputs=False)
+    @task(
+        retries=3, map_index_template=LABEL, inlets=lineage.lake, outlets=lineage.loaded(TARGET), multiple_outputs=False
+    )
     def write_bq(landed: Landed) -> Loaded:
         from include.orchestration import steps
 
-        run = this_run(TARGET)
-        loaded = steps.load(given(landed), run.destination, write_mode=run.write_mode, force=run.force, run=run.id)
+        run, landed = this_run(TARGET), given(landed)
+        label(landed["file"])
+        loaded = steps.load(landed, run.destination, write_mode=run.write_mode, force=run.force, run=run.id)
         return announced(loaded)
 
     landed = extract_from_gcs()

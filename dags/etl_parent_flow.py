@@ -1,4 +1,4 @@
-"""Put several months of several services from the web into the lake, and load them into a target if asked to.
+"""Put several months of several services into the lake, and into a target if asked to, when triggered.
 
 `which_months` → for each month: `fetch` → `clean` → `write_local` → `write_gcs` → `load`; then `summary`
 
@@ -40,7 +40,7 @@ from include.orchestration.xcoms import Summary
     max_active_runs=1,
     max_active_tasks=4,
     is_paused_upon_creation=False,
-    tags=[Tag.TLC, Tag.NOTES, Tag.WEB, LAKE],
+    tags=[Tag.FLOW, Tag.TLC, Tag.NOTES, Tag.WEB, LAKE],
 )
 def etl_parent_flow(lineage: Lineage) -> None:
     @task(retries=3)

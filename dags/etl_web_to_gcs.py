@@ -1,4 +1,4 @@
-"""Put one month of trip records from the web into the lake.
+"""Put a month of trip records from the web into the lake, when triggered; its deployments run every month.
 
 `fetch` → `clean` → `write_local` → `write_gcs`
 
@@ -71,7 +71,7 @@ from include.orchestration.task_groups import web_to_gcs
     default_args=DEFAULT_ARGS,
     max_active_runs=4,
     is_paused_upon_creation=False,
-    tags=[Tag.TLC, Tag.NOTES, Tag.WEB, LAKE],
+    tags=[Tag.FLOW, Tag.TLC, Tag.NOTES, Tag.WEB, LAKE],
 )
 def etl_web_to_gcs(lineage: Lineage) -> None:
     web_to_gcs(lineage)

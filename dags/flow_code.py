@@ -1,4 +1,4 @@
-"""Print "I am a flow :)" on a worker of the queue `demo`, to show how tasks are routed to workers.
+"""Print "I am a flow :)" on a worker of the queue `demo`, when triggered, to show how tasks are routed.
 
 `say_so`
 
@@ -28,7 +28,7 @@ from include.orchestration.tags import Tag
     default_args=DEFAULT_ARGS | {"queue": "demo"},
     max_active_runs=4,
     is_paused_upon_creation=False,
-    tags=[Tag.NOTES],
+    tags=[Tag.FLOW, Tag.NOTES],
 )
 def flow_code(_: Lineage) -> None:
     @task

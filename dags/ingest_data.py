@@ -1,4 +1,4 @@
-"""Load one month of trip records from the web into Postgres.
+"""Load a month of trip records from the web into Postgres, when triggered; its deployments run every month.
 
 `log_subflow` → `extract_data` → `transform_data` → `load_data`
 
@@ -60,7 +60,7 @@ from airflow.sdk import PartitionedAtRuntime, task, task_group
 from include.orchestration.assets import Lineage, announced
 from include.orchestration.deployments import dag_with_deployments
 from include.orchestration.params import reading_params, table_params, trip_file_params
-from include.orchestration.requests import given, this_file, this_run, this_service
+from include.orchestration.requests import LABEL, given, label, this_file, this_run, this_service
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import Tag, target_tag
 from include.orchestration.xcoms import Landed, Loaded, Raw
@@ -76,7 +76,7 @@ TARGET = "postgres"
     default_args=DEFAULT_ARGS,
     max_active_runs=4,
     is_paused_upon_creation=False,
-    tags=[Tag.TLC, Tag.NOTES, Tag.WEB, target_tag(TARGET)],
+    tags=[Tag.FLOW, Tag.TLC, Tag.NOTES, Tag.WEB, target_tag(TARGET)],
 )
 def ingest_data(lineage: Lineage) -> None:
     @task_group
@@ -91,29 +91,32 @@ def ingest_data(lineage: Lineage) -> None:
 
         log_table_name()
 
-    @task(retries=3, inlets=lineage.web, outlets=lineage.raw, multiple_outputs=False)
+    @task(retries=3, map_index_template=LABEL, inlets=lineage.web, outlets=lineage.raw, multiple_outputs=False)
     def extract_data() -> Raw:
         from include.orchestration import steps
 
         run = this_run()
-        file = this_file() or steps.newest_published(this_service(), run.source)
+        file = label(this_file() or steps.newest_published(this_service(), run.source))
         raw = steps.download(file, source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force)
         return announced(raw)
 
-    @task(inlets=lineage.raw, outlets=lineage.lake, multiple_outputs=False)
+    @task(map_index_template=LABEL, inlets=lineage.raw, outlets=lineage.lake, multiple_outputs=False)
     def transform_data(raw: Raw) -> Landed:
         from include.orchestration import steps
 
         run, raw = this_run(), given(raw)
-        landed = steps.land(raw["file"], source=raw["source"], edition=raw["edition"], reading=run.reading)
+        landed = steps.land(label(raw["file"]), source=raw["source"], edition=raw["edition"], reading=run.reading)
         return announced(landed)
 
-    @task(retries=3, inlets=lineage.lake, outlets=lineage.loaded(TARGET), multiple_outputs=False)
+    @task(
+        retries=3, map_index_template=LABEL, inlets=lineage.lake, outlets=lineage.loaded(TARGET), multiple_outputs=False
+    )
     def load_data(landed: Landed) -> Loaded:
         from include.orchestration import steps
 
-        run = this_run(TARGET)
-        return announced(steps.load(given(landed), run.destination, force=run.force, run=run.id))
+        run, landed = this_run(TARGET), given(landed)
+        label(landed["file"])
+        return announced(steps.load(landed, run.destination, force=run.force, run=run.id))
 
     raw = extract_data()
     log_subflow() >> raw

@@ -1,4 +1,4 @@
-"""Load the taxi zones from the web into every warehouse that takes them, so that trips join to boroughs and names.
+"""Load the names and shapes of the taxi zones into every warehouse that takes them, on the 5th of each month.
 
 `fetch_zones` → `load_zones`
 
@@ -9,7 +9,7 @@
 - **Grain**: all 265 zones. The publisher keeps one edition, so a run has no month.
 - **Re-run safety**: idempotent, also if runs overlap. The zones are replaced in one transaction, and only if they
   differ from those in the table; a view is created again only if it lacks columns of its trips.
-- **First run**: trigger it once; after that it is scheduled monthly. Trigger it again after a new service or column.
+- **First run**: trigger it once, and unpause it for the monthly runs. Trigger it again after a new service or column.
 
 ### Triage
 
@@ -42,6 +42,7 @@ The error of a failed task begins with one of these words.
 from airflow.sdk import CronTriggerTimetable, dag, task
 
 from include.orchestration.assets import RAW_ZONES, WEB_ZONES, ZONES
+from include.orchestration.docs import for_the_ui
 from include.orchestration.requests import given, this_run
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import WITH_ZONES, Tag
@@ -50,12 +51,12 @@ from include.orchestration.xcoms import LoadedZones, RawZones
 
 @dag(
     description="The taxi zones, with names and shapes, from the web into the warehouse",
-    doc_md=__doc__,
+    doc_md=for_the_ui(__doc__),
     schedule=CronTriggerTimetable("0 6 5 * *", timezone="America/New_York"),
     catchup=False,
     default_args=DEFAULT_ARGS,
     max_active_runs=1,
-    tags=[Tag.TLC, Tag.WEB, *WITH_ZONES],
+    tags=[Tag.FLOW, Tag.TLC, Tag.WEB, *WITH_ZONES],
 )
 def ingest_taxi_zones() -> None:
     @task(retries=3, inlets=[WEB_ZONES], outlets=[RAW_ZONES], multiple_outputs=False)

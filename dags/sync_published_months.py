@@ -58,7 +58,7 @@ from include.orchestration.xcoms import Surveyed
     max_active_runs=1,
     max_active_tasks=4,
     is_paused_upon_creation=False,
-    tags=[Tag.TLC, Tag.WEB, *EVERY_TARGET],
+    tags=[Tag.FLOW, Tag.TLC, Tag.WEB, *EVERY_TARGET],
 )
 def sync_published_months(lineage: Lineage) -> None:
     @task(retries=3, multiple_outputs=False)

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtools.environment import ROOT, project_environment
@@ -54,12 +56,17 @@ def _section(dag: DAG, entries: list[Deployment]) -> str:
         f"{', '.join(f'`{name}={value}`' for name, value in entry.params.items())} |"
         for entry in entries
     ]
-    parts = [f"## {dag.dag_id}", (dag.doc_md or "").strip().replace("\n### ", "\n#### ")]
+    parts = [f"## {dag.dag_id}", written(dag).replace("\n### ", "\n#### ")]
     if params:
         parts.append("\n".join(["| param | default | what |", "|---|---|---|", *params]))
     if deployed:
         parts.append("\n".join(["| deployment | what | runs | params |", "|---|---|---|---|", *deployed]))
     return "\n\n".join(parts) + "\n"
+
+
+def written(dag: DAG) -> str:
+    """Return a Dag's doc as its file has it; Airflow is given one without inline code."""
+    return ast.get_docstring(ast.parse(Path(dag.fileloc).read_text(encoding="utf-8"))) or ""
 
 
 def _param(name: str, param: Param) -> str:

@@ -256,6 +256,7 @@ def _say_up(name: str, started: float) -> None:
 
 def _say_ready(port: int, passwords: Path) -> None:
     print(f"\nhttp://{HOST}:{port}")
+    print(f"http://{HOST}:{port}/dags?tags=flow shows the flows without their deployments")
     if passwords.exists():
         for user, password in json.loads(passwords.read_text() or "{}").items():
             print(f"user {user}, password {password}")

@@ -19,7 +19,7 @@ from http import HTTPStatus
 from http.server import HTTPServer, ThreadingHTTPServer
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.server import RequestHandler, Router
@@ -44,6 +44,7 @@ PRECONDITIONS = {
 }
 NEEDS_SOURCE = ("/copyTo/", "/rewriteTo/")
 JSON_API = re.compile(r"/|/batch/storage/v1|/((upload|download)/)?storage/v1/b(/.*)?")
+TEST_PERMISSIONS = re.compile(r"/storage/v1/b/[^/]+/iam/testPermissions")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 PATIENCE_SECONDS = 60  # for the next bytes of a client
 NOT_MET = "At least one of the pre-conditions you specified did not hold."
@@ -192,7 +193,10 @@ class _Handler(RequestHandler):  # type: ignore[misc] # published without types
         except Denied as denied:
             self._send(STATUS, denied.body())
             return False
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
+        if TEST_PERMISSIONS.fullmatch(path):
+            self._send(HTTPStatus.OK, json.dumps({"permissions": parse_qs(query).get("permissions", [])}).encode())
+            return False
         if not JSON_API.fullmatch(path):
             self._refuse(HTTPStatus.NOT_FOUND, "notFound", f"local cloud: {path} is not in the JSON API of GCS")
             return False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 HOST = "127.0.0.1"
 _CHUNK = 1 << 16
@@ -134,9 +134,11 @@ class Rule:
         path: of the requests, with the query.
         status: is answered in place of the server; None lets the request through and loses the answer.
         reason: is Google's word for it.
+        message: is what Google says; without one, that it was injected.
         times: how many requests it does this to; later ones pass.
         skip: how many requests pass before.
         meanwhile: is done when the request comes.
+        answer: is the body of the answer in place of an error.
         is_forwarded: whether the server gets the request before the status is answered.
     """
 
@@ -144,9 +146,11 @@ class Rule:
     path: str
     status: int | None = None
     reason: str = "backendError"
+    message: str = ""
     times: int = 1
     skip: int = 0
     meanwhile: Callable[[], object] | None = None
+    answer: Mapping[str, object] | None = None
     is_forwarded: bool = False
     done: int = field(default=0, init=False)
 
@@ -272,5 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _refusal(rule: Rule) -> bytes:
-    reason = {"reason": rule.reason, "message": f"injected: {rule.reason}"}
+    if rule.answer is not None:
+        return json.dumps(rule.answer).encode()
+    reason = {"reason": rule.reason, "message": rule.message or f"injected: {rule.reason}"}
     return json.dumps({"error": {"code": rule.status, "message": reason["message"], "errors": [reason]}}).encode()

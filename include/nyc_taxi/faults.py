@@ -181,6 +181,22 @@ GOOGLE_STATUSES: Mapping[int, Fault] = {
     499: _BUSY,
     501: _REFUSED,
 }
+_DISABLED_API = re.compile(
+    r"has not been used in project \S+ before or it is disabled|SERVICE_DISABLED|accessNotConfigured"
+)
+_API = re.compile(r"\b[a-z]+\.googleapis\.com(?=/overview)")
+_OUR_APIS = "bigquery.googleapis.com storage.googleapis.com"
+_PERMISSION = re.compile(r"\b(?:bigquery|iam|serviceusage|storage)\.(?!googleapis)[a-zA-Z]+\.[a-zA-Z]+\b")
+_DENIED = re.compile(r"denied|does not have", re.IGNORECASE)
+GOOGLE_ROLES: Mapping[str, str] = {
+    # By the longest beginning of a permission's name.
+    "bigquery.": "BigQuery Data Editor (roles/bigquery.dataEditor)",
+    "bigquery.jobs.": "BigQuery Job User (roles/bigquery.jobUser)",
+    "iam.serviceAccounts.": "Service Account Token Creator (roles/iam.serviceAccountTokenCreator)",
+    "serviceusage.": "Service Usage Consumer (roles/serviceusage.serviceUsageConsumer)",
+    "storage.": "Storage Object Admin (roles/storage.objectAdmin)",
+    "storage.buckets.": "Storage Legacy Bucket Reader (roles/storage.legacyBucketReader)",
+}
 _NO_CREDENTIALS = Fault(WarehouseRefused, "no valid credentials: correct the connection's key, or log in")
 _GOOGLE_WORDS: tuple[tuple[str, Fault], ...] = (
     # What a run creates before it uses it can only be missing because somebody has deleted it since.
@@ -258,6 +274,8 @@ def is_told_by_words(error: BaseException) -> bool:
 
 def of_google(error: BaseException) -> Fault:
     """What an error of Google's clients for BigQuery means, or of the HTTP client under them."""
+    if advice := _granted(error):
+        return Fault(WarehouseRefused, advice)
     if _is_a(error, "GoogleAuthError"):
         return _BUSY if _is_a(error, "TransportError") else _NO_CREDENTIALS
     for reason in getattr(error, "errors", None) or ():
@@ -272,6 +290,29 @@ def of_google(error: BaseException) -> Fault:
     return GOOGLE_STATUSES.get(int(code)) or (_BUSY if code in _SERVER_ERRORS else _REFUSED)
 
 
+def _granted(error: BaseException) -> str | None:
+    """Return what to enable or to grant, if Google names an API that is disabled or a permission that is missing."""
+    text = str(error)
+    if _DISABLED_API.search(text):
+        api = _API.search(text)
+        return f"enable the API, and wait some minutes: gcloud services enable {api[0] if api else _OUR_APIS}"
+    permission = missing_permission(error)
+    return None if permission is None else f"grant {role_with(permission)} to the account of the connection"
+
+
+def missing_permission(error: BaseException) -> str | None:
+    """Return the permission whose lack is an error of Google's, such as `bigquery.jobs.create`; None if it is none."""
+    text = str(error)
+    named = _PERMISSION.search(text)
+    return named[0] if named and _DENIED.search(text) else None
+
+
+def role_with(permission: str) -> str:
+    """Return the role that has a permission of those that the bundle needs."""
+    beginnings = [beginning for beginning in GOOGLE_ROLES if permission.startswith(beginning)]
+    return GOOGLE_ROLES[max(beginnings, key=len)]
+
+
 def of_web(error: BaseException) -> Fault:
     """What an error of the HTTP client on the way to a source means."""
     return _by_words(_WEB_WORDS, str(error)) or _WEB_BROKEN
@@ -279,6 +320,8 @@ def of_web(error: BaseException) -> Fault:
 
 def of_lake(error: BaseException) -> Fault:
     """What an error of a file system or of a bucket means."""
+    if advice := _granted(error):
+        return Fault(SetUpError, advice)
     if _is_a(error, "GoogleAuthError"):
         return _LAKE_BROKEN if _is_a(error, "TransportError") else BUCKET_STATUSES[401]
     if _is_a(error, "FileNotFoundError"):

@@ -35,6 +35,7 @@ from include.nyc_taxi import Month
 from include.orchestration import tags
 from include.orchestration.alerts import deadline_after
 from include.orchestration.assets import ANY, SERVICES, Lineage, lake_months
+from include.orchestration.docs import for_the_ui
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,7 +132,7 @@ class Deployment(_Strict):
                     else f"when a month of {service} is put into the lake"
                 )
             case str(cron):
-                return f"`{cron}` UTC"
+                return f"by the cron expression `{cron}` in UTC"
             case None:
                 return "when triggered"
 
@@ -157,7 +158,7 @@ class Deployment(_Strict):
             **of_flow,
             "dag_id": self.dag_id,
             "description": self.description,
-            "doc_md": f"{self._summary()}\n\n---\n\n{of_flow['doc_md']}",
+            "doc_md": f"{for_the_ui(self._summary())}\n\n---\n\n{of_flow['doc_md']}",
             "params": self._params(of_flow.get("params", {})),
             "schedule": self._timetable() or of_flow["schedule"],
             "start_date": self._start_date(),
@@ -166,13 +167,14 @@ class Deployment(_Strict):
             "deadline": None if self.deadline_hours is None else deadline_after(self.deadline_hours),
             "max_active_runs": self.max_active_runs or of_flow["max_active_runs"],
             "default_args": of_flow["default_args"] | self.model_dump(include=_OF_TASKS, exclude_none=True),
-            "tags": [*of_flow["tags"], tags.Tag.DEPLOYMENT, *self.tags],
+            "tags": [*(set(of_flow["tags"]) - {tags.Tag.FLOW}), tags.Tag.DEPLOYMENT, *self.tags],
         }
 
     def _summary(self) -> str:
         params = ", ".join(f"`{name}={value}`" for name, value in self.params.items())
         return (
-            f"{self.description}. A deployment of `{self.flow}` in `include/deployments.yaml`: {params or 'no params'}."
+            f"{self.description}. It runs {self.runs}.\n\n"
+            f"A deployment of `{self.flow}` in `include/deployments.yaml`, with {params or 'the params of the flow'}."
         )
 
     def _params(self, of_flow: Mapping[str, Param]) -> dict[str, Param]:
@@ -227,7 +229,7 @@ def dag_with_deployments(**settings: Any) -> Callable[[Callable[[Lineage], None]
     def decorate(wire: Callable[[Lineage], None]) -> Callable[[], list[DAG]]:
         @wraps(wire)
         def make() -> list[DAG]:
-            of_flow = {"dag_id": wire.__name__} | settings
+            of_flow = {"dag_id": wire.__name__} | settings | {"doc_md": for_the_ui(settings["doc_md"])}
             wanted = get_parsing_context().dag_id  # in a task; the DAG processor wants them all
             entries = [entry for entry in deployments(wanted=wanted) if entry.flow == wire.__name__]
             own = [(of_flow, Lineage())] if wanted in (None, wire.__name__) else []

@@ -1,4 +1,8 @@
-"""params: what people can choose for a run. The web UI shows them as a form, and the API checks them."""
+"""params: what people can choose for a run. The web UI shows them as a form, and the API checks them.
+
+The form's number fields silently change a value outside of `minimum` and `maximum` to the nearest bound, so bounds are
+in `allOf`, which only the API reads: it refuses the value with a line.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FIRST_YEAR = 2009
+
+
+def _each(**bounds: int) -> list[dict[str, int]]:
+    """Return a schema for each bound, for `allOf`."""
+    return [{name: bound} for name, bound in bounds.items()]
+
+
+# The form's list adds months as strings: 3.3.2 turns the numbers of `examples` into "3".
+_MONTH_OF_LIST = {"type": ["integer", "string"], "allOf": _each(minimum=1, maximum=12), "pattern": "^([1-9]|1[0-2])$"}
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _READING = "Reading"
 _DESTINATION = "Destination"
 
@@ -23,10 +40,6 @@ def trip_file_params() -> dict[str, Param]:
 
 def trip_month_params() -> dict[str, Param]:
     """Return the params of one month of one service."""
-    or_own_month = (
-        "Leave year and month empty for the month of the run's partition key or logical date, or for the newest month "
-        "if nobody chose one."
-    )
     return {
         "colour": Param(
             "yellow",
@@ -38,18 +51,17 @@ def trip_month_params() -> dict[str, Param]:
         "year": Param(
             None,
             type=["null", "integer"],
-            minimum=FIRST_YEAR,
-            maximum=9999,
+            allOf=_each(minimum=FIRST_YEAR, maximum=9999),
             title="Year",
-            description=f"The year of the file. {or_own_month}",
+            description="The year of the file. Leave year and month empty for the newest month, or for the month of "
+            "a logical date or partition key that you choose.",
         ),
         "month": Param(
             None,
             type=["null", "integer"],
-            minimum=1,
-            maximum=12,
+            allOf=_each(minimum=1, maximum=12),
             title="Month",
-            description=f"The month of the file, 1 to 12. {or_own_month}",
+            description="The month of the file, 1 to 12; empty if the year is empty.",
         ),
     }
 
@@ -60,17 +72,17 @@ def trip_files_params() -> dict[str, Param]:
         "months": Param(
             [1, 2],
             type="array",
-            items={"type": "integer", "minimum": 1, "maximum": 12},
+            items=_MONTH_OF_LIST,
             examples=list(range(1, 13)),
-            minItems=1,
+            values_display={str(number): name for number, name in enumerate(_MONTHS, start=1)},
+            allOf=_each(minItems=1),
             title="Months",
-            description="The months of the files, 1 to 12.",
+            description="The months of the files, at least one; as JSON, numbers from 1 to 12.",
         ),
         "year": Param(
             2020,
             type="integer",
-            minimum=FIRST_YEAR,
-            maximum=9999,
+            allOf=_each(minimum=FIRST_YEAR, maximum=9999),
             title="Year",
             description="The year of the files.",
         ),
@@ -85,21 +97,18 @@ def trip_files_params() -> dict[str, Param]:
 def sync_params() -> dict[str, Param]:
     """Return the params of which files are kept up to date."""
     return {
-        "colours": _services(
-            sorted(catalog.services()), "The taxi services to keep up to date.", type="array", minItems=1
-        ),
+        "colours": _services(sorted(catalog.services()), "The taxi services to keep up to date.", type="array"),
         "since": Param(
             None,
             type=["null", "string"],
-            pattern=r"^[0-9]{4}-[0-9]{2}$",
+            pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$",
             title="First month",
             description="The first month to load, as YYYY-MM; empty for every published month.",
         ),
         "max_files_per_run": Param(
             24,
             type="integer",
-            minimum=1,
-            maximum=1000,
+            allOf=_each(minimum=1, maximum=1000),
             title="Maximum files per run",
             description="The most files that one run loads, and the most older files that it checks for changes.",
         ),
@@ -107,7 +116,7 @@ def sync_params() -> dict[str, Param]:
         "alert_after_months": Param(
             5,
             type="integer",
-            minimum=1,
+            allOf=_each(minimum=1),
             title="Months before an alert",
             description="A run alerts if the newest loaded month of a service began more than this many months ago.",
             section="Alerts",
@@ -145,7 +154,7 @@ def reading_params(cache_ttl_hours: int = 24) -> dict[str, Param]:
         "cache_ttl_hours": Param(
             cache_ttl_hours,
             type="number",
-            minimum=0,
+            allOf=_each(minimum=0),
             title="Cache lifetime in hours",
             description="How long a downloaded file is used before the publisher is asked whether it changed; "
             "0 always asks.",
@@ -211,6 +220,7 @@ def _services(default: list[str], description: str, **schema: Any) -> Param:  # 
         default,
         items={"type": "string", "enum": services},
         examples=services,
+        allOf=_each(minItems=1),
         title="Services",
         description=description,
         **schema,
@@ -223,8 +233,8 @@ def _table(target: targets.Target[Any, Any]) -> Param:
         type=["null", "string"],
         maxLength=255,
         title="Table",
-        description_md=f"The table to load, as `{target.namespace_kind}.table`; empty for the service's own, such as "
-        f"`{target.default_table('yellow')}`.",
+        description_md=f"The table to load, as **{target.namespace_kind}.table**; empty for the service's own, such as "
+        f"**{target.default_table('yellow')}**.",
         section=_DESTINATION,
     )
 

@@ -164,7 +164,7 @@ def these_files() -> list[str]:
     """
     params: Mapping[str, Any] = _checked()["params"]
     services = [params["colour"]] if isinstance(params["colour"], str) else params["colour"]
-    year, months = _whole("year", params["year"]), [_whole("months", month) for month in params["months"]]
+    year, months = _whole("year", params["year"]), [_listed(month) for month in params["months"]]
     files = [TripFile(service, Month(year, month)) for service in services for month in months]
     if not files:
         raise ValueError(f"params colour={services} and months={params['months']}: expected at least one of each")
@@ -258,6 +258,11 @@ def _whole(name: str, number: object) -> int:
     if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
         raise ValueError(f"param {name}={number!r} is not a whole number")
     return int(number)
+
+
+def _listed(month: object) -> int:
+    """Return a month of a list, which is a string if somebody chose it in the form of the web UI."""
+    return int(month) if isinstance(month, str) and month.isdecimal() else _whole("months", month)
 
 
 def _cache_ttl(hours: float) -> timedelta:

@@ -10,6 +10,7 @@ from include.nyc_taxi import targets
 class Tag(StrEnum):
     """The tags that do not name a target."""
 
+    FLOW = "flow"
     TLC = "nyc-tlc"
     NOTES = "from-the-notes"
     DEPLOYMENT = "deployment"

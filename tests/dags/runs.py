@@ -14,6 +14,11 @@ def states(run):
     }
 
 
+def labels(run):
+    """The label of each task that has one, which the run's list of tasks shows as its map index."""
+    return {ti.task_id: ti.rendered_map_index for ti in run.get_task_instances() if ti.rendered_map_index}
+
+
 def tries(run, task_id):
     return run.get_task_instance(task_id).try_number
 

@@ -64,7 +64,7 @@ def test_an_entry_is_its_flow_with_other_defaults(dag_of, bag):
     assert flow.params["colour"] == "yellow"
     assert dag.params.dump() == flow.params.dump() | {"colour": "green"}
     assert dag.description == "Green again"
-    assert "`colour=green`" in dag.doc_md
+    assert "*colour\\=green*" in dag.doc_md
     assert flow.doc_md in dag.doc_md
     assert dag.fileloc == str(ROOT / "dags" / "ingest_data.py")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools.dags_docs import page
+from devtools.dags_docs import page, written
 from include.nyc_taxi import errors
 from include.orchestration.deployments import deployments
 
@@ -92,7 +92,7 @@ def leaves(kind):
 
 
 def test_triage_names_every_error_that_can_end_a_task(dags_by_id):
-    triage = {name: dag.doc_md.partition("### Triage")[2] for name, dag in dags_by_id.items() if "." not in name}
+    triage = {name: written(dag).partition("### Triage")[2] for name, dag in dags_by_id.items() if "." not in name}
     named = {word for text in triage.values() for word in re.findall(r"`([A-Z]\w+)`", text)}
     abstract = {errors.TaxiError, errors.TransientError, errors.Superseded}  # Superseded ends green
 

@@ -12,7 +12,7 @@ from devtools.emulators import LocalCloud
 from devtools.servers.publisher import Publisher
 from include.nyc_taxi import TripFile, catalog
 from include.nyc_taxi.lake import Lake, data_key
-from tests.dags.runs import events_of, publish_at, result, states, tries
+from tests.dags.runs import events_of, labels, publish_at, result, states, tries
 
 JANUARY = {"colour": "green", "year": 2024, "month": 1}
 FILE = TripFile.parse("green_tripdata_2024-01")
@@ -90,7 +90,9 @@ def test_a_run_without_a_month_takes_the_newest_in_the_lake(run, publish, lake):
             month=TripFile.parse(name).month.month,
         )
 
-    assert result(run(colour="green"), "write_bq")["file"] == FILE.name
+    finished = run(colour="green")
+    assert result(finished, "write_bq")["file"] == FILE.name
+    assert labels(finished) == dict.fromkeys(("extract_from_gcs", "transform", "write_bq"), "green-2024-01")
 
 
 def test_lake_postgres_and_bigquery_hold_the_same_values(run, publish, lake, client, query):

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from devtools.generator import write_month
 from devtools.servers.publisher import Publisher
 from include.nyc_taxi import Month, TripFile, catalog
-from tests.dags.runs import events_of, publish_at, result, states, tries
+from tests.dags.runs import events_of, labels, publish_at, result, states, tries
 
 GREEN = TripFile("green", Month(2024, 1))
 ROWS = 3000
@@ -55,6 +55,7 @@ def test_a_run_without_a_month_takes_the_newest_published_one(run, query):
 
     assert finished.state == "success"
     assert result(finished, "extract_data")["file"] == GREEN.name
+    assert labels(finished) == dict.fromkeys(("extract_data", "transform_data", "load_data"), "green-2024-01")
     assert query("SELECT DISTINCT file_month::text FROM green_taxi_trips") == [("2024-01-01",)]
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import RetryAction
+from markdown_it import MarkdownIt
 
+from devtools.dags_docs import written
 from include.nyc_taxi import catalog, quality, targets
 from include.nyc_taxi.errors import NotPublished, WarehouseBusy
 from include.orchestration import params
 from include.orchestration.deployments import deployments
 from include.orchestration.retries import RETRY_POLICY
-from include.orchestration.tags import KNOWN
+from include.orchestration.tags import KNOWN, Tag
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
@@ -124,9 +127,38 @@ def test_a_dag_says_what_it_does_and_what_to_do_when_it_is_red(dags, dag_id):
 
 
 @pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
+def test_the_first_paragraph_says_what_a_dag_does_and_when(dags, dag_id):
+    first = dags[dag_id].doc_md.partition("\n\n")[0]
+
+    assert re.search(r"\bwhen triggered\b|\bevery day\b|\bof each month\b|\. It runs ", first)
+
+
+@pytest.mark.parametrize("flow", sorted(FLOWS))
+def test_the_ui_is_given_the_text_of_a_doc_without_inline_code(dags, flow):
+    """Airflow pads inline code so that it covers the lines above and below."""
+    shown, source = (MarkdownIt().parse(doc) for doc in (dags[flow].doc_md, written(dags[flow])))
+
+    assert "code_inline" in kinds_of(source)
+    assert "code_inline" not in kinds_of(shown)
+    assert text_of(shown) == text_of(source)
+
+
+def kinds_of(tokens):
+    return {token.type for block in tokens for token in block.children or []}
+
+
+def text_of(tokens):
+    return ["".join(token.content for token in block.children) for block in tokens if block.children]
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
 def test_the_tags_of_a_dag_are_known(dags, dag_id):
     assert dags[dag_id].tags
     assert dags[dag_id].tags <= KNOWN
+    assert (Tag.FLOW in dags[dag_id].tags, Tag.DEPLOYMENT in dags[dag_id].tags) == (
+        dag_id in FLOWS,
+        dag_id not in FLOWS,
+    )
 
 
 @pytest.mark.parametrize("dag_id", sorted(EXPECTED_DAGS))
@@ -185,7 +217,15 @@ def test_every_param_has_help_and_those_of_what_a_run_is_for_are_outside_of_any_
 
     assert [name for name, param in form.items() if not param.schema.get("title")] == []
     assert {name for name, param in form.items() if not param.schema.get("section")} <= AT_THE_TOP
-    assert [name for name, text in described.items() if not text or not text.endswith(".")] == []
+    assert [name for name, text in described.items() if not text or not text.endswith(".") or "`" in text] == []
+
+
+@pytest.mark.parametrize("flow", sorted(FLOWS))
+def test_no_field_of_the_form_is_bounded_silently(dags, flow):
+    """The form changes a number outside of `minimum` and `maximum`; the API reads those in `allOf` and refuses it."""
+    schemas = {name: dags[flow].params.get_param(name).schema for name in dags[flow].params}
+
+    assert [name for name, schema in schemas.items() if {"minimum", "maximum"} & schema.keys()] == []
 
 
 def test_most_dags_have_params(dags):

@@ -117,6 +117,25 @@ def test_half_a_month_is_refused(api, dag):
     assert "year=2022 and month=None: give both" in month_that_a_task_sees(api, dag, run_id)
 
 
+@pytest.mark.parametrize(
+    ("dag_id", "conf", "line"),
+    [
+        ("ingest_data", {"year": 2024, "month": 13}, "param month: 13 is greater than the maximum of 12"),
+        ("ingest_data", {"year": 1999, "month": 1}, "param year: 1999 is less than the minimum of 2009"),
+        ("etl_parent_flow", {"months": []}, "param months: [] should be non-empty"),
+        ("etl_parent_flow", {"months": None}, "param months: None is not of type 'array'"),
+        ("etl_parent_flow", {"months": ["13"]}, "param months: '13' does not match"),
+        ("sync_published_months", {"since": "2024-13"}, "param since: '2024-13' does not match"),
+        ("sync_published_months", {"max_files_per_run": 0}, "param max_files_per_run: 0 is less than the minimum of 1"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_a_line_and_starts_no_run(api, dag_id, conf, line):
+    answer = api.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"Invalid input for {line}")
+
+
 def test_each_run_of_a_backfill_is_for_the_month_of_its_partition(api, dag):
     from airflow.models import DagRun
     from airflow.utils.session import create_session
@@ -173,6 +192,13 @@ def test_a_year_that_is_no_whole_number_is_refused_by_name(year):
 
     with pytest.raises(ValueError, match=r"param year=.* is not a whole number"):
         _whole("year", year)
+
+
+@pytest.mark.parametrize(("month", "number"), [(3, 3), ("3", 3), (12.0, 12)])
+def test_a_month_of_a_list_may_be_a_string_as_the_form_of_the_web_ui_sends_it(month, number):
+    from include.orchestration.requests import _listed
+
+    assert _listed(month) == number
 
 
 @pytest.mark.parametrize("hours", [1e300, float("nan"), float("inf"), -1])

@@ -248,15 +248,25 @@ def test_services_that_read_the_lake_mount_it():
     assert with_lake == {"api-server", "cli", "worker-default", "worker-demo"}
 
 
+def test_credentials_for_google_are_mounted_read_only_where_the_lake_is_read_or_written():
+    services = yaml.safe_load((ROOT / "deploy" / "google.yaml").read_text())["services"]
+
+    assert services.keys() == {"api-server", "cli", "worker-default", "worker-demo"}
+    for service in services.values():
+        (mount,) = service["volumes"]
+        assert mount.endswith(f":{service['environment']['GOOGLE_APPLICATION_CREDENTIALS']}:ro")
+
+
 @pytest.mark.parametrize("profiles", ["", "tools", "local-cloud", "debug", "tools,local-cloud,debug"])
 def test_compose_reads_every_profile(profiles):
     client = shutil.which("docker")
     if client is None or subprocess.run([client, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("docker compose is not installed")
-    files = ("-f", "docker-compose.yaml", "-f", "deploy/dev.yaml", "-f", "tests/stack/compose.yaml")
+    files = ["docker-compose.yaml", "deploy/dev.yaml", "deploy/google.yaml", "tests/stack/compose.yaml"]
+    named = [word for file in files for word in ("-f", file)]
 
     done = subprocess.run(
-        [client, "compose", *files, "config", "--format", "json"],
+        [client, "compose", *named, "config", "--format", "json"],
         cwd=ROOT,
         env=os.environ | {"COMPOSE_PROFILES": profiles},
         capture_output=True,

@@ -117,6 +117,48 @@ def test_what_bigquery_refuses_is_told_by_its_reason(reason, expected, advice):
     assert ("right" in fault.advice) == (reason == "accessDenied")
 
 
+DISABLED = (
+    "{name} has not been used in project 123 before or it is disabled. Enable it by visiting "
+    "https://console.developers.google.com/apis/api/{api}/overview?project=123 then retry."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (
+            DISABLED.format(name="BigQuery API", api="bigquery.googleapis.com"),
+            "services enable bigquery.googleapis.com",
+        ),
+        ("SERVICE_DISABLED", "services enable bigquery.googleapis.com storage.googleapis.com"),
+        ("Access Denied: Project p: User does not have bigquery.jobs.create permission in p", "roles/bigquery.jobUser"),
+        ("Access Denied: Dataset p:d: Permission bigquery.datasets.get denied on d", "roles/bigquery.dataEditor"),
+        ("Permission 'iam.serviceAccounts.getAccessToken' denied", "roles/iam.serviceAccountTokenCreator"),
+    ],
+)
+def test_a_disabled_api_and_a_missing_role_are_named(text, advice):
+    fault = faults.of_google(api.Forbidden(text, errors=[{"reason": "accessDenied"}]))
+
+    assert fault.error is WarehouseRefused
+    assert advice in fault.advice
+    assert faults.of_google(auth.RefreshError(text)) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (DISABLED.format(name="Cloud Storage", api="storage.googleapis.com"), "services enable storage.googleapis.com"),
+        ("a@b does not have storage.buckets.get access to the bucket", "roles/storage.legacyBucketReader"),
+        ("a@b does not have storage.objects.create access to the object", "roles/storage.objectAdmin"),
+    ],
+)
+def test_a_bucket_names_the_api_and_the_role_too(text, advice):
+    fault = faults.of_lake(OSError(f"Forbidden: https://storage.googleapis.com/b/lake\n{text}"))
+
+    assert fault.error is SetUpError
+    assert advice in fault.advice
+
+
 def test_a_deleted_table_is_made_anew_by_the_next_try():
     assert faults.of_google(api.NotFound("Not found: Table p:d.t")).error is WarehouseBusy
     assert faults.of_google(api.NotFound("Not found: Project p")).error is WarehouseRefused

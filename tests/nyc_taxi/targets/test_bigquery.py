@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import gcsfs
@@ -15,15 +16,18 @@ from pyarrow import parquet
 
 from devtools.emulators import LocalCloud
 from devtools.faults.damage import flipped, places
+from devtools.faults.proxies import FrontEnd, Rule
 from include.nyc_taxi import TripFile, catalog, landing
 from include.nyc_taxi.errors import (
     DamagedData,
     LakeChanged,
     NotInLake,
     PermanentError,
+    SetUpError,
     WarehouseBusy,
     WarehouseRefused,
 )
+from include.nyc_taxi.faults import told
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
 from include.nyc_taxi.targets.bigquery import BigQuery, Table
 from include.nyc_taxi.targets.bigquery.load import append_month
@@ -431,6 +435,65 @@ def test_dataset_elsewhere_than_the_bucket_is_refused(bucket, client, table):
     with pytest.raises(WarehouseRefused, match="is in asia-east1 and the bucket"):
         check(client, bucket, Table.parse(table), "green")
     client.delete_dataset(dataset)
+
+
+NO_API = (
+    "{0} API has not been used in project 123 before or it is disabled. Enable it by visiting "
+    "https://console.developers.google.com/apis/api/{1}/overview?project=123 then retry."
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "advice"),
+    [
+        ("accessNotConfigured", NO_API.format("BigQuery", "bigquery.googleapis.com"), "enable bigquery.googleapis"),
+        ("accessDenied", "Access Denied: Dataset p:d: Permission bigquery.datasets.get denied", "BigQuery Data Editor"),
+    ],
+)
+def test_what_bigquery_lacks_is_named_before_anything_is_loaded(cloud, tmp_path, reason, message, advice):
+    with FrontEnd(cloud.environment["BIGQUERY_EMULATOR_HOST"]) as front:
+        front.rules = [Rule("GET", "/datasets/", 403, reason, message)]
+        client = bq.Client("local", AnonymousCredentials(), client_options={"api_endpoint": front.url})
+        with closing(client), pytest.raises(WarehouseRefused, match=advice):
+            check(client, Lake.at(tmp_path / "lake"), Table.parse("nyc_taxi.trips"), "green")
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "advice"),
+    [
+        ("accessNotConfigured", NO_API.format("Storage", "storage.googleapis.com"), "enable storage.googleapis"),
+        ("forbidden", "a@b does not have storage.buckets.get access to the bucket.", "Storage Legacy Bucket Reader"),
+    ],
+)
+def test_what_the_bucket_lacks_is_named_before_anything_is_loaded(cloud, client, reason, message, advice):
+    with FrontEnd(cloud.environment["STORAGE_EMULATOR_HOST"]) as front:
+        front.rules = [Rule("GET", f"/b/{BUCKET}", 403, reason, message)]
+        fs = gcsfs.GCSFileSystem(token="anon", endpoint_url=front.url, project="local", skip_instance_cache=True)
+        with pytest.raises(SetUpError, match=advice), told("the lake"):
+            check(client, Lake(fs, f"{BUCKET}/lake"), Table.parse("nyc_taxi.trips"), "green")
+
+
+def test_every_missing_right_is_named_at_once(cloud):
+    here = cloud.environment
+    with FrontEnd(here["STORAGE_EMULATOR_HOST"]) as storage, FrontEnd(here["BIGQUERY_EMULATOR_HOST"]) as bigquery:
+        may = {"permissions": ["storage.buckets.get", "storage.objects.get", "storage.objects.list"]}
+        storage.rules = [Rule("GET", "/iam/testPermissions", 200, answer=may)]
+        no_jobs = "Access Denied: Project p: User does not have bigquery.jobs.create permission in project p."
+        no_datasets = "Access Denied: Dataset p:d: Permission bigquery.datasets.get denied on dataset p:d."
+        bigquery.rules = [
+            Rule("POST", "/queries", 403, "accessDenied", no_jobs),
+            Rule("GET", "/datasets/", 403, "accessDenied", no_datasets),
+        ]
+        fs = gcsfs.GCSFileSystem(token="anon", endpoint_url=storage.url, project="local", skip_instance_cache=True)
+        client = bq.Client("local", AnonymousCredentials(), client_options={"api_endpoint": bigquery.url})
+        with closing(client), pytest.raises(WarehouseRefused) as refusal:
+            check(client, Lake(fs, f"{BUCKET}/lake"), Table.parse("nyc_taxi.trips"), "green")
+
+    assert (
+        "lacks storage.objects.create, storage.objects.delete, bigquery.datasets.get, bigquery.jobs.create: grant it "
+        "BigQuery Data Editor (roles/bigquery.dataEditor) and BigQuery Job User (roles/bigquery.jobUser) and Storage "
+        "Object Admin (roles/storage.objectAdmin)"
+    ) in str(refusal.value)
 
 
 def test_missing_bucket_is_named(bucket, client):

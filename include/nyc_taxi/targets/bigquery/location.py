@@ -9,7 +9,7 @@ from google.api_core import exceptions as api
 from google.cloud import bigquery as bq
 
 from include.nyc_taxi.errors import WarehouseRefused
-from include.nyc_taxi.targets.bigquery import ledger
+from include.nyc_taxi.targets.bigquery import ledger, rights
 from include.nyc_taxi.targets.bigquery.server import errors_told
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def check(client: bq.Client, lake: Lake, table: Table, service: str) -> str:
     dataset = bq.DatasetReference(table.project or client.project, table.dataset)
     name = f"{dataset.project}.{dataset.dataset_id}"
     with errors_told(f"dataset {name}"):
+        rights.check(client, lake, dataset)
         wanted = _bucket_location(lake)
         try:
             present = client.get_dataset(dataset)
