@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 from benchmarks import history
 from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.whole_airflow import Airflow
-from include.nyc_taxi import Month, TripFile, publications, targets, zones
+from include.nyc_taxi import Month, TripFile, catalog, publications, targets, zones
 from include.nyc_taxi.lake import Lake
 from include.nyc_taxi.publications import Publication
 
@@ -102,7 +102,10 @@ def _fill(airflow: Airflow, zone_files: Path | None) -> None:
         file: Publication(file, f'"{"5eed" * 8}-7"' if file.name in REPLACED else load.source_etag, checked_at=now)
         for file, load in loads.items()
     }
-    publications._write(lake, "official", known)  # noqa: SLF001 - as a survey of the real publisher would
+    months = Month.range(Month(2009, 1), Month.of(now) - 1)
+    every = [TripFile(service, month) for service in catalog.services() for month in months]
+    absent = {file: now for file in every if file not in known}
+    publications._write(lake, "official", known, absent)  # noqa: SLF001 - as a survey of the real publisher would
 
 
 def _run(airflow: Airflow) -> None:
