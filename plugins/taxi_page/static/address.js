@@ -2,22 +2,23 @@
 //
 //   #coverage?target=lake&service=green&month=2024-01
 //
-// In Airflow's frame people see the address of the outer document, so both have it.
+// In Airflow's frame people see the address of the outer document, so both have it. Airflow itself brings the frame's
+// address into the outer one, but only when the frame loads.
 
 import { embedded } from "./airflow.js";
 
-const windows = embedded ? [window, parent] : [window];
 const NAMES = ["target", "service", "month"];
+
+// Airflow's document has a <base>, against which a bare hash would be resolved.
+const addressed = ({ location: { pathname, search } }, hash) => `${pathname}${search}${hash}`;
+
+if (embedded && !location.hash) put(window, parent.location.hash); // before the frame has loaded, and Airflow drops it
 
 /** What the address asks for: a tab, and the parts that it names. */
 export function asked() {
-  const { hash } = windows.map(({ location }) => location).findLast(({ hash: found }) => found) ?? location;
-  const [tab, query] = hash.slice(1).split("?");
-  const parts = new URLSearchParams(query);
-  return {
-    tab,
-    parts: Object.fromEntries(NAMES.filter((name) => parts.has(name)).map((name) => [name, parts.get(name)])),
-  };
+  const [tab, query] = location.hash.slice(1).split("?");
+  const found = new URLSearchParams(query);
+  return { tab, parts: Object.fromEntries(NAMES.map((name) => [name, found.get(name)])) };
 }
 
 /** Have the address say what is shown. Parts that are null are left out. */
@@ -27,20 +28,24 @@ export function show(tab, parts) {
   const entry = document.querySelector(`nav a[data-tab="${tab}"]`);
   entry.setAttribute("href", hash); // so that the tab is as it was when one comes back to it
   if (!entry.hasAttribute("aria-current")) return; // an answer for a tab that has been left
-  for (const each of windows) if (each.location.hash !== hash) each.history.replaceState(each.history.state, "", hash);
+  put(window, hash);
+  if (embedded) put(parent, hash);
 }
 
 /** Call `use` when somebody follows a link within the page, or changes the address. */
 export function follow(use) {
   addEventListener("hashchange", () => {
-    if (embedded && parent.location.hash !== location.hash)
-      parent.history.replaceState(parent.history.state, "", location.hash);
+    if (embedded) put(parent, location.hash);
     use();
   });
   if (!embedded) return;
-  const outer = () => {
+  const adopt = () => {
     if (parent.location.hash && parent.location.hash !== location.hash) location.hash = parent.location.hash;
   };
-  parent.addEventListener("hashchange", outer);
-  addEventListener("pagehide", () => parent.removeEventListener("hashchange", outer));
+  parent.addEventListener("hashchange", adopt);
+  addEventListener("pagehide", () => parent.removeEventListener("hashchange", adopt));
+}
+
+function put(where, hash) {
+  if (where.location.hash !== hash) where.history.replaceState(where.history.state, "", addressed(where, hash));
 }
