@@ -376,7 +376,7 @@ const stateLine = ({ state, standing }) =>
     "p",
     { class: "state", role: "status" },
     make("span", { class: "cell", "data-state": state, "data-standing": standing, "aria-hidden": "true" }),
-    sentence(about.states[state]),
+    state === "failed" && standing !== "loaded" ? "Failed, and not loaded." : sentence(about.states[state]),
   );
 
 /** What is loaded. While a run may change it, or after one that did not, it is said to be from before. */
