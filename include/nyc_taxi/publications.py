@@ -64,24 +64,28 @@ class Survey:
     stopped: str | None
 
 
+class Listed(NamedTuple):
+    """What is known of the publisher's files: those that it has, and when it was asked for others in vain."""
+
+    published: dict[TripFile, Publication]
+    absent: dict[TripFile, datetime]
+
+
+def listed(lake: Lake, source: str = "official") -> Listed:
+    """Return what the surveys have found, or the catalogue's files if there was none, without a request."""
+    try:
+        with lake.open(_key(source)) as file:
+            found = json.load(file)
+    except FileNotFoundError:
+        return Listed(_known_to_catalog(source), {})
+    published = {publication.file: publication for publication in map(_read, found["files"])}
+    absent = {TripFile.parse(name): datetime.fromisoformat(at) for name, at in found.get("absent", {}).items()}
+    return Listed(published, absent)
+
+
 def known(lake: Lake, source: str = "official") -> dict[TripFile, Publication]:
     """Return the published files of the last survey, or of the catalogue if there was none, without a request."""
-    try:
-        with lake.open(_key(source)) as file:
-            files = json.load(file)["files"]
-    except FileNotFoundError:
-        return _known_to_catalog(source)
-    return {publication.file: publication for publication in map(_read, files)}
-
-
-def absent(lake: Lake, source: str = "official") -> dict[TripFile, datetime]:
-    """Return the files that the surveys asked for in vain, and when they last did; none if there was no survey."""
-    try:
-        with lake.open(_key(source)) as file:
-            files = json.load(file).get("absent", {})
-    except FileNotFoundError:
-        return {}
-    return {TripFile.parse(name): datetime.fromisoformat(asked_at) for name, asked_at in files.items()}
+    return listed(lake, source).published
 
 
 def survey(
@@ -116,7 +120,7 @@ def survey(
         pause: seconds before the second attempt of a failed request; it doubles with each further attempt.
     """
     now = now or datetime.now(UTC)
-    published, missing = known(lake, source), absent(lake, source)
+    published, missing = listed(lake, source)
     files = _newest(published, source, services or catalog.services(), since, Month.of(now))
     files += _oldest_checked(published, files, services or catalog.services(), since)[:recheck]
     with connect(timeout) as client:

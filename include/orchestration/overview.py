@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from include.nyc_taxi.coverage import Cell
-    from include.nyc_taxi.publications import Publication
     from include.nyc_taxi.targets import Target
     from include.nyc_taxi.targets.ledger import Load
     from include.orchestration.airflow_api import AirflowApi
@@ -57,7 +56,11 @@ def overview(target: Target[Any, Any], api: AirflowApi | None) -> Overview:
         api: Airflow as the person sees it; None if there is no API server to ask.
     """
     problems: list[str] = []
-    listed = answer(_listed, problems, "The published months are unknown: the lake does not answer.")
+    listed = answer(
+        lambda: publications.listed(connections.lake()),
+        problems,
+        "The published months are unknown: the lake does not answer.",
+    )
     loads = answer(
         lambda: held(target),
         problems,
@@ -120,9 +123,3 @@ def answer(ask: Callable[[], _Known], problems: list[str], problem: str) -> _Kno
         log.warning("overview: %s %s: %s", problem, type(error).__name__, error)
         problems.append(f"{problem} See the API server's log ({type(error).__name__}).")
         return None
-
-
-def _listed() -> tuple[dict[TripFile, Publication], dict[TripFile, datetime]]:
-    """The published files, and those that the publisher was asked for and did not have."""
-    lake = connections.lake()
-    return publications.known(lake), publications.absent(lake)
