@@ -5,6 +5,8 @@ Row counts are those of the published files. The partitions are empty, because t
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import date
 from math import cos, exp, pi, sin
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from include.nyc_taxi import Month, TripFile, catalog, targets
+from include.nyc_taxi.targets.ledger import FIELDS
 from include.nyc_taxi.targets.postgres import ledger
 from include.nyc_taxi.targets.postgres.server import text
 
@@ -36,6 +39,7 @@ _AIRPORTS = {132, 138}
 _FARE = {"yellow": 14.0, "green": 13.0, "fhvhv": 21.0}
 _ROWS = {"yellow": 3.6e6, "green": 5.3e4, "fhv": 1.9e6, "fhvhv": 2e7}
 _WITHOUT_METER = {"yellow": 0.05, "green": 0.3}
+NOT_GIVEN = {each.name: None for each in FIELDS if not each.is_required}
 _FIRST_WITHOUT_METER = Month(2019, 6)
 _IN_MANHATTAN = {"yellow": 60.0, "green": 0.2}
 
@@ -83,7 +87,7 @@ def _write_month(connection: psycopg.Connection[Any], file: TripFile, random: Ra
 
 def _ledger_entry(file: TripFile, read: int, rejected: int, random: Random) -> dict[str, Any]:
     trips = read - rejected
-    return {
+    return NOT_GIVEN | {
         "source_url": catalog.source("official").url(file),
         "source_etag": f'"{random.getrandbits(128):032x}-{1 + read // 300_000}"',
         "source_sha256": f"{random.getrandbits(256):064x}",
@@ -116,7 +120,8 @@ def _write_summary(
         "fare_sum": sum(zones["fare_sum"]),
         "tip_sum": sum(zones["tip_sum"]),
     }
-    hours = [_busy(weekday, hour) for weekday in range(7) for hour in range(24)]
+    times = _weekdays(file.month)
+    hours = [_busy(weekday, hour) * times[weekday] for weekday in range(7) for hour in range(24)]
     total = sum(hours)
     by_hour = {
         "weekday": [weekday for weekday in range(1, 8) for _ in range(24)],
@@ -125,6 +130,12 @@ def _write_summary(
     }
     for statement, rows in (("insert_month", month), ("insert_hours", by_hour), ("insert_zones", zones)):
         connection.execute(text(statement), key | rows)
+
+
+def _weekdays(month: Month) -> Counter[int]:
+    """How often a month has each weekday; Monday is 0."""
+    first, end = month.first_day.toordinal(), (month + 1).first_day.toordinal()
+    return Counter(date.fromordinal(day).weekday() for day in range(first, end))
 
 
 def _rows(file: TripFile, random: Random) -> int:

@@ -36,6 +36,7 @@ DIFFERENT = ["yellow_tripdata_2013-05", "fhv_tripdata_2017-08"]
 NOT_LOADED = ["yellow_tripdata_2025-10", "yellow_tripdata_2025-11", "yellow_tripdata_2025-12", "fhvhv_tripdata_2025-12"]
 FAILED = ["fhv_tripdata_2016-03", "yellow_tripdata_2025-11"]
 RUNNING = ["yellow_tripdata_2025-12", "fhvhv_tripdata_2025-12"]
+ASKED = ["yellow", "green"]  # the services whose newest months the publisher was asked for
 SHOWN = "yellow 2019-06"
 
 
@@ -95,14 +96,16 @@ def _fill(airflow: Airflow, zone_files: Path | None) -> None:
     known = {file: Publication(file) for file in map(TripFile.parse, NOT_LOADED)}
     known |= {
         file: Publication(file)
-        for service in ("yellow", "green")
+        for service in ASKED
         for file in (TripFile(service, month) for month in Month.range(Month(2026, 1), Month(2026, 6)))
     }
     known |= {
         file: Publication(file, f'"{"5eed" * 8}-7"' if file.name in REPLACED else load.source_etag, checked_at=now)
         for file, load in loads.items()
     }
-    publications._write(lake, "official", known)  # noqa: SLF001 - as a survey of the real publisher would
+    asked = [TripFile(service, month) for service in ASKED for month in Month.range(Month(2026, 7), Month.of(now) - 1)]
+    absent = dict.fromkeys(asked, now)
+    publications._write(lake, "official", known, absent)  # noqa: SLF001 - as a survey of the real publisher would
 
 
 def _run(airflow: Airflow) -> None:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from benchmarks import report
+from benchmarks import history, report
 from benchmarks.measuring import Measured, measure
+from include.nyc_taxi import Month, targets
 
 
 def run_python(program: str) -> Measured:
@@ -25,6 +27,17 @@ def test_cpu_and_memory_of_a_process_include_its_children():
 
     assert measured.client_cpu >= 0.5
     assert measured.peak_mb > 150
+
+
+def test_a_warehouse_with_a_history_is_one_as_loads_leave_it(warehouse, monkeypatch):
+    monkeypatch.setattr(history, "_LAST", Month(2009, 3))
+    postgres = targets.get("postgres")
+
+    with psycopg.connect(warehouse) as connection:
+        history.write(connection)
+        loads, months = postgres.loads(connection), postgres.summaries.months(connection)
+
+    assert {str(file.month) for file in loads} == {month.month for month in months} == {"2009-01", "2009-02", "2009-03"}
 
 
 def test_a_failed_process_is_an_error():

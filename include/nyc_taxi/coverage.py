@@ -16,13 +16,14 @@ from include.nyc_taxi.editions import Order
 from include.nyc_taxi.precedence import pin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
     from datetime import datetime
 
     from include.nyc_taxi.publications import Publication
     from include.nyc_taxi.targets.ledger import Load
 
 FIRST_MONTH = Month(2009, 1)
+_SOURCE = "official"
 
 
 class State(StrEnum):
@@ -35,6 +36,7 @@ class State(StrEnum):
     LOADED = "loaded"
     PUBLISHED = "published"
     NOT_PUBLISHED = "not_published"
+    UNKNOWN = "unknown"
 
     @property
     def description(self) -> str:
@@ -50,26 +52,35 @@ _DESCRIPTIONS = {
     State.LOADED: "loaded",
     State.PUBLISHED: "published, not loaded",
     State.NOT_PUBLISHED: "not published",
+    State.UNKNOWN: "unknown: nobody has asked the publisher for it",
 }
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The last run that was to load a file into a target; `at` is when it ended, or else when it was queued."""
+    """The last run that was to load a file into a target; `at` is when it ended, or else when it was queued.
+
+    `map_index` is that of the file's tasks in a run for several months, and -1 in a run for one.
+    """
 
     file: TripFile
     state: Literal["queued", "running", "success", "failed"]
     dag_id: str
     run_id: str
     at: datetime
+    map_index: int = -1
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One month of one service in one target."""
+    """One month of one service in one target.
+
+    `standing` is what it is whatever runs or failed since: loaded, published, not published or unknown.
+    """
 
     file: TripFile
     state: State
+    standing: State
     publication: Publication | None = None
     load: Load | None = None
     attempt: Attempt | None = None
@@ -80,32 +91,64 @@ def coverage(
     loads: Mapping[TripFile, Load],
     attempts: Mapping[TripFile, Attempt],
     until: Month,
+    absent: Container[TripFile] = (),
 ) -> dict[TripFile, Cell]:
-    """A cell for every month of every service since 2009, and for any other month that something is known of."""
+    """A cell for every month of every service since 2009, and for any other month that something is known of.
+
+    Args:
+        published: the published files.
+        loads: the last load of each month that the target holds.
+        attempts: the last run for each month.
+        until: the current month, which is not over and therefore not published.
+        absent: files that the publisher was asked for and did not have.
+    """
     expected = {TripFile(name, month) for name in catalog.services() for month in Month.range(FIRST_MONTH, until)}
-    return {
-        file: _cell(file, published.get(file), loads.get(file), attempts.get(file))
-        for file in sorted(expected.union(published, loads, attempts))
-    }
+    cells = {}
+    for file in sorted(expected.union(published, loads, attempts)):
+        is_absent = file in absent or file.month >= until or _is_before_or_after_all(file)
+        cells[file] = _cell(file, published.get(file), loads.get(file), attempts.get(file), is_absent=is_absent)
+    return cells
 
 
 def counts(cells: Iterable[Cell]) -> dict[State, int]:
-    """How many months are in each state, in the order of the states."""
-    found = Counter(cell.state for cell in cells)
+    """How many months count as each state, in the order of the states.
+
+    A month counts twice where a run or a difference hides what it is: one that was loaded, and failed since, counts as
+    loaded and as failed.
+    """
+    found = Counter(state for cell in cells for state in {cell.state, cell.standing})
     return {state: found[state] for state in State}
 
 
-def _cell(file: TripFile, publication: Publication | None, load: Load | None, attempt: Attempt | None) -> Cell:
-    return Cell(file, _state(publication, load, attempt), publication, load, attempt)
+def _cell(
+    file: TripFile, publication: Publication | None, load: Load | None, attempt: Attempt | None, *, is_absent: bool
+) -> Cell:
+    standing = _standing(publication, load, is_absent=is_absent)
+    return Cell(file, _state(standing, publication, load, attempt), standing, publication, load, attempt)
 
 
-def _state(publication: Publication | None, load: Load | None, attempt: Attempt | None) -> State:
+def _is_before_or_after_all(file: TripFile) -> bool:
+    """Whether the publisher's files of the service begin after the month or have ended before it."""
+    service = catalog.service(file.service)
+    last = service.last.get(_SOURCE)
+    return file.month < service.eras[_SOURCE][0].since or (last is not None and file.month > last)
+
+
+def _standing(publication: Publication | None, load: Load | None, *, is_absent: bool) -> State:
+    if load is not None:
+        return State.LOADED
+    if publication is not None:
+        return State.PUBLISHED
+    return State.NOT_PUBLISHED if is_absent else State.UNKNOWN
+
+
+def _state(standing: State, publication: Publication | None, load: Load | None, attempt: Attempt | None) -> State:
     if attempt is not None and attempt.state in ("queued", "running"):
         return State.RUNNING
     if attempt is not None and attempt.state == "failed" and (load is None or load.loaded_at < attempt.at):
         return State.FAILED
     if load is None:
-        return State.NOT_PUBLISHED if publication is None else State.PUBLISHED
+        return standing
     if publication is not None and _is_replaced(load, publication):
         return State.STALE
     if load.rows_expected not in (None, load.rows_read):

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import logging
+import re
 from time import monotonic
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
 _FIRST_LINE_AFTER_SECONDS = 1.0
 _LONGEST_SILENCE_SECONDS = 10.0
+_LINE = re.compile(r": (?P<amount>[\d,]+ (?:of [\d,]+ )?\w+)(?: \((?P<percent>\d+) %\))?, [\d,]+ \w+/s$")
+
+
+class Reached(NamedTuple):
+    """How far a step has come: its amount, such as `34,000 of 56,039 rows`, and its percent, None without a total."""
+
+    amount: str
+    percent: int | None
+
+
+def reached(line: str) -> Reached | None:
+    """Read a log line of `Progress` back; None if it is another line.
+
+    >>> reached("green_tripdata_2024-01: 34,000 of 56,039 rows (60 %), 140,000 rows/s")
+    Reached(amount='34,000 of 56,039 rows', percent=60)
+    """
+    found = _LINE.search(line)
+    return found and Reached(found["amount"], int(found["percent"]) if found["percent"] else None)
 
 
 class Progress:

@@ -1,6 +1,7 @@
 """publications: keep a list of the published files in the lake, and update it with few requests.
 
-The list is the lake's object `published/{source}.json`. Before the first survey it comes from the catalogue.
+The list is the lake's object `published/{source}.json`. Before the first survey it comes from the catalogue. It also
+has the files that a survey asked for in vain: of all other files nobody knows whether they are published.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from include.nyc_taxi.month import Month
 from include.nyc_taxi.trip_file import TripFile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import httpx
 
@@ -53,23 +54,38 @@ class Publication:
 class Survey:
     """The result of a survey.
 
-    `published` has every published file, `asked` is the number of requests, and `stopped` is why the survey ended
-    early, None if it did not.
+    `published` has every published file, `absent` the files that the publisher did not have, and when it was asked.
+    `asked` is the number of requests, and `stopped` is why the survey ended early, None if it did not.
     """
 
     published: dict[TripFile, Publication]
+    absent: dict[TripFile, datetime]
     asked: int
     stopped: str | None
 
 
-def known(lake: Lake, source: str = "official") -> dict[TripFile, Publication]:
-    """Return the published files of the last survey, or of the catalogue if there was none, without a request."""
+class Listed(NamedTuple):
+    """What is known of the publisher's files: those that it has, and when it was asked for others in vain."""
+
+    published: dict[TripFile, Publication]
+    absent: dict[TripFile, datetime]
+
+
+def listed(lake: Lake, source: str = "official") -> Listed:
+    """Return what the surveys have found, or the catalogue's files if there was none, without a request."""
     try:
         with lake.open(_key(source)) as file:
-            files = json.load(file)["files"]
+            found = json.load(file)
     except FileNotFoundError:
-        return _known_to_catalog(source)
-    return {publication.file: publication for publication in map(_read, files)}
+        return Listed(_known_to_catalog(source), {})
+    published = {publication.file: publication for publication in map(_read, found["files"])}
+    absent = {TripFile.parse(name): datetime.fromisoformat(at) for name, at in found.get("absent", {}).items()}
+    return Listed(published, absent)
+
+
+def known(lake: Lake, source: str = "official") -> dict[TripFile, Publication]:
+    """Return the published files of the last survey, or of the catalogue if there was none, without a request."""
+    return listed(lake, source).published
 
 
 def survey(
@@ -104,14 +120,14 @@ def survey(
         pause: seconds before the second attempt of a failed request; it doubles with each further attempt.
     """
     now = now or datetime.now(UTC)
-    published = known(lake, source)
+    published, missing = listed(lake, source)
     files = _newest(published, source, services or catalog.services(), since, Month.of(now))
     files += _oldest_checked(published, files, services or catalog.services(), since)[:recheck]
     with connect(timeout) as client:
         way = _Way(client, catalog.source(source), base_url, redirect_hosts, pause)
-        asked, stopped = _update(published, files, way, now)
-    _write(lake, source, published)
-    return Survey(published, asked, stopped)
+        asked, stopped = _update(published, missing, files, way, now)
+    _write(lake, source, published, missing)
+    return Survey(published, missing, asked, stopped)
 
 
 def newest(
@@ -166,9 +182,16 @@ class _Way(NamedTuple):
 
 
 def _update(
-    published: dict[TripFile, Publication], files: Collection[TripFile], way: _Way, now: datetime
+    published: dict[TripFile, Publication],
+    missing: dict[TripFile, datetime],
+    files: Collection[TripFile],
+    way: _Way,
+    now: datetime,
 ) -> tuple[int, str | None]:
-    """Ask for each file and note the answer in `published`; return how many were asked for, and why it ended early."""
+    """Ask for each file and note the answer in `published` or `missing`.
+
+    Returns how many were asked for, and why it ended early.
+    """
     source, stopped = way.origin.name, None
     found: Counter[str] = Counter()
     for file in files:
@@ -182,7 +205,9 @@ def _update(
         found[_news(published.get(file), seen)] += 1
         if seen is None:
             published.pop(file, None)
+            missing[file] = now
         else:
+            missing.pop(file, None)
             published[file] = seen
     log.info("%s: checked %d files: %s; %d are published", source, found.total(), dict(found) or "none", len(published))
     return found.total(), stopped
@@ -277,10 +302,13 @@ def _known_to_catalog(source: str) -> dict[TripFile, Publication]:
     return published
 
 
-def _write(lake: Lake, source: str, published: dict[TripFile, Publication]) -> None:
+def _write(
+    lake: Lake, source: str, published: dict[TripFile, Publication], missing: Mapping[TripFile, datetime]
+) -> None:
     files = [_spelled(published[file]) for file in sorted(published)]
+    asked_in_vain = {file.name: missing[file].isoformat() for file in sorted(missing)}
     with lake.staged(_key(source)) as path:
-        path.write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps({"files": files, "absent": asked_in_vain}, indent=1) + "\n", encoding="utf-8")
 
 
 def _spelled(publication: Publication) -> dict[str, str | int | None]:

@@ -53,6 +53,20 @@ class MappedTask:
     ended_at: datetime
 
 
+@dataclass(frozen=True)
+class TaskTry:
+    """The last try of a task of a run."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    state: str | None
+    number: int
+    at: datetime | None
+    """When it ended, or else started."""
+
+
 class AirflowApi:
     """The REST API as one user sees it.
 
@@ -99,6 +113,18 @@ class AirflowApi:
             wanted["end_date_gte"] = ended_since.isoformat()
         pages = self._pages(lambda seen: self._answer("GET", path, params={**wanted, "offset": seen}), "task_instances")
         return [_mapped_task(row) for row in islice(pages, most) if row["map_index"] >= 0 and row["end_date"]]
+
+    def tries(self, dag_id: str, run_id: str, map_index: int) -> list[TaskTry]:
+        """Return the last try of each task of a run with this map index, which is -1 for tasks that are not mapped."""
+        path = f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances"
+        page = self._answer("GET", path, params={"map_index": map_index, "limit": _LARGEST_PAGE})
+        return [_try(row) for row in page["task_instances"]] if page else []
+
+    def log(self, last: TaskTry) -> list[dict[str, Any]]:
+        """Return the messages that a try has logged so far; none if there is no log, or if the user may not see it."""
+        path = f"dags/{last.dag_id}/dagRuns/{quote(last.run_id, safe='')}/taskInstances/{last.task_id}/logs"
+        page = self._answer("GET", f"{path}/{last.number}", params={"map_index": last.map_index, "full_content": True})
+        return [each for each in page["content"] if isinstance(each, dict)] if page else []
 
     def returned(self, run: DagRun, task_id: str) -> Any:  # noqa: ANN401 - it is whatever the task returned
         """Return what a task of the run returned; None if it has not yet, or if the user may not see it."""
@@ -169,6 +195,18 @@ def _mapped_task(row: Mapping[str, Any]) -> MappedTask:
         state=row["state"],
         label=row["rendered_map_index"] or "",
         ended_at=datetime.fromisoformat(row["end_date"]),
+    )
+
+
+def _try(row: Mapping[str, Any]) -> TaskTry:
+    return TaskTry(
+        dag_id=row["dag_id"],
+        run_id=row["dag_run_id"],
+        task_id=row["task_id"],
+        map_index=row["map_index"],
+        state=row["state"],
+        number=row["try_number"],
+        at=_moment(row["end_date"]) or _moment(row["start_date"]),
     )
 
 

@@ -150,7 +150,7 @@ class _Flows:
                 run = ended.get((dag_id, task.run_id))
                 is_another_target = self._target.is_the_lake and task.task_id == LOADING_TASK
                 if run is not None and not is_another_target and (file := self._file_at(run, task)):
-                    yield Attempt(file, state, dag_id, task.run_id, task.ended_at)
+                    yield Attempt(file, state, dag_id, task.run_id, task.ended_at, task.map_index)
 
     def _months_of(self, run: DagRun) -> Iterator[Attempt]:
         """Each month of a run under way, as its last task has it; none before the run has named them."""
@@ -162,7 +162,7 @@ class _Flows:
         for index, file in enumerate(files):
             end = ends.get(index)
             state, at = (_ENDS[end.state], end.ended_at) if end else (run.state, run.at)
-            yield Attempt(file, cast("Any", state), run.dag_id, run.run_id, at)
+            yield Attempt(file, cast("Any", state), run.dag_id, run.run_id, at, index)
 
     def _file_at(self, run: DagRun, task: MappedTask) -> TripFile | None:
         """The file of a mapped task; one that was killed or never began has no label."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from include.nyc_taxi.coverage import Cell
-    from include.nyc_taxi.publications import Publication
     from include.nyc_taxi.targets import Target
     from include.nyc_taxi.targets.ledger import Load
     from include.orchestration.airflow_api import AirflowApi
@@ -57,7 +56,11 @@ def overview(target: Target[Any, Any], api: AirflowApi | None) -> Overview:
         api: Airflow as the person sees it; None if there is no API server to ask.
     """
     problems: list[str] = []
-    published = answer(_published, problems, "The published months are unknown: the lake does not answer.")
+    listed = answer(
+        lambda: publications.listed(connections.lake()),
+        problems,
+        "The published months are unknown: the lake does not answer.",
+    )
     loads = answer(
         lambda: held(target),
         problems,
@@ -70,7 +73,8 @@ def overview(target: Target[Any, Any], api: AirflowApi | None) -> Overview:
             problems,
             "Running and failed loads are unknown: Airflow's API does not answer.",
         )
-    cells = coverage.coverage(published or {}, loads or {}, runs or {}, Month.of(datetime.now(UTC)))
+    published, absent = listed or ({}, {})
+    cells = coverage.coverage(published, loads or {}, runs or {}, Month.of(datetime.now(UTC)), absent)
     return Overview(target, cells, tuple(problems), target_answers=loads is not None, runs_are_known=runs is not None)
 
 
@@ -88,12 +92,14 @@ def warm_up() -> None:
 
 
 def as_json(seen: Overview) -> dict[str, Any]:
-    """Return counts, and the state of every month by service, for a program."""
+    """Return counts, and by service the state of every month and what it is whatever runs, for a program."""
     months: dict[str, dict[str, str]] = {}
+    standings: dict[str, dict[str, str]] = {}
     published: Counter[str] = Counter()
     loaded: Counter[str] = Counter()
     for file, cell in seen.cells.items():
         months.setdefault(file.service, {})[str(file.month)] = cell.state
+        standings.setdefault(file.service, {})[str(file.month)] = cell.standing
         published[file.service] += bool(cell.publication or cell.load)
         loaded[file.service] += cell.load is not None
     return {
@@ -105,6 +111,7 @@ def as_json(seen: Overview) -> dict[str, Any]:
         "published": published,
         "held": loaded,
         "months": months,
+        "standings": standings,
     }
 
 
@@ -116,7 +123,3 @@ def answer(ask: Callable[[], _Known], problems: list[str], problem: str) -> _Kno
         log.warning("overview: %s %s: %s", problem, type(error).__name__, error)
         problems.append(f"{problem} See the API server's log ({type(error).__name__}).")
         return None
-
-
-def _published() -> dict[TripFile, Publication]:
-    return publications.known(connections.lake())

@@ -36,6 +36,7 @@ MARKS = {
     State.LOADED: "#",
     State.PUBLISHED: "o",
     State.NOT_PUBLISHED: ".",
+    State.UNKNOWN: "-",
 }
 _DEFAULT_URL = "http://127.0.0.1:8080"
 

@@ -20,7 +20,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from include.nyc_taxi import Month, TripFile, catalog, coverage, targets
 from include.nyc_taxi.errors import TaxiError
 from include.nyc_taxi.targets import Target
-from include.orchestration import attempts, connections, editions, overview
+from include.orchestration import attempt_logs, attempts, connections, editions, overview
 from taxi_page import city
 from taxi_page.airflow_inside import MAY_LOOK, Api, User, login_url, may_start
 
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
 _FILES = {path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*") if path.is_file()}
 _SOURCE = "official"
+_LOADS_ZONES = "ingest_taxi_zones"
+_PARTS = ("publication", "load", "attempt")
 _HEADERS = {
     "Cache-Control": "private, no-cache",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
@@ -146,8 +148,8 @@ def quality() -> dict[str, Any]:
 
 
 @app.get("/api/city")
-def trips_by_month() -> dict[str, Any]:
-    """Return the trips of each month of each service, and the loaded months without a summary."""
+def trips_by_month(user: User) -> dict[str, Any]:
+    """Return the trips of each month of each service, the loaded months without a summary, and who loads the zones."""
     with _opened() as (target, summaries, client):
         loads = target.loads(client)
         rows = summaries.months(client)
@@ -156,14 +158,16 @@ def trips_by_month() -> dict[str, Any]:
         if TripFile(row.service, Month.parse(row.month)) in loads:
             trips[row.service][row.month] = row.trips
     missing = [file.name for file in sorted(loads) if str(file.month) not in trips[file.service]]
-    return {"trips": trips, "without_summary": missing}
+    zones_load = {"dag_id": _LOADS_ZONES, "allowed": may_start(user, _LOADS_ZONES)}
+    return {"trips": trips, "without_summary": missing, "zones_load": zones_load}
 
 
 @app.get("/api/city/{service}/{month}")
 def trips_of_month(file: File) -> dict[str, Any]:
-    """Return a month's trips by zone and by hour of the week."""
+    """Return a month's trips by zone and by hour of the week, and how often each hour of the week occurred in it."""
     with _opened() as (_, summaries, client):
-        return {"zones": summaries.zones(client, file), "hours": summaries.hours(client, file)}
+        zones, hours = summaries.zones(client, file), summaries.hours(client, file)
+    return {"zones": zones, "hours": hours, "occurs": city.hours_of_the_week(file.month)}
 
 
 @app.get("/api/zones")
@@ -215,13 +219,27 @@ def _coverage(target: Target[Any, Any], api: AirflowApi, user: BaseUser) -> dict
 
 def _month(file: TripFile, target: Target[Any, Any], api: AirflowApi) -> dict[str, Any]:
     seen = overview.overview(target, api)
-    cell = seen.cells.get(file, coverage.Cell(file, coverage.State.NOT_PUBLISHED))
-    parts = {name: part and asdict(part) for name, part in vars(cell).items() if name not in ("file", "state")}
+    absent = coverage.State.NOT_PUBLISHED
+    cell = seen.cells.get(file, coverage.Cell(file, absent, absent))
+    parts = {name: part and asdict(part) for name, part in vars(cell).items() if name in _PARTS}
     for part in filter(None, parts.values()):
         part.pop("file")
     problems = list(seen.problems)
-    about = {"state": cell.state, "problems": problems, "target_answers": seen.target_answers}
-    return about | parts | {"again": cell.load and _again(cell.load, target), "editions": _editions(cell, problems)}
+    about = {"state": cell.state, "standing": cell.standing, "target_answers": seen.target_answers}
+    more = {"step": _step(cell, api, problems), "editions": _editions(cell, problems), "problems": problems}
+    return about | parts | more | {"again": cell.load and _again(cell.load, target)}
+
+
+def _step(cell: coverage.Cell, api: AirflowApi, problems: list[str]) -> attempt_logs.Step | None:
+    """The task that a running attempt is at, or that a failed one ended in."""
+    attempt = cell.attempt
+    if attempt is None or cell.state not in (coverage.State.RUNNING, coverage.State.FAILED):
+        return None
+    return overview.answer(
+        lambda: attempt_logs.step_of(api, attempt),
+        problems,
+        "The run's log is unknown: Airflow's API does not answer.",
+    )
 
 
 def _editions(cell: coverage.Cell, problems: list[str]) -> list[dict[str, Any]] | None:

@@ -1,14 +1,17 @@
-"""city: the map of the taxi zones, drawn as SVG paths."""
+"""city: the map of the taxi zones, drawn as SVG paths, and the hours that a month has."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import cos, radians
 from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from include.nyc_taxi import Month
     from include.nyc_taxi.targets.summaries import ZoneShape
 
     Polygon = Sequence[Sequence[Sequence[float]]]
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 _WIDTH = 1000
 _LATITUDE = 40.7
+_NEW_YORK = ZoneInfo("America/New_York")
+_HOURS_A_DAY, _HOURS_A_WEEK = 24, 168
 
 
 class DrawnZone(NamedTuple):
@@ -25,6 +30,21 @@ class DrawnZone(NamedTuple):
     zone: str
     borough: str
     path: str
+
+
+def hours_of_the_week(month: Month) -> list[int]:
+    """How often each hour of the week occurs in a month, from Monday 00:00, by the clocks of New York.
+
+    It is four or five times, but for the hours that the clocks skip in spring and repeat in autumn.
+    """
+    counts = [0] * _HOURS_A_WEEK
+    first, end = (
+        datetime.combine(each.first_day, datetime.min.time(), _NEW_YORK).astimezone(UTC) for each in (month, month + 1)
+    )
+    for hour in range((end - first) // timedelta(hours=1)):
+        local = (first + timedelta(hours=hour)).astimezone(_NEW_YORK)
+        counts[_HOURS_A_DAY * local.weekday() + local.hour] += 1
+    return counts
 
 
 def zone_map(zones: Sequence[ZoneShape]) -> list[DrawnZone]:

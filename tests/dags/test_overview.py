@@ -225,7 +225,7 @@ def test_the_terminal_shows_the_same_as_the_page(api, ran):
 
     text, page = status.as_text(seen), overview.as_json(seen)
 
-    assert "2024  oooooooooooo  oxoooooooooo  ooooo.......  oooooooooooo" in text.splitlines()
+    assert "2024  oooooooooooo  oxoooooooooo  ooooo-------  oooooooooooo" in text.splitlines()
     assert "x     1  failed since its last load" in text.splitlines()
     assert page["months"]["green"]["2024-02"] == "failed"
     assert json.loads(json.dumps(page))["counts"]["failed"] == 1

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import ClassVar
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -17,8 +18,11 @@ from devtools.emulators import LocalCloud
 from devtools.generator import write_month
 from devtools.servers.publisher import Publisher
 from devtools.servers.whole_airflow import ENDED, Airflow
-from include.nyc_taxi import Month, TripFile, catalog, landing
+from include.nyc_taxi import Month, TripFile, catalog, landing, targets
 from include.nyc_taxi.lake import Lake
+from include.orchestration.airflow_api import AirflowApi
+from include.orchestration.attempt_logs import step_of
+from include.orchestration.attempts import attempts
 
 ROWS = 200
 MONTHS = list(Month.range(Month(2022, 1), Month(2023, 12)))
@@ -316,3 +320,33 @@ def test_a_month_is_loaded_from_the_page_which_shows_it_running_and_loaded(airfl
     (run,) = [run for run in airflow.runs(dag_id) if run["run_type"] == "manual"]
     assert (run["state"], run["conf"]) == ("success", {"colour": "yellow", "year": 2025, "month": 1})
     page.close()
+
+
+@pytest.fixture
+def api(airflow):
+    with httpx.Client(base_url=airflow.url, headers=airflow.api.headers, trust_env=False, timeout=30) as client:
+        yield AirflowApi(client)
+
+
+def test_a_failed_run_tells_its_error_and_a_running_one_the_step_that_it_is_at(airflow, api):
+    def step(month):
+        attempt = attempts(api, targets.get("postgres")).get(TripFile("green", Month(2021, month)))
+        return attempt and step_of(api, attempt)
+
+    def trigger(month):
+        conf = {"colour": "green", "year": 2021, "month": month}
+        return airflow.post("/dags/ingest_data/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
+
+    assert airflow.ended("ingest_data", trigger(10))["state"] == "failed"  # it is not published
+    failed = step(10)
+    assert (failed.task_id, failed.state) == ("extract_data", "failed")
+    assert failed.error.startswith("NotPublished: ")
+    assert failed.error.endswith("HTTP 404: the source does not have the file")
+
+    with psycopg.connect(airflow.warehouse) as connection:
+        connection.execute("LOCK TABLE load_ledger")  # so that the run waits
+        waiting = trigger(12)
+        seen = airflow.wait(lambda: (now := step(12)) and now.state == "running" and now, "a step that runs")
+    assert seen.task_id in {"log_subflow.log_table_name", "extract_data", "transform_data", "load_data"}
+    assert (seen.error, seen.percent) == (None, None)
+    assert airflow.ended("ingest_data", waiting)["state"] in ENDED

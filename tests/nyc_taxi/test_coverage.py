@@ -46,7 +46,7 @@ def attempt(state, at=AFTER):
 @pytest.mark.parametrize(
     ("published", "load", "last", "state"),
     [
-        (None, None, None, State.NOT_PUBLISHED),
+        (None, None, None, State.UNKNOWN),
         (Publication(JANUARY), None, None, State.PUBLISHED),
         (SAME, LOAD, None, State.LOADED),
         (None, LOAD, None, State.LOADED),
@@ -70,10 +70,38 @@ def attempt(state, at=AFTER):
 def test_publication_load_and_last_attempt_decide_the_state(published, load, last, state):
     by_file = [{JANUARY: value} if value else {} for value in (published, load, last)]
 
-    cell = coverage.coverage(*by_file, Month(2024, 1))[JANUARY]
+    cell = coverage.coverage(*by_file, Month(2024, 2))[JANUARY]
 
     assert cell.state is state
     assert (cell.publication, cell.load, cell.attempt) == (published, load, last)
+
+
+@pytest.mark.parametrize(
+    ("month", "absent", "state"),
+    [
+        (Month(2024, 1), [], State.UNKNOWN),
+        (Month(2024, 1), [JANUARY], State.NOT_PUBLISHED),
+        (Month(2024, 5), [], State.NOT_PUBLISHED),  # it is not over
+        (Month(2013, 12), [], State.NOT_PUBLISHED),  # green begins in 2014
+    ],
+)
+def test_a_month_that_nobody_asked_for_is_unknown_unless_it_cannot_be_published(month, absent, state):
+    file = replace(JANUARY, month=month)
+
+    cell = coverage.coverage({}, {}, {}, Month(2024, 5), absent)[file]
+
+    assert (cell.state, cell.standing) == (state, state)
+
+
+@pytest.mark.parametrize("last", [None, "failed", "running"])
+def test_a_loaded_month_counts_as_loaded_whatever_runs_or_failed_since(last):
+    attempts = {JANUARY: attempt(last)} if last else {}
+
+    cells = coverage.coverage({JANUARY: SAME}, {JANUARY: LOAD}, attempts, Month(2024, 2))
+
+    counts = coverage.counts(cells.values())
+    assert (counts[State.LOADED], counts[State.PUBLISHED]) == (1, 0)
+    assert sum(counts[state] for state in (State.FAILED, State.RUNNING)) == bool(last)
 
 
 def test_every_service_has_a_cell_for_every_month_and_for_what_lies_beyond():
@@ -82,7 +110,8 @@ def test_every_service_has_a_cell_for_every_month_and_for_what_lies_beyond():
     cells = coverage.coverage({}, {beyond: replace(LOAD, file=beyond)}, {}, Month(2024, 1))
 
     assert len(cells) == 4 * (15 * 12 + 1) + 1
-    assert coverage.counts(cells.values()) == dict.fromkeys(State, 0) | {State.NOT_PUBLISHED: 724, State.LOADED: 1}
+    counts = coverage.counts(cells.values())
+    assert (counts[State.LOADED], counts[State.NOT_PUBLISHED] + counts[State.UNKNOWN]) == (1, 724)
 
 
 def test_a_warehouse_without_a_ledger_holds_nothing(warehouse):

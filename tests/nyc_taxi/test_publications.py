@@ -77,6 +77,18 @@ def test_the_first_survey_finds_what_is_new_and_confirms_what_was_known(publishe
     assert publications.known(any_lake) == found.published
 
 
+def test_what_the_publisher_did_not_have_is_kept_until_it_does(publisher: Publisher, any_lake: Lake):
+    july = green("2026-07")
+    assert publications.listed(any_lake).absent == {}
+
+    found = survey(publisher, any_lake)
+    assert found.absent == publications.listed(any_lake).absent == {july: TODAY}
+
+    publisher.files[path(july)] = Published(b"rows")
+    assert survey(publisher, any_lake, now=TOMORROW).absent == {}
+    assert july in publications.known(any_lake)
+
+
 def test_the_next_survey_asks_for_the_newest_known_month_and_what_is_not_known(publisher: Publisher, lake: Lake):
     survey(publisher, lake)
 

@@ -90,6 +90,22 @@ class Site:
             run = Run("ingest_data", run_id, wish)
             return POSTGRES.replace_month(connection, file, self.lake, run=run)
 
+    def draw_zones(self):
+        """Have a city of 265 zones, the first three of which are squares beside each other."""
+        shapes = {
+            number: {
+                "type": "MultiPolygon",
+                "coordinates": [[[[x + 0.1 * number, y] for x, y in ring] for ring in SQUARE]],
+            }
+            for number in (1, 2, 3)
+        }
+        rows = [
+            zones.Zone(number, "Queens", f"Zone {number}", "Boro Zone", shapes.get(number), None, None)
+            for number in zones.LOCATION_IDS
+        ]
+        with psycopg.connect(self.warehouse) as connection:
+            POSTGRES.replace_zones(connection, rows)
+
 
 @pytest.fixture(scope="session")
 def site(postgres_server, tmp_path_factory):
@@ -104,7 +120,7 @@ def site(postgres_server, tmp_path_factory):
     for rows in (500, 640, 655):
         site.load("green_tripdata_2025-03", rows=rows)
     site.republish("fhv_tripdata_2025-01", folder / "published")
-    _draw_zones(site.warehouse)
+    site.draw_zones()
     site.environment.update(_environment(site, folder))
     with (folder / "migrate.log").open("w") as log:
         subprocess.run([sys.executable, "-P", "-c", MIGRATE], env=site.environment, stdout=log, stderr=log, check=True)
@@ -141,23 +157,6 @@ def _environment(site, folder):
             "PYTHONPATH": str(HERE),
         }
     )
-
-
-def _draw_zones(warehouse):
-    """A city of 265 zones, the first three of which are squares beside each other."""
-    shapes = {
-        number: {
-            "type": "MultiPolygon",
-            "coordinates": [[[[x + 0.1 * number, y] for x, y in ring] for ring in SQUARE]],
-        }
-        for number in (1, 2, 3)
-    }
-    rows = [
-        zones.Zone(number, "Queens", f"Zone {number}", "Boro Zone", shapes.get(number), None, None)
-        for number in zones.LOCATION_IDS
-    ]
-    with psycopg.connect(warehouse) as connection:
-        POSTGRES.replace_zones(connection, rows)
 
 
 def _free_port():

@@ -16,12 +16,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from include.nyc_taxi import TripFile, editions
+from include.nyc_taxi import Month, TripFile, editions
 from include.nyc_taxi.changes import Changes
 from include.nyc_taxi.lake import raw_key
+from plugins.taxi_page.city import hours_of_the_week
 
 ROOT = Path(__file__).resolve().parents[2]
-ASKS_AIRFLOW = ["airflow_api.py", "attempts.py", "overview.py", "status.py"]
+ASKS_AIRFLOW = ["airflow_api.py", "attempt_logs.py", "attempts.py", "overview.py", "status.py"]
 PUBLIC = {
     "airflow.plugins_manager",
     "airflow.sdk",
@@ -184,8 +185,14 @@ def test_coverage_is_what_the_ledger_and_the_catalogue_imply(admin):
     assert told["months"]["green"]["2024-02"] == "published"
     assert told["months"]["fhv"]["2025-01"] == "stale"
     assert told["months"]["fhv"]["2009-01"] == "not_published"
-    states = Counter(state for months in told["months"].values() for state in months.values())
-    assert states == {state: count for state, count in told["counts"].items() if count}
+    assert told["months"]["fhv"]["2024-06"] == "unknown"
+    months = [(service, month) for service, of_service in told["months"].items() for month in of_service]
+    counted = Counter(
+        state for service, month in months for state in {told[of][service][month] for of in ("months", "standings")}
+    )
+    assert counted == {state: count for state, count in told["counts"].items() if count}
+    assert told["counts"]["loaded"] == sum(told["held"].values())
+    assert told["counts"]["loaded"] + told["counts"]["published"] == sum(told["published"].values())
     assert (told["problems"], told["runs_are_known"]) == ([], True)
     assert told["load"] == {"dag_id": "ingest_data", "allowed": True}
 
@@ -272,8 +279,27 @@ def test_quality_and_city_are_what_the_warehouse_holds(admin, site):
         "columns": 20,
     }
     assert city["trips"]["yellow"] == {"2024-01": trips}
-    assert (len(month["hours"]), sum(month["hours"])) == (168, trips)
+    assert (len(month["hours"]), sum(month["hours"]), len(month["occurs"])) == (168, trips, 168)
     assert sum(zone[1] for zone in month["zones"]) == trips
+
+
+@pytest.mark.parametrize(
+    ("month", "hours", "five_times", "skipped_or_repeated"),
+    [
+        ("2024-01", 744, {"Mon", "Tue", "Wed"}, {}),
+        ("2024-03", 743, {"Fri", "Sat", "Sun"}, {"Sun 2": 4}),
+        ("2024-11", 721, {"Fri", "Sat"}, {"Sun 1": 5}),
+        ("2026-02", 672, set(), {}),
+    ],
+)
+def test_an_average_week_knows_how_often_a_month_has_each_hour(month, hours, five_times, skipped_or_repeated):
+    days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+    expected = {f"{day} {hour}": 5 if day in five_times else 4 for day in days for hour in range(24)}
+
+    occurs = hours_of_the_week(Month.parse(month))
+
+    assert dict(zip(expected, occurs, strict=True)) == expected | skipped_or_repeated
+    assert sum(occurs) == hours
 
 
 def test_zones_are_drawn_side_by_side(admin):

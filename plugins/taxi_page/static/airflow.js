@@ -1,7 +1,7 @@
 // The page's ties to the Airflow around it (login, theme, time zone, links), and what its modules share.
 
 const ROOT = new URL("..", document.baseURI);
-const embedded = window.parent !== window;
+export const embedded = window.parent !== window;
 
 /** JSON from this page's server. Throws an Error with a sentence for the viewer. */
 export async function ask(path) {
@@ -9,9 +9,9 @@ export async function ask(path) {
 }
 
 /** JSON from Airflow's API, with the viewer's rights. */
-export async function api(path, body) {
+export async function api(path, body, method = "POST") {
   const sent = body && {
-    method: "POST",
+    method,
     body: JSON.stringify(body),
     headers: { "content-type": "application/json", accept: "application/json" },
   };
@@ -101,10 +101,6 @@ function paint() {
 export const traits = (service) => about.services.find(({ name }) => name === service);
 export const nameOf = (service) => traits(service)?.title ?? service;
 export const targetNamed = (name) => about.targets.find((target) => target.name === name);
-export const number = (value, digits = 0) =>
-  value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-export const share = (value) =>
-  `${(100 * value).toLocaleString("en-US", { maximumFractionDigits: value < 0.1 ? 2 : 1 })} %`;
 export const words = (name) => name.replaceAll("_", " ");
 export const byId = (id) => document.getElementById(id);
 
@@ -134,9 +130,19 @@ export function notice(place, ...messages) {
   );
 }
 
-/** Show why a part of the page could not be loaded, and a button to try again. */
+/** Let parts of the page be seen to load: a heading, and what it is about. Whoever has an answer replaces it. */
+export function loading(heading, ...parts) {
+  heading.replaceChildren(make("span", { class: "unseen" }, "Loading …"), skeleton("title"));
+  for (const part of parts) part.replaceChildren(skeleton("block"));
+}
+
+/** The outline of what is on its way. */
+export const skeleton = (kind) => make("span", { class: `skeleton ${kind}`, "aria-hidden": "true" });
+
+/** Show why a part of the page could not be loaded, and a button to try again; what was to come stays away. */
 export function couldNotLoad(heading, notices, error, again) {
   heading.textContent = "Could not load this page.";
+  for (const left of heading.closest("section").querySelectorAll(".skeleton")) left.remove();
   const retry = make("button", { type: "button", class: "action" }, "Retry");
   retry.addEventListener("click", again);
   notice(notices, { text: [`${error.message} `, retry], bad: true });
@@ -144,6 +150,10 @@ export function couldNotLoad(heading, notices, error, again) {
 
 /** What to do, with a link to the page that does it. */
 export const loadOne = (what) => [`${what} on the page `, make("a", { href: "#coverage" }, "Coverage")];
+
+/** Start a run of a Dag, and give its id. */
+export const startRun = async (dag, conf) =>
+  (await api(`dags/${dag}/dagRuns`, { logical_date: null, conf })).dag_run_id;
 
 /** Call `use` with the value of the chosen radio button at each change. */
 export function choice(fieldset, use) {

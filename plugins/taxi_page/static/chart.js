@@ -1,15 +1,21 @@
 // Line charts over months, each with its numbers as a table for people who cannot see it.
 
 import { make, monthName } from "./airflow.js";
+import { csvButton, fileName } from "./csv.js";
 
 const HEIGHT = 216;
 const charts = new Set();
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim() || style("--loaded");
+const NARROWEST_TICK = 46;
+const FEW = 30;
+// Steps of an axis of counts: there is no half a trip.
+const WHOLE = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((step) => step * 10 ** power)).flat();
 const seconds = (month) => Date.parse(`${month}-01T00:00:00Z`) / 1000;
 
 /**
  * @param {{title: string, months: string[], lines: {label: string, color: string, values: (number|null)[], dash?: number[]}[],
- *   format: (value: number) => string, marks?: string[]}} of `color` is the name of a CSS variable
+ *   format: object, file: string[], marks?: string[]}} of `color` is the name of a CSS variable, `format` one of
+ *   numbers.js, and `file` the words of the name under which the numbers are downloaded
  */
 export function lineChart(of) {
   const plot = make("div", { class: "plot", role: "img", "aria-label": summary(of) });
@@ -35,12 +41,6 @@ addEventListener("themechange", () => {
 });
 
 function options({ lines, format, marks = [], months }, plot) {
-  const axis = {
-    stroke: style("--faint"),
-    font: "12px Overpass, sans-serif",
-    grid: { stroke: style("--line"), width: 1 },
-    ticks: { stroke: style("--line"), width: 1, size: 4 },
-  };
   // Unless the pointer is on the chart, the legend shows the last month that all lines have.
   const common = months.findLastIndex((_, at) => lines.every(({ values }) => values[at] !== null));
   const resting = { idx: common < 0 ? months.length - 1 : common };
@@ -49,18 +49,12 @@ function options({ lines, format, marks = [], months }, plot) {
     height: HEIGHT,
     tzDate: (stamp) => uPlot.tzDate(new Date(stamp * 1000), "Etc/UTC"),
     cursor: { y: false, points: { size: 7 } },
-    scales: { y: { range: (_chart, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
-    axes: [
-      {
-        ...axis,
-        grid: { show: false },
-        size: 34,
-        values: (_chart, stamps) => stamps.map((stamp) => tick(stamp)),
-        space: 46,
-      },
-      { ...axis, size: 62, values: (_chart, values) => values.map(format) },
-    ],
-    series: series(lines, format, months.length),
+    scales: {
+      x: { range: () => reach(months) },
+      y: { range: (_chart, _least, most) => [0, most > 0 ? most * 1.08 : 1] },
+    },
+    axes: axes(format, months),
+    series: series(lines, format),
     legend: { markers: { width: 0, fill: (_chart, at) => style(lines[at - 1].color) } },
     hooks: {
       drawClear: [(chart) => drawMarks(chart, marks)],
@@ -74,29 +68,76 @@ function options({ lines, format, marks = [], months }, plot) {
   };
 }
 
-function series(lines, format, months) {
+function axes(format, months) {
+  const axis = {
+    stroke: style("--faint"),
+    font: "12px Overpass, sans-serif",
+    grid: { stroke: style("--line"), width: 1 },
+    ticks: { stroke: style("--line"), width: 1, size: 4 },
+  };
+  const x = {
+    ...axis,
+    grid: { show: false },
+    size: 44,
+    splits: (chart) => ticks(months, chart.bbox.width / devicePixelRatio),
+    values: (_chart, stamps) => stamps.map(tick),
+  };
+  const labels = (_chart, values, _axis, _space, step) => format.labels(values, step);
+  const y = { ...axis, size: 62, values: labels };
+  return [x, format.isWhole ? { ...y, incrs: WHOLE } : y];
+}
+
+function series(lines, format) {
   const month = {
     label: "Month",
     value: (_chart, stamp) =>
       stamp === null ? "–" : monthName(new Date(stamp * 1000).toISOString().slice(0, 7), "short"),
   };
-  const drawn = lines.map(({ label, color, dash }) => ({
+  const drawn = lines.map(({ label, color, dash, values }) => ({
     label,
     dash,
     width: 2,
     stroke: style(color),
     spanGaps: false,
-    points: { show: months < 30, size: 5, fill: style(color) },
-    value: (_chart, value) => (value === null || value === undefined ? "–" : format(value)),
+    points: { show: false, filter: () => dotted(values), size: 5, fill: style(color) },
+    value: (_chart, value) => (value === null || value === undefined ? "–" : format.short(value)),
   }));
   return [month, ...drawn];
 }
 
-function tick(stamp) {
+/** The values with a dot: all of a short line, and those without a neighbour, of which a line would show nothing. */
+function dotted(values) {
+  const known = values.flatMap((value, at) => (value === null ? [] : [at]));
+  const isAlone = (at) => (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null;
+  return values.length < FEW ? known : known.filter(isAlone);
+}
+
+/** The months of a chart from edge to edge; a single one is in the middle of its own. */
+function reach(months) {
+  const [first, last] = [seconds(months[0]), seconds(months.at(-1))];
+  const margin = first === last ? 16 * 86_400 : 0;
+  return [first - margin, last + margin];
+}
+
+/** The months that the axis names: as many as fit, at equal distances, with each January first. */
+function ticks(months, width) {
+  const room = Math.max(1, Math.floor(width / NARROWEST_TICK));
+  const every = [1, 2, 3, 6, 12, 24, 36, 60, 120].find((step) => months.length / step <= room) ?? 240;
+  const named = months.filter((month) => {
+    const [year, number_] = month.split("-").map(Number);
+    return (12 * year + number_ - 1) % every === 0;
+  });
+  return (named.length ? named : [months[0]]).map(seconds);
+}
+
+/** A month's name; that of the first one and of each January has its year, and among Januaries the year is enough. */
+function tick(stamp, at, all) {
   const day = new Date(stamp * 1000);
-  return day.getUTCMonth()
-    ? day.toLocaleDateString("en-US", { month: "short", timeZone: "UTC" })
-    : String(day.getUTCFullYear());
+  const year = day.getUTCFullYear();
+  const isJanuary = (each) => new Date(each * 1000).getUTCMonth() === 0;
+  if (isJanuary(stamp) && (at || (all.length > 1 && all.every(isJanuary)))) return String(year);
+  const name = day.toLocaleDateString("en-US", { month: "short", timeZone: "UTC" });
+  return at ? name : `${name}\n${year}`;
 }
 
 function drawMarks(chart, marks) {
@@ -119,38 +160,42 @@ function drawMarks(chart, marks) {
 function summary({ title, months, lines, format }) {
   const last = lines.map(({ label, values }) => {
     const at = values.findLastIndex((value) => value !== null);
-    return at < 0 ? null : `${label} ${format(values[at])} in ${monthName(months[at])}`;
+    return at < 0 ? null : `${label} ${format.exact(values[at])} in ${monthName(months[at])}`;
   });
   return `${title}: ${last.filter(Boolean).join(", ") || "no data"}. The numbers follow in a table.`;
 }
 
-function table({ months, lines, format }) {
+function table(of) {
   const details = make("details", {}, make("summary", {}, "Show as a table"));
-  details.addEventListener(
-    "toggle",
-    () => {
-      if (details.childElementCount > 1) return;
-      const head = make(
-        "tr",
-        {},
-        make("th", { scope: "col" }, "Month"),
-        ...lines.map(({ label }) => make("th", { scope: "col" }, label)),
-      );
-      const rows = months.map((month, at) =>
-        make(
-          "tr",
-          {},
-          make("th", { scope: "row" }, month),
-          ...lines.map(({ values }) => make("td", {}, values[at] === null ? "–" : format(values[at]))),
-        ),
-      );
-      details.append(
-        make("table", { class: "numbers", tabindex: 0 }, make("thead", {}, head), make("tbody", {}, ...rows.reverse())),
-      );
-    },
-    { once: false },
-  );
+  details.addEventListener("toggle", () => {
+    if (details.childElementCount > 1) return;
+    const { format, lines } = of;
+    const cells = ([month, ...values]) => [
+      make("th", { scope: "row" }, month),
+      ...values.map((value) => make("td", {}, value === null ? "–" : format.exact(value))),
+    ];
+    const head = ["Month", ...lines.map(({ label }) => label)].map((name) => make("th", { scope: "col" }, name));
+    const rows = withValues(of).map((row) => make("tr", {}, ...cells(row)));
+    details.append(
+      csvButton(fileName(...of.file), () => [
+        ["month", ...lines.map(({ label }) => label)],
+        ...withValues(of).map(([month, ...values]) => [month, ...values.map((value) => value ?? null)]),
+      ]),
+      make(
+        "table",
+        { class: "numbers", tabindex: 0 },
+        make("thead", {}, make("tr", {}, ...head)),
+        make("tbody", {}, ...rows),
+      ),
+    );
+  });
   return details;
+}
+
+/** The months of which anything is known, the newest first, each with its value of every line. */
+function withValues({ months, lines }) {
+  const rows = months.map((month, at) => [month, ...lines.map(({ values }) => values[at])]);
+  return rows.filter(([, ...values]) => values.some((value) => value !== null)).reverse();
 }
 
 /** All months from the first to the last. */

@@ -1,22 +1,27 @@
 // Trips over the years, and one month by zone and by hour of the week.
 
+import * as address from "./address.js";
 import {
   about,
+  api,
   ask,
   byId,
   choice,
   couldNotLoad,
+  link,
+  loading,
   loadOne,
   make,
   monthName,
   nameOf,
   notice,
-  number,
-  share,
+  startRun,
   targetNamed,
   traits,
 } from "./airflow.js";
 import { lineChart, span } from "./chart.js";
+import { csvButton, fileName } from "./csv.js";
+import { amount, counts, number, share } from "./numbers.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -39,12 +44,16 @@ const MEASURES = {
 const FEWEST_FARES = 30;
 const isMean = () => measure === "fare" || measure === "tip";
 
+const ZONES_AGAIN_SECONDS = 2;
+
 let seen = null;
 let zones = [];
 let month = null;
 let measure = "pickups";
+let wanted = {};
 
-export function start() {
+export function start(parts) {
+  wanted = parts;
   choice(byId("measure"), (value) => {
     measure = value;
     showZones();
@@ -59,8 +68,23 @@ export function start() {
   look();
 }
 
+/** Show the service and the month that the address asks for. */
+export function go(parts) {
+  wanted = parts;
+  if (!seen || byId("city-month").hidden) return;
+  choose();
+  showMonth();
+}
+
+/** Choose the wanted service and month where they are loaded, else what was chosen before, else the newest. */
+function choose() {
+  if (Object.keys(seen.trips[wanted.service] ?? {}).length) byId("city-service").value = wanted.service;
+  fillMonths();
+  if (seen.trips[byId("city-service").value][wanted.month] !== undefined) byId("city-choice").value = wanted.month;
+}
+
 async function look() {
-  byId("city-says").textContent = "Loading …";
+  loading(byId("city-says"), byId("city-chart"));
   try {
     [seen, { zones }] = await Promise.all([ask("api/city"), ask("api/zones")]);
   } catch (error) {
@@ -73,20 +97,34 @@ async function look() {
 function show() {
   const services = Object.keys(seen.trips).filter((service) => Object.keys(seen.trips[service]).length);
   notice(byId("city-notices"), ...notices(services));
+  byId("city-chart").replaceChildren();
   if (!services.length) {
     byId("city-says").textContent = "No month is loaded";
+    address.show("city", {});
     return;
   }
   const all = services.flatMap((service) => Object.values(seen.trips[service]));
   byId("city-says").replaceChildren(
     make("b", {}, number(all.reduce((sum, trips) => sum + trips, 0))),
-    ` trips in ${number(all.length)} loaded months`,
+    ` trips in ${amount(all.length, "loaded month")}`,
   );
+  byId("city-chart").append(chart(services));
+  byId("city-service").replaceChildren(
+    ...services.map((service) => make("option", { value: service }, nameOf(service))),
+  );
+  byId("city-month").hidden = false;
+  drawMap();
+  choose();
+  showMonth();
+}
+
+function chart(services) {
   const months = span(services.flatMap((service) => Object.keys(seen.trips[service])).sort());
-  const chart = lineChart({
+  return lineChart({
     title: "Trips per month",
+    file: ["trips per month"],
     months,
-    format: (value) => value.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 1 }),
+    format: counts,
     lines: services.map((service) => ({
       label: nameOf(service),
       color: `--${service}`,
@@ -94,30 +132,20 @@ function show() {
       values: months.map((name) => seen.trips[service][name] ?? null),
     })),
   });
-  byId("city-chart").replaceChildren(chart);
-  byId("city-service").replaceChildren(
-    ...services.map((service) => make("option", { value: service }, nameOf(service))),
-  );
-  byId("city-month").hidden = false;
-  drawMap();
-  fillMonths();
-  showMonth();
 }
 
 /** What is missing, and where to get it. */
 function notices(services) {
   const unsummed = seen.without_summary.length;
   const found = [];
-  if (unsummed)
+  if (unsummed) {
+    const which = `${amount(unsummed, "month")} ${unsummed === 1 ? "has" : "have"} no summary`;
+    const again = loadOne(unsummed === 1 ? "Load it again" : "Load them again");
     found.push({
-      text: [
-        `${number(unsummed)} months have no summary, because an older version loaded them. `,
-        ...loadOne("Load them again"),
-        ".",
-      ],
+      text: [`${which}, because an older version loaded ${unsummed === 1 ? "it" : "them"}. `, ...again, "."],
     });
-  if (services.length && !zones.length)
-    found.push({ text: "There is no map yet. Run the Dag ingest_taxi_zones once." });
+  }
+  if (services.length && !zones.length) found.push({ text: zoneLoader() });
   if (!services.length && !unsummed)
     found.push({
       text: [
@@ -126,6 +154,40 @@ function notices(services) {
       ],
     });
   return found;
+}
+
+/** What to do without zones: a button that starts the Dag which loads them, for those who may. */
+function zoneLoader() {
+  const { dag_id: dag, allowed } = seen.zones_load;
+  const missing = "The taxi zones are not loaded, so there is no map and zones have no names. ";
+  if (!allowed)
+    return [missing, "You cannot start runs: ask somebody who may run the Dag ", link(`dags/${dag}`, dag), "."];
+  const button = make("button", { type: "button", class: "action" }, "Load the taxi zones");
+  const says = make("span", { role: "status" });
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      await loadZones(dag, says);
+    } catch (error) {
+      says.replaceChildren(` Could not load the zones: ${error.message}`);
+      button.disabled = false;
+    }
+  });
+  return [missing, button, says];
+}
+
+/** Run the Dag that loads the zones until it ends, and then draw the map. A paused Dag is unpaused, or its run waits. */
+async function loadZones(dag, says) {
+  const { is_paused: isPaused } = await api(`dags/${dag}`);
+  if (isPaused) await api(`dags/${dag}`, { is_paused: false }, "PATCH");
+  const run = `dags/${dag}/dagRuns/${encodeURIComponent(await startRun(dag, {}))}`;
+  const page = link(run.replace("dagRuns", "runs"), "run and logs");
+  says.replaceChildren(" Running: ", page, isPaused ? `. ${dag} was paused; from now on it runs monthly.` : ".");
+  for (let state = null; state !== "success"; { state } = await api(run)) {
+    if (state === "failed") throw new Error(`the run failed, see the run of ${dag} in Airflow.`);
+    await new Promise((resolve) => setTimeout(resolve, 1000 * ZONES_AGAIN_SECONDS));
+  }
+  await look();
 }
 
 function fillMonths() {
@@ -145,6 +207,7 @@ async function showMonth() {
   byId("city-back").disabled = choices.selectedIndex === choices.length - 1;
   byId("city-on").disabled = choices.selectedIndex === 0;
   const asked = `${byId("city-service").value}/${choices.value}`;
+  address.show("city", { service: byId("city-service").value, month: choices.value });
   try {
     const answer = await ask(`api/city/${asked}`);
     if (asked !== `${byId("city-service").value}/${choices.value}`) return;
@@ -178,6 +241,8 @@ function drawMap() {
     svg.append(shape);
   }
   byId("map").replaceChildren(svg);
+  byId("city-map").hidden = !drawn.length;
+  byId("city-map").parentElement.classList.toggle("without-map", !drawn.length);
   if (!drawn.length) return;
   const { x, y, width, height } = svg.getBBox();
   svg.setAttribute("viewBox", `${x - 2} ${y - 2} ${width + 4} ${height + 4}`);
@@ -252,7 +317,23 @@ function showZones() {
   byId("zones").replaceChildren(...(rows.length ? rows.slice(0, TOP) : [make("tr", {}, make("td", {}, nothing()))]));
   byId("other-zones").replaceChildren(...rows.slice(TOP));
   byId("other-zones").closest("details").hidden = rows.length <= TOP;
+  byId("zones-csv").replaceChildren(
+    csvButton(fileName(byId("city-service").value, byId("city-choice").value, "zones"), () => zoneRows(names)),
+  );
   point(null);
+}
+
+/** Every zone with its counts and sums; fares and tips are US dollars of the trips that began there. */
+function zoneRows(names) {
+  const columns = ["location_id", "pickups", "dropoffs", "fares", "fare_sum", "tip_sum"];
+  return [
+    ["zone", "borough", ...columns],
+    ...month.zones.map((zone) => [
+      names.get(zone.location_id)?.name,
+      names.get(zone.location_id)?.borough,
+      ...columns.map((column) => zone[column]),
+    ]),
+  ];
 }
 
 function nothing() {
@@ -267,12 +348,25 @@ function quantiles(ascending) {
   return Array.from({ length: SHADES - 1 }, (_, at) => ascending[Math.floor((ascending.length * (at + 1)) / SHADES)]);
 }
 
+/** Trips per hour of the average week: a month has four or five of each weekday, and an hour of them counts alike. */
 function showHours() {
-  const most = Math.max(...month.hours, 1);
-  const busiest = month.hours.indexOf(most);
-  byId("hours-says").textContent = month.hours.length
-    ? `The busiest hour is ${DAYS[Math.floor(busiest / 24)]} ${busiest % 24}:00 to ${(busiest % 24) + 1}:00, New York time, with ${number(most)} trips.`
+  const averages = month.hours.map((trips, hour) => trips / month.occurs[hour]);
+  const most = Math.max(...averages, 0);
+  byId("hours-says").textContent = averages.length
+    ? `Trips per hour of an average week, New York time. The busiest hour is ${hourName(averages.indexOf(most))} with ${perHour(most)} trips.`
     : "This month has no summary. Load it again on the page Coverage.";
+  byId("hours-csv").replaceChildren(
+    csvButton(fileName(byId("city-service").value, byId("city-choice").value, "hours of the week"), () => [
+      ["weekday", "hour", "trips", "times_in_month", "trips_per_hour"],
+      ...averages.map((average, at) => [
+        DAYS[Math.floor(at / 24)],
+        at % 24,
+        month.hours[at],
+        month.occurs[at],
+        average,
+      ]),
+    ]),
+  );
   const head = make(
     "tr",
     {},
@@ -286,17 +380,21 @@ function showHours() {
       "tr",
       {},
       make("th", { scope: "row" }, day),
-      ...month.hours.slice(24 * at, 24 * at + 24).map((trips, hour) =>
-        make(
-          "td",
-          {
-            "data-q": Math.min(SHADES - 1, Math.floor((SHADES * trips) / most)),
-            title: `${day} ${hour}:00: ${number(trips)} trips`,
-          },
-          number(trips),
-        ),
-      ),
+      ...averages.slice(24 * at, 24 * at + 24).map((average, hour) => hourCell(average, most, 24 * at + hour)),
     ),
   );
   byId("hours").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
 }
+
+function hourCell(average, most, at) {
+  const shade = Math.min(SHADES - 1, Math.floor((SHADES * average) / (most || 1)));
+  const sum = `${amount(month.hours[at], "trip")} in ${amount(month.occurs[at], "hour")}`;
+  return make(
+    "td",
+    { "data-q": shade, title: `${hourName(at)}: ${perHour(average)} per hour (${sum})` },
+    perHour(average),
+  );
+}
+
+const hourName = (at) => `${DAYS[Math.floor(at / 24)]} ${at % 24}:00 to ${(at % 24) + 1}:00`;
+const perHour = (average) => number(average, average < 100 ? 1 : 0);

@@ -1,5 +1,6 @@
 // Which months are in a target: a calendar per service, and a sheet per month.
 
+import * as address from "./address.js";
 import {
   about,
   api,
@@ -9,15 +10,20 @@ import {
   couldNotLoad,
   day,
   link,
+  loading,
   make,
   monthName,
   nameOf,
   notice,
-  number,
+  skeleton,
+  startRun,
   targetNamed,
+  traits,
   when,
   words,
 } from "./airflow.js";
+import { csvButton, fileName } from "./csv.js";
+import { amount, number } from "./numbers.js";
 
 const SHORT = {
   loaded: "Loaded",
@@ -27,8 +33,16 @@ const SHORT = {
   failed: "Failed",
   running: "Running",
   not_published: "Not published",
+  unknown: "Unknown",
 };
+const IMPLY_LOADED = ["stale", "count_differs"];
+const ABSENT = ["not_published", "unknown"];
 const LETTERS = [..."JFMAMJJASOND"];
+const STEP_STATES = {
+  queued: "waiting for a worker",
+  scheduled: "waiting for a worker",
+  up_for_retry: "waits to be retried",
+};
 const SECONDS_BETWEEN_LOOKS = { busy: 3, idle: 60 };
 
 /** The name of a state. "Not loaded" is known only of targets that answer. */
@@ -37,11 +51,14 @@ const short = (state) => (state === "published" && !seen.target_answers ? "Publi
 let target = null;
 let seen = null;
 let open = null;
+let wanted = null;
+let turns = 0;
 let timer = 0;
 
-export function start() {
+export function start(parts) {
   const flow = (new URLSearchParams(location.search).get("dag_id") ?? "").split(".")[0];
-  target = about.targets.find(({ flows }) => flows.includes(flow)) ?? about.targets[0];
+  target = targetNamed(parts.target) ?? about.targets.find(({ flows }) => flows.includes(flow)) ?? about.targets[0];
+  wanted = monthOf(parts);
   byId("target").append(
     ...about.targets.map(({ name, title }) =>
       make(
@@ -52,14 +69,10 @@ export function start() {
       ),
     ),
   );
-  choice(byId("target"), (name) => {
-    target = targetNamed(name);
-    byId("coverage-says").textContent = "Loading …";
-    for (const part of parts()) part.inert = true; // they still show the target chosen before
-    look();
-  });
+  choice(byId("target"), turnTo);
   byId("detail").addEventListener("close", () => {
     open = null;
+    tell();
   });
   byId("detail").addEventListener("click", (event) => {
     if (event.target === byId("detail")) byId("detail").close();
@@ -67,10 +80,40 @@ export function start() {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) look();
   });
+  turnTo(target.name);
+}
+
+/** Show what the address asks for, where that is something else than what is shown. */
+export function go(parts) {
+  wanted = monthOf(parts);
+  if (!wanted) byId("detail").close();
+  const next = targetNamed(parts.target) ?? target;
+  byId("target").querySelector(`[value="${next.name}"]`).checked = true;
+  if (next !== target) turnTo(next.name);
+  else if (seen && wanted) showWanted();
+  else tell();
+}
+
+const monthOf = ({ service, month }) => (traits(service) && /^\d{4}-\d{2}$/.test(month) ? { service, month } : null);
+
+const tell = () => address.show("coverage", { target: target.name, ...(wanted ?? open) });
+
+function turnTo(name) {
+  target = targetNamed(name);
+  seen = null;
+  for (const part of [byId("legend"), byId("calendars")]) part.inert = true; // until the target has answered
+  byId("legend").replaceChildren();
+  byId("coverage-at").replaceChildren();
+  loading(byId("coverage-says"), byId("calendars"));
+  tell();
   look();
 }
 
-const parts = () => [byId("legend"), byId("calendars")];
+function showWanted() {
+  const month = wanted;
+  wanted = null;
+  showSheet(month);
+}
 
 async function look() {
   clearTimeout(timer);
@@ -82,7 +125,9 @@ async function look() {
     Object.assign(seen.load, dag);
     show();
   } catch (error) {
-    couldNotLoad(byId("coverage-says"), byId("coverage-notices"), error, look);
+    if (asked !== target) return;
+    if (seen) notice(byId("coverage-notices"), { text: `Could not look again: ${error.message}`, bad: true });
+    else couldNotLoad(byId("coverage-says"), byId("coverage-notices"), error, look);
   }
   const busy = seen?.counts.running > 0;
   if (!document.hidden) timer = setTimeout(look, 1000 * SECONDS_BETWEEN_LOOKS[busy ? "busy" : "idle"]);
@@ -109,15 +154,35 @@ function show() {
   );
   byId("coverage-says").replaceChildren(
     ...(seen.target_answers
-      ? [make("b", {}, number(held)), ` of ${number(all)} published months are in ${target.place}`]
-      : [make("b", {}, number(all)), ` months are published; the months in ${target.place} are unknown`]),
+      ? [
+          make("b", {}, number(held)),
+          ` of ${amount(all, "published month")} ${held === 1 ? "is" : "are"} in ${target.place}`,
+        ]
+      : [
+          make("b", {}, number(all)),
+          ` ${all === 1 ? "month is" : "months are"} published; the months in ${target.place} are unknown`,
+        ]),
   );
-  for (const part of parts()) part.inert = false;
+  for (const part of [byId("legend"), byId("calendars")]) part.inert = false;
   notice(byId("coverage-notices"), ...notices(held));
-  byId("coverage-at").textContent = `As of ${when(seen.at)}. Months are those of the published files.`;
+  byId("coverage-at").replaceChildren(
+    `As of ${when(seen.at)}. Months are those of the published files. `,
+    csvButton(fileName("months in", target.name), monthRows),
+  );
   showLegend();
   showCalendars();
-  if (open) showSheet(open);
+  if (wanted) showWanted();
+  else if (open) showSheet(open);
+}
+
+/** Every month that is published or that anything is known of, in all services. */
+function monthRows() {
+  const rows = about.services.flatMap(({ name }) =>
+    Object.entries(seen.months[name])
+      .map(([month, state]) => [target.name, name, month, seen.standings[name][month], state])
+      .filter(([, , , standing, state]) => [standing, state].some((each) => !ABSENT.includes(each))),
+  );
+  return [["target", "service", "month", "standing", "state"], ...rows];
 }
 
 function notices(held) {
@@ -185,7 +250,7 @@ function calendar(service, months) {
       make("th", { scope: "col", "aria-label": monthName(`2000-${month + 1}`).split(" ")[0] }, letter),
     ),
   );
-  const begin = names.find((month) => months[month] !== "not_published") ?? names[0];
+  const begin = names.find((month) => !ABSENT.includes(months[month])) ?? names[0];
   const rows = years.map((year) =>
     make(
       "tr",
@@ -203,7 +268,7 @@ function calendar(service, months) {
     make("thead", {}, head),
     make("tbody", {}, ...rows),
   );
-  const last = names.findLast((month) => months[month] !== "not_published") ?? names.at(-1);
+  const last = names.findLast((month) => !ABSENT.includes(months[month])) ?? names.at(-1);
   table.querySelector(`[data-month="${last}"]`).tabIndex = 0;
   table.addEventListener("keydown", (event) => walk(event, table));
   const box = make("article", { class: "calendar" }, calendarTitle(service), table);
@@ -218,6 +283,9 @@ function calendarTitle(service) {
 }
 
 function cellButton(service, month, state) {
+  const standing = seen.standings[service][month];
+  const both = state !== standing && standing === "loaded" && !IMPLY_LOADED.includes(state);
+  const means = `${short(state)}${both ? `, ${short(standing)}` : ""}`.toLowerCase();
   const button = make(
     "button",
     {
@@ -225,10 +293,10 @@ function cellButton(service, month, state) {
       tabindex: -1,
       "data-file": `${service} ${month}`,
       "data-month": month,
-      "aria-label": `${nameOf(service)} ${monthName(month)}: ${short(state).toLowerCase()}`,
+      "aria-label": `${nameOf(service)} ${monthName(month)}: ${means}`,
       "aria-haspopup": "dialog",
     },
-    make("span", { class: "cell", "data-state": state }),
+    make("span", { class: "cell", "data-state": state, "data-standing": standing }),
   );
   button.addEventListener("click", () => showSheet({ service, month }));
   return button;
@@ -251,55 +319,70 @@ function walk(event, table) {
 async function showSheet({ service, month }) {
   const dialog = byId("detail");
   const isNew = open?.service !== service || open?.month !== month;
+  const turn = (turns += 1);
   open = { service, month };
-  const close = make("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
-  close.addEventListener("click", () => dialog.close());
-  const head = make(
-    "div",
-    { class: "sheet-head" },
-    make("h2", { id: "detail-title" }, make("b", {}, nameOf(service)), ` ${monthName(month)}`),
-    close,
-  );
+  tell();
+  const head = sheetHead(service, month);
   dialog.style.setProperty("--service", `var(--${service}, var(--taxi))`);
-  if (isNew) dialog.replaceChildren(head, make("p", { class: "state" }, "Loading …"));
-  if (!dialog.open) dialog.showModal();
-  let content;
-  try {
-    const asked = ask(`api/months/${service}/${month}?target=${target.name}`);
-    const [found, params] = await Promise.all([asked, paramsOf(seen.load)]);
-    content = sheet(service, month, { ...found, params });
-  } catch (error) {
-    content = [make("p", { class: "notice bad" }, error.message)];
+  if (isNew) {
+    dialog.replaceChildren(head, make("p", { class: "unseen", role: "status" }, "Loading …"), skeleton("lines"));
   }
-  if (open?.service !== service || open?.month !== month) return;
+  if (!dialog.open) dialog.showModal();
+  const content = await sheetOf(service, month);
+  if (turn !== turns || !open) return; // another month has been opened since, or a later answer is on its way
   const buttons = () => [...dialog.querySelectorAll("button")];
   const focused = isNew ? -1 : buttons().indexOf(document.activeElement);
   dialog.replaceChildren(head, ...content);
-  if (focused >= 0) (buttons()[focused] ?? close).focus();
+  if (focused >= 0) (buttons()[focused] ?? head.lastChild).focus();
+}
+
+function sheetHead(service, month) {
+  const close = make("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
+  close.addEventListener("click", () => byId("detail").close());
+  const title = make("h2", { id: "detail-title" }, make("b", {}, nameOf(service)), ` ${monthName(month)}`);
+  return make("div", { class: "sheet-head" }, title, close);
+}
+
+async function sheetOf(service, month) {
+  try {
+    const asked = ask(`api/months/${service}/${month}?target=${target.name}`);
+    const [found, params] = await Promise.all([asked, paramsOf(seen.load)]);
+    return sheet(service, month, { ...found, params });
+  } catch (error) {
+    return [make("p", { class: "notice bad" }, error.message)];
+  }
 }
 
 function sheet(service, month, found) {
   if (!found.target_answers) {
     return [
       ...found.problems.map((text) => make("p", { class: "notice bad" }, text)),
-      attempt(found.attempt),
+      attempt(found),
       published(found),
     ].filter(Boolean);
   }
-  const state = make(
-    "p",
-    { class: "state", role: "status" },
-    make("span", { class: "cell", "data-state": found.state, "aria-hidden": "true" }),
-    sentence(about.states[found.state]),
-  );
   return [
-    state,
+    stateLine(found),
+    attempt(found),
     pinned(found.load),
     action(service, month, found),
-    attempt(found.attempt),
-    ...(found.load ? [counts(found.load), facts(found)] : [published(found)]),
+    ...(found.load ? loaded(found) : [published(found)]),
     ...editions(service, month, found),
   ].filter(Boolean);
+}
+
+const stateLine = ({ state, standing }) =>
+  make(
+    "p",
+    { class: "state", role: "status" },
+    make("span", { class: "cell", "data-state": state, "data-standing": standing, "aria-hidden": "true" }),
+    state === "failed" && standing !== "loaded" ? "Failed, and not loaded." : sentence(about.states[state]),
+  );
+
+/** What is loaded. While a run may change it, or after one that did not, it is said to be from before. */
+function loaded({ state, load, publication }) {
+  const isBefore = state === "running" || state === "failed";
+  return [isBefore && make("h3", {}, "Loaded before"), counts(load), facts({ load, publication })];
 }
 
 /** What a person asked for by name stays until somebody loads the month without naming an edition. */
@@ -315,7 +398,7 @@ function action(service, month, found) {
   const { load } = seen;
   if (!load.isThere) return null;
   if (!load.allowed) return make("p", { class: "small" }, `You can view, but not start runs of ${load.dag_id}.`);
-  const tooNew = found.state === "not_published";
+  const tooNew = ABSENT.includes(found.state);
   const first = tooNew ? "Check for it now" : `Load into ${target.place}`;
   const again = isPinned(found.load) ? "Load the current edition" : `Load again into ${target.place}`;
   const text = found.state === "running" ? "Running …" : found.load ? again : first;
@@ -330,7 +413,8 @@ function starter(text, { state }, params) {
     button.disabled = true;
     says.textContent = "Starting a run …";
     try {
-      await api(`dags/${seen.load.dag_id}/dagRuns`, { logical_date: null, conf: params });
+      await startRun(seen.load.dag_id, params);
+      says.replaceChildren();
       await look();
     } catch (error) {
       says.textContent = `Could not start a run: ${error.message}`;
@@ -344,8 +428,8 @@ function starter(text, { state }, params) {
 function conf(service, month, { again, load, params }, edition = null) {
   const [year, number_] = month.split("-").map(Number);
   const { force, ...rest } = again ?? {};
-  const wanted = edition ? { ...rest, edition } : isPinned(load) ? rest : { ...rest, force };
-  const repeated = Object.entries(wanted).filter(([name, value]) => name in params && value !== undefined);
+  const asked = edition ? { ...rest, edition } : isPinned(load) ? rest : { ...rest, force };
+  const repeated = Object.entries(asked).filter(([name, value]) => name in params && value !== undefined);
   return { colour: service, year, month: number_, ...Object.fromEntries(repeated) };
 }
 
@@ -365,7 +449,7 @@ function editionItem(service, month, found, edition) {
     edition.is_held_back && "held back",
     !edition.is_kept && "bytes deleted",
   ].filter(Boolean);
-  const rows = edition.rows === null ? "rows unknown" : `${number(edition.rows)} rows`;
+  const rows = edition.rows === null ? "rows unknown" : amount(edition.rows, "row");
   return make(
     "li",
     {},
@@ -387,10 +471,19 @@ function canLoad({ params }, { is_kept: isKept, is_loaded: isLoaded, is_current:
   return seen.load.allowed && "edition" in params && isKept && !isLoaded && !isCurrent;
 }
 
-function attempt(run) {
+/** The last run, unless it ended well: the step that it is at or failed in, and what the step's log says. */
+function attempt({ attempt: run, step }) {
   if (!run || run.state === "success") return null;
   const what = { failed: "Failed", queued: "Queued since", running: "Running since" }[run.state];
-  return make("p", {}, `${what} ${when(run.at)}: `, runLink(run));
+  return make(
+    "div",
+    { class: run.state === "failed" ? "run bad" : "run" },
+    make("p", {}, `${what} ${when(run.at)}: `, runLink(run)),
+    step && make("p", {}, make("code", {}, step.task_id), `: ${STEP_STATES[step.state] ?? words(step.state)}`),
+    step?.error && make("p", { class: "error" }, step.error),
+    step?.amount && make("p", {}, step.amount, step.percent === null ? null : ` (${step.percent} %)`),
+    step && step.percent !== null && make("progress", { max: 100, value: step.percent, "aria-label": step.task_id }),
+  );
 }
 
 function runLink({ dag_id, run_id }) {
@@ -439,12 +532,7 @@ function facts({ load, publication }) {
 }
 
 function published({ publication: known }) {
-  if (!known)
-    return make(
-      "p",
-      { class: "small" },
-      "Not published when last checked. Files appear about two months after the month.",
-    );
+  if (!known) return make("p", { class: "small" }, "Files appear about two months after the month.");
   return list([
     known.last_modified ? ["Published", known.checked_at ? when(known.last_modified) : known.last_modified] : null,
     known.bytes === null ? null : ["Bytes", number(known.bytes)],

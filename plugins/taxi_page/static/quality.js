@@ -1,34 +1,45 @@
 // The quality of the loaded months over time.
 
+import * as address from "./address.js";
 import {
   ask,
   byId,
   choice,
   couldNotLoad,
+  loading,
   loadOne,
   make,
   monthName,
   nameOf,
   notice,
-  number,
-  share,
   traits,
   words,
 } from "./airflow.js";
 import { lineChart, span } from "./chart.js";
+import { csvButton, fileName } from "./csv.js";
+import { amount, counts, number, share, shares } from "./numbers.js";
 
 const COLORS = ["--loaded", "--stale", "--differs", "--failed", "--running", "--reason", "--published"];
 const SPARSE = [undefined, [8, 4], [2, 3], [8, 3, 2, 3], [5, 2], [1, 2], [10, 2]];
 
 let seen = null;
+let shown = null;
 
-export function start() {
+export function start(parts) {
+  shown = parts.service;
   choice(byId("quality-service"), show);
   look();
 }
 
+/** Show the service that the address asks for. */
+export function go({ service }) {
+  if (seen && traits(service)) show(service);
+  else if (seen) address.show("quality", { service: shown });
+  else shown = service ?? shown;
+}
+
 async function look() {
-  byId("quality-says").textContent = "Loading …";
+  loading(byId("quality-says"), byId("quality-charts"), byId("eras"));
   try {
     seen = await ask("api/quality");
   } catch (error) {
@@ -36,21 +47,24 @@ async function look() {
     return;
   }
   const services = Object.keys(seen.months);
-  const first = services.find((service) => seen.months[service].length) ?? services[0];
   byId("quality-service").append(
     ...services.map((service) =>
       make(
         "label",
         {},
-        make("input", { type: "radio", name: "quality-service", value: service, checked: service === first }),
+        make("input", { type: "radio", name: "quality-service", value: service }),
         make("span", {}, nameOf(service)),
       ),
     ),
   );
-  show(first);
+  const first = services.find((service) => seen.months[service].length) ?? services[0];
+  show(services.includes(shown) ? shown : first);
 }
 
 function show(service) {
+  shown = service;
+  byId("quality-service").querySelector(`[value="${service}"]`).checked = true;
+  address.show("quality", { service });
   const rows = seen.months[service];
   showEras(service);
   byId("quality-charts").replaceChildren();
@@ -63,24 +77,18 @@ function show(service) {
   const rejected = read - rows.reduce((sum, row) => sum + row.loaded, 0);
   byId("quality-says").replaceChildren(
     make("b", {}, share(rejected / read)),
-    ` of ${number(read)} rows of ${nameOf(service)} were rejected`,
+    ` of ${amount(read, "row")} of ${nameOf(service)} ${read === 1 ? "was" : "were"} rejected`,
   );
-  const unsummed = rows.filter((row) => row.outside_month === null).length;
-  notice(
-    byId("quality-notices"),
-    ...(unsummed
-      ? [
-          {
-            text: [
-              `${number(unsummed)} of ${number(rows.length)} months have no summary, because an older version loaded them. `,
-              ...loadOne("Load them again"),
-              ".",
-            ],
-          },
-        ]
-      : []),
-  );
+  notice(byId("quality-notices"), ...withoutSummary(rows));
   byId("quality-charts").append(...charts(service, rows));
+}
+
+function withoutSummary(rows) {
+  const unsummed = rows.filter((row) => row.outside_month === null).length;
+  if (!unsummed) return [];
+  const which = `${number(unsummed)} of ${amount(rows.length, "month")} ${unsummed === 1 ? "has" : "have"} no summary`;
+  const again = loadOne(unsummed === 1 ? "Load it again" : "Load them again");
+  return [{ text: [`${which}, because an older version loaded ${unsummed === 1 ? "it" : "them"}. `, ...again, "."] }];
 }
 
 function charts(service, rows) {
@@ -93,7 +101,8 @@ function charts(service, rows) {
   const drawn = [
     {
       title: "Rows",
-      format: compact,
+      file: ["rows"],
+      format: counts,
       lines: [
         { label: "read", color: "--published", dash: [3, 3], values: values((row) => row.read) },
         { label: "loaded", color: `--${service}`, values: values((row) => row.loaded) },
@@ -101,7 +110,8 @@ function charts(service, rows) {
     },
     {
       title: "Share of rows rejected, by reason",
-      format: share,
+      file: ["rows rejected"],
+      format: shares,
       lines: reasons.map((reason, at) => ({
         label: words(reason),
         color: COLORS[at % COLORS.length],
@@ -111,35 +121,37 @@ function charts(service, rows) {
     },
     {
       title: "Share of trips that began outside the file's month",
-      format: share,
+      file: ["trips outside the month"],
+      format: shares,
       lines: [{ label: "outside the month", color: "--differs", values: values(part("outside_month")) }],
     },
   ];
   if (traits(service).has_meter) {
     const line = { label: "without a meter record", color: "--stale", values: values(part("without_meter")) };
-    drawn.push({ title: "Share of trips without a meter record", format: share, lines: [line] });
+    const file = ["trips without a meter record"];
+    drawn.push({ title: "Share of trips without a meter record", file, format: shares, lines: [line] });
   }
-  return drawn.map((of) => lineChart({ months, marks, ...of }));
+  return drawn.map((of) => lineChart({ months, marks, ...of, file: [service, ...of.file] }));
 }
 
 function showEras(service) {
-  byId("eras").replaceChildren(
-    ...seen.eras[service].map((era, at) => {
-      const changes = [
-        era.came.length ? ["added: ", make("b", {}, era.came.join(", "))] : [],
-        era.went.length ? ["removed: ", make("b", {}, era.went.join(", "))] : [],
-      ].filter((change) => change.length);
-      const text =
-        at === 0
-          ? [`first files, with ${era.columns} columns`]
-          : changes.length
-            ? changes.flatMap((change, i) => (i ? ["; ", ...change] : change))
-            : ["same columns, with other names or types"];
-      return make("li", {}, make("span", {}, monthName(era.since, "short")), make("span", {}, ...text));
-    }),
+  const eras = seen.eras[service];
+  byId("eras").replaceChildren(...eras.map((era, at) => eraItem(era, at === 0)));
+  byId("eras-csv").replaceChildren(
+    csvButton(fileName(service, "schema changes"), () => [
+      ["since", "columns", "added", "removed"],
+      ...eras.map(({ since, columns, came, went }) => [since, columns, came.join(" "), went.join(" ")]),
+    ]),
   );
 }
 
-function compact(value) {
-  return value.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 1 });
+function eraItem(era, isFirst) {
+  const changes = [
+    era.came.length ? ["added: ", make("b", {}, era.came.join(", "))] : [],
+    era.went.length ? ["removed: ", make("b", {}, era.went.join(", "))] : [],
+  ].filter((change) => change.length);
+  const both = changes.flatMap((change, at) => (at ? ["; ", ...change] : change));
+  const others = both.length ? both : ["same columns, with other names or types"];
+  const text = isFirst ? [`first files, with ${amount(era.columns, "column")}`] : others;
+  return make("li", {}, make("span", {}, monthName(era.since, "short")), make("span", {}, ...text));
 }
