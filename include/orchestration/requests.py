@@ -63,6 +63,7 @@ class Request:
     destination: Destination
     was_started_by_asset: bool = False
     source: str = "official"
+    url: str | None = None
     edition: str | None = None
     cache_ttl: timedelta = timedelta(days=1)
     force: bool = False
@@ -98,6 +99,7 @@ def this_run(target: str | None = None) -> Request:
     context = _checked()
     params: Mapping[str, Any] = context["params"]
     found = _given(params, "source", "edition", "force", "write_mode")
+    found["url"] = params.get("url") or None  # the form gives an empty text
     if "cache_ttl_hours" in params:
         found["cache_ttl"] = _cache_ttl(params["cache_ttl_hours"])
     wish = _wish(context)
@@ -145,7 +147,7 @@ def this_file() -> str | None:
     """Return the name of the file that the current run is for; None if nobody chose a month, and the newest is due.
 
     Raises:
-        ValueError: the run has half a month, or a param that its Dag does not know.
+        ValueError: the run has half a month, a URL without a month, or a param that its Dag does not know.
     """
     context = _checked()
     run, date = context["dag_run"], context.get("logical_date")
@@ -153,6 +155,8 @@ def this_file() -> str | None:
     if started == date:  # `dags test` gives its date to both
         started = datetime.now(UTC)
     file = requested_file(context["params"], context.get("partition_key"), chosen_date(date, started))
+    if file is None and context["params"].get("url"):
+        raise ValueError("param url without a month: nothing says which month the file is; give year and month")
     return None if file is None else file.name
 
 

@@ -24,7 +24,14 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
         run = this_run()
         file = label(file or this_file() or steps.newest_published(this_service(), run.source))
         return announced(
-            steps.download(file, source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force)
+            steps.download(
+                file,
+                source=run.source,
+                url=run.url,
+                edition=run.edition,
+                cache_ttl=run.cache_ttl,
+                force=run.force,
+            )
         )
 
     @task(map_index_template=LABEL)
