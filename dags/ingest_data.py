@@ -98,16 +98,7 @@ def ingest_data(lineage: Lineage) -> None:
 
         run = this_run()
         file = label(this_file() or steps.newest_published(this_service(), run.source))
-        return announced(
-            steps.download(
-                file,
-                source=run.source,
-                url=run.url,
-                edition=run.edition,
-                cache_ttl=run.cache_ttl,
-                force=run.force,
-            )
-        )
+        return announced(steps.download(file, **run.origin))
 
     @task(map_index_template=LABEL, inlets=lineage.raw, outlets=lineage.lake, multiple_outputs=False)
     def transform_data(raw: Raw) -> Landed:

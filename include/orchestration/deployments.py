@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG
     from airflow.sdk.bases.timetable import BaseTimetable
+    from airflow.timetables.base import Timetable
     from pydantic_core import ErrorDetails
 
 ENTRIES = Path(__file__).resolve().parents[1] / "deployments.yaml"
@@ -99,12 +100,11 @@ class Deployment(BaseModel):
 
     @model_validator(mode="after")
     def _has_a_start_if_it_needs_one(self) -> Deployment:
-        by_time = self.schedule is not None and self.schedule.is_by_time
-        if by_time and self.start is None:
+        if self.schedule is not None and self.schedule.is_by_time and self.start is None:
             raise ValueError(f"schedule {self.schedule.words} has no start; expected the first month, YYYY-MM")
-        if self.start is not None and self.schedule is not None and not by_time:
+        if self.schedule is not None and not self.schedule.is_by_time and self.start is not None:
             raise ValueError(f"start={self.start}: a schedule on an asset has none; expected no start")
-        if self.catchup and not by_time:
+        if self.catchup and not (self.schedule and self.schedule.is_by_time):
             raise ValueError("catchup=True without a schedule by time; expected cron, every, rule or lag_months")
         return self
 
@@ -149,7 +149,7 @@ class Deployment(BaseModel):
                 params[name] = _fixed(params[name], value)
         return params
 
-    def _timetable(self) -> BaseTimetable | None:
+    def _timetable(self) -> BaseTimetable | Timetable | None:
         if self.schedule is None:
             return None
         try:

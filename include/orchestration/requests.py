@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from airflow.sdk import get_current_context
 from airflow.sdk.timezone import make_naive
@@ -54,6 +54,16 @@ class Reading:
     force: bool = False
 
 
+class Origin(TypedDict):
+    """Where a run's file comes from, which edition of it, and when it is downloaded again."""
+
+    source: str
+    url: str | None
+    edition: str | None
+    cache_ttl: timedelta
+    force: bool
+
+
 @dataclass(frozen=True)
 class Request:
     """How a run wants its files downloaded, read and loaded. Params that its Dag lacks have their defaults here."""
@@ -68,6 +78,17 @@ class Request:
     cache_ttl: timedelta = timedelta(days=1)
     force: bool = False
     write_mode: str = "replace"
+
+    @property
+    def origin(self) -> Origin:
+        """What decides which bytes are downloaded."""
+        return {
+            "source": self.source,
+            "url": self.url,
+            "edition": self.edition,
+            "cache_ttl": self.cache_ttl,
+            "force": self.force,
+        }
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ STRICT = ConfigDict(extra="forbid", frozen=True)
 _INTERVAL = re.compile(r"([1-9]\d{0,4})([mhdw])", re.ASCII)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _RULE = re.compile(r"FREQ=(YEARLY|MONTHLY|WEEKLY|DAILY)(;[A-Z]+=[A-Z0-9,+-]+)*", re.ASCII)
+_RULE_TIMETABLE = "taxi_timetables.RuleTimetable"
 _LAST_WORKING_DAY = "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1"
 
 
@@ -118,14 +119,15 @@ class ByRule(_ByLocalTime):
         return f"by the rule `{self.rule}` in {self.timezone}"
 
     def timetable(self, start: Month | None) -> Timetable:
-        try:
-            from taxi_timetables import RuleTimetable
-        except ImportError:
+        from airflow.plugins_manager import get_timetables_plugins
+
+        kind = get_timetables_plugins().get(_RULE_TIMETABLE)
+        if kind is None:
             raise ValueError(
-                f"rule {self.rule!r}: this Airflow has no module taxi_timetables; expected [core] plugins_folder to be "
-                "the folder plugins of this project"
-            ) from None
-        return RuleTimetable(self.rule, timezone=self.timezone, start=str(start))
+                f"rule {self.rule!r}: this Airflow has no timetable {_RULE_TIMETABLE}; expected [core] plugins_folder "
+                "to be the folder plugins of this project"
+            )
+        return kind(self.rule, timezone=self.timezone, start=str(start))
 
 
 class Every(_Kind):

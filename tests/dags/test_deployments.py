@@ -209,6 +209,17 @@ def test_a_rule_that_ends_starts_no_more_runs(dag_of):
     assert timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction) is None
 
 
+def test_a_rule_without_its_plugin_fails_the_parse_with_the_reason(parsed, monkeypatch):
+    from airflow import plugins_manager
+
+    monkeypatch.setattr(plugins_manager, "get_timetables_plugins", dict)
+
+    (error,) = parsed(schedule={"rule": LAST_WORKING_DAY}, start="2024-02").import_errors.values()
+
+    assert "ingest_data.green_2: rule 'FREQ=MONTHLY" in error
+    assert "this Airflow has no timetable taxi_timetables.RuleTimetable; expected [core] plugins_folder" in error
+
+
 def test_a_schedule_is_cleared_by_leaving_out_its_line(dag_of):
     dag = dag_of(schedule=None)
 

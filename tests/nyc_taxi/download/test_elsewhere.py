@@ -196,7 +196,7 @@ def test_a_refusal_is_final_as_no_known_file_tells_throttling_from_it(publisher,
 
 def test_a_redirect_leads_to_the_hosts_that_are_allowed_and_no_other(publisher, load, month):
     with Publisher() as other:
-        other.files = {"/b": Published(month())}
+        other.files = {"/b?sig=s1gnature": Published(month())}
         publisher.always = Fault(status=302, headers={"Location": f"{other.url}/b?sig=s1gnature"})
 
         with pytest.raises(SetUpError, match=r"the server redirects to http://127.0.0.1:.*taxi_url_hosts") as refusal:
