@@ -127,7 +127,7 @@ class ByRule(_ByLocalTime):
                 f"rule {self.rule!r}: this Airflow has no timetable {_RULE_TIMETABLE}; expected [core] plugins_folder "
                 "to be the folder plugins of this project"
             )
-        return kind(self.rule, timezone=self.timezone, start=str(start))
+        return kind.deserialize({"rule": self.rule, "timezone": self.timezone, "start": str(start)})
 
 
 class Every(_Kind):
