@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from airflow.sdk import Variable
@@ -12,6 +12,9 @@ from include.nyc_taxi import catalog
 from include.nyc_taxi.addresses import Address, host_of
 from include.nyc_taxi.errors import SetUpError
 from include.orchestration import connections
+
+if TYPE_CHECKING:
+    from include.nyc_taxi.targets.ledger import Load
 
 HOSTS_VARIABLE = "taxi_url_hosts"
 
@@ -49,6 +52,16 @@ def allowed(url: str) -> Elsewhere:
         f"param url={wanted}: host {host!r} is not allowed; expected one of {sorted({*by_source, *listed})}: "
         f"add it to the Variable {HOSTS_VARIABLE}"
     )
+
+
+def origin_of(load: Load) -> dict[str, str | None]:
+    """Return the params of a run that downloads the file of a load again.
+
+    Nobody keeps the query of a URL, and without it, it is another one: then they are those of the publisher's file.
+    """
+    if load.source is None or not catalog.is_elsewhere(load.source):
+        return {"source": load.source}
+    return {"url": load.source_url} if catalog.elsewhere(load.source_url).name == load.source else {}
 
 
 def listed_hosts() -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """The param `url` loads a file from elsewhere as the month that is asked for, from hosts that are allowed."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
 from devtools.servers.misbehaving import Published, Publisher
+from include.nyc_taxi import catalog
 from include.nyc_taxi.addresses import Address, host_of
 from include.nyc_taxi.errors import SetUpError
 from tests.dags.runs import result, states
@@ -99,6 +101,23 @@ def test_a_login_for_https_is_not_sent_by_http(allowed):
 def test_a_variable_that_is_no_list_of_hosts_is_refused(allowed, hosts):
     with pytest.raises(ValueError, match=r"Variable 'taxi_url_hosts' is .* expected hosts"):
         allowed("https://files.test/a", hosts)
+
+
+@pytest.mark.parametrize(
+    ("loaded_from", "params"),
+    [
+        (None, {"source": "official"}),
+        ("https://files.test/a.parquet", {"url": "https://files.test/a.parquet"}),
+        ("https://files.test/get?id=7", {}),
+    ],
+)
+def test_a_load_is_repeated_from_where_it_came_unless_its_query_is_gone(loaded_from, params):
+    from include.orchestration import elsewhere
+
+    source = catalog.elsewhere(loaded_from).name if loaded_from else "official"
+    load = SimpleNamespace(source=source, source_url=(loaded_from or "https://tlc.test/a").partition("?")[0])
+
+    assert elsewhere.origin_of(load) == params
 
 
 @pytest.fixture
