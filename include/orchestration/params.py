@@ -222,7 +222,7 @@ def _url() -> Param:
         maxLength=2000,
         title="URL of the file",
         description_md="Load this file as the month, in place of the source's: Parquet, CSV or CSV compressed by gzip, "
-        "from a host of the connections or of the Variable `taxi_url_hosts`. Needs a month. Airflow keeps it with the "
+        "from a host of the connections or of the Variable taxi_url_hosts. Needs a month. Airflow keeps it with the "
         "run.",
         section=_READING,
     )
