@@ -17,7 +17,7 @@ IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/require
 # Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql status prune catalog docs lock clean up down logs ps test-stack test-faults
+.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql status prune catalog docs lock clean up push down logs ps test-stack test-faults
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -72,8 +72,12 @@ docs: install ## write docs/dags.md, docs/catalog.md and docs/architecture.md fr
 	@$(RUN) devtools.import_graph
 
 up: ## build and start the stack in Docker, and wait until it is healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
-	@$(COMPOSE) up --build --detach --wait --wait-timeout '$(UP_WITHIN_SECONDS)' $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
+	@$(COMPOSE) up $(if $(TAXI_PULL_POLICY),--no-build,--build) --detach --wait --wait-timeout '$(UP_WITHIN_SECONDS)' $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
 	@echo "Airflow: http://localhost:$${API_PORT:-8080}, user admin; all passwords are in deploy/secrets/secrets.env"
+
+push: ## build the image of the stack and push it to its registry [TAXI_IMAGE=registry.example.org/team/nyc-taxi:1]
+	@test -n '$(TAXI_IMAGE)' || { echo "TAXI_IMAGE is not set; expected the image's name, with its registry: make push TAXI_IMAGE=registry.example.org/team/nyc-taxi:1" >&2; exit 1; }
+	@$(COMPOSE) build secrets && $(COMPOSE) push secrets
 
 down: ## stop the stack and keep its data [ARGS=--volumes]
 	@$(STACK) down $(ARGS)

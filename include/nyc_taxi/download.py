@@ -133,13 +133,42 @@ def fetch(
     )
 
 
+def fetch_elsewhere(
+    file: TripFile, url: str, lake: Lake, *, redirect_hosts: Sequence[str] = (), **options: Unpack[Options]
+) -> Fetched:
+    """Have the current file of a URL of no publisher in raw/, as the month of a service.
+
+    The URL is a source of its own, so its editions are not compared with those of a publisher, nor of another URL.
+
+    Args:
+        file: the service and month that the file is for.
+        url: where it is. A login in it is sent, and kept nowhere.
+        lake: the lake to download into.
+        redirect_hosts: other hosts that it may redirect to.
+        options: see `Options`.
+
+    Raises: as `fetch`.
+    """
+    origin = catalog.elsewhere(url)
+    return fetch_url(
+        url,
+        raw_key(file, origin.name),
+        lake,
+        source=origin.name,
+        schema_era=catalog.service(file.service).era(origin.name, file.month).name,
+        known_url=None,
+        redirect_hosts=redirect_hosts,
+        **options,
+    )
+
+
 def fetch_url(
     url: str,
     key: str,
     lake: Lake,
     *,
     source: str,
-    known_url: str,
+    known_url: str | None,
     redirect_hosts: Sequence[str] = (),
     known_bytes: int | None = None,
     most_bytes: int | None = None,
@@ -152,8 +181,9 @@ def fetch_url(
 ) -> Fetched:
     """Have the current edition of a URL in raw/ under a key; arguments and errors are those of `fetch`.
 
-    `known_url` is a URL of the source that has been there for years: it tells "not published" from "throttled".
-    `known_bytes` is the size that it once had, `most_bytes` the most it may have, `schema_era` the era of its month.
+    `known_url` is a URL of the source that has been there for years: it tells "not published" from "throttled", which
+    nothing does if it is None. `known_bytes` is the size that it once had, `most_bytes` the most it may have,
+    `schema_era` the era of its month.
     """
     name, asked_at, address = key.rpartition("/")[2], datetime.now(UTC), Address.parse(url, redirect_hosts)
     known = editions.history(lake, key)
@@ -291,7 +321,7 @@ def _refuse_other_hosts(request: httpx.Request) -> None:
         raise SetUpError(
             f"{address}: the server redirects to {shown(to, path=False)}; expected its own host, by https if it was "
             f"asked by https, or one of {sorted(address.redirect_hosts)}: to allow another one, list it in "
-            "redirect_hosts of the connection's extra"
+            "redirect_hosts of the connection's extra, or for a param url in the Variable taxi_url_hosts"
         )
 
 
@@ -333,7 +363,7 @@ class _Transfer:
         self,
         client: httpx.Client,
         address: Address,
-        known_url: str,
+        known_url: str | None,
         *,
         out: BinaryIO,
         path: Path,
@@ -422,7 +452,7 @@ class _Transfer:
                 self.progress.advance(len(chunk))
                 speed.check(len(chunk))
         self.out.flush()
-        if self.total is None and self.url.endswith(".csv"):
+        if self.total is None and self._suffix() == formats.CSV:
             self.total = self._proven_total()
         if self.total is not None and self.offset != self.total:
             raise SourceUnavailable(f"received {self.offset:,} of {self.total:,} bytes")
@@ -498,10 +528,9 @@ class _Transfer:
         """Check that the bytes are a complete file of the format that its suffix names."""
         if self.offset == 0:
             raise DamagedFile(f"{self.url}: the file is empty")
-        suffix = f".{self.url.rpartition('.')[2]}"
+        suffix = self._suffix()
         try:
-            if (check := _CHECKS.get(suffix)) is not None:
-                check(self.path, self.most_bytes)
+            _CHECKS[suffix](self.path, self.most_bytes)
         except ValueError as error:
             with self.path.open("rb") as file:
                 start = file.read(formats.FIRST_BYTES)
@@ -514,6 +543,14 @@ class _Transfer:
             ) from error
         except TooLarge as error:
             raise TooLarge(f"{self.url}: {error}") from error
+
+    def _suffix(self) -> str:
+        """Return the suffix of the format that the URL promises, or else the first bytes."""
+        promised = f".{self.url.rpartition('.')[2]}"
+        if promised in _CHECKS:
+            return promised
+        with self.path.open("rb") as file:
+            return formats.format_of(file.read(formats.FIRST_BYTES))
 
 
 def _keep_bytes_of_headers(response: httpx.Response) -> None:
@@ -530,7 +567,7 @@ def _reason(error: httpx.RequestError) -> str:
     return f"{name}: {faults.said(error)}{f'; {fault.advice}' if fault.advice else ''}"
 
 
-def _refusal(client: httpx.Client, address: Address, known_url: str, response: httpx.Response) -> Exception:
+def _refusal(client: httpx.Client, address: Address, known_url: str | None, response: httpx.Response) -> Exception:
     """Return the error that an answer without the file stands for."""
     status = response.status_code
     answer = f"{address}: HTTP {status}"
@@ -538,7 +575,7 @@ def _refusal(client: httpx.Client, address: Address, known_url: str, response: h
         return SourceThrottled(f"{answer}, retry after {response.headers.get('Retry-After', 'a while')}")
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         return NotPublished(f"{answer}: the source does not have the file")
-    if status == HTTPStatus.FORBIDDEN:
+    if status == HTTPStatus.FORBIDDEN and known_url is not None:
         return _forbidden(client, answer, Address.parse(known_url, address.redirect_hosts))
     if status in _WANTS_LOGIN:
         given = "with" if address.login else "without"

@@ -1,13 +1,14 @@
 """alerts: report failed tasks, missed deadlines and months that are overdue.
 
 Every alert is logged. If the connection `taxi_alerts` is set, it is sent there too: type http gets a POST of the JSON
-`{"text": ...}`, which chat programs accept; type smtp sends a mail, from and to the addresses `from_email` and
-`to_email` of the connection's extra.
+`{"text": ...}`, which chat programs accept, and so does type slackwebhook, as it was made for Airflow's Slack provider;
+type smtp sends a mail, from and to the addresses `from_email` and `to_email` of the connection's extra.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from datetime import timedelta
 from html import escape
 from http import HTTPStatus
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 ALERTS_CONNECTION = "taxi_alerts"
 _TIMEOUT_SECONDS = 20
+_SLACK = "hooks.slack.com/services"
+_SLACK_SECRET = re.compile(r"/?T\w+/B\w+/\w+|https?://\S+/T\w+/B\w+/\w+", re.ASCII)
 
 
 def task_failed(context: Context) -> None:
@@ -66,12 +69,14 @@ def send(subject: str, text: str) -> None:
     except AirflowNotFoundException:
         return
     match connection.conn_type:
-        case "http" | "https":
+        case "http" | "https" | "slackwebhook":
             _post(connection, f"{subject}\n{text}")
         case "smtp":
             _mail(connection, subject, text)
         case other:
-            raise ValueError(f"connection {ALERTS_CONNECTION!r} is of type {other!r}; expected http or smtp")
+            raise ValueError(
+                f"connection {ALERTS_CONNECTION!r} is of type {other!r}; expected http, slackwebhook or smtp"
+            )
 
 
 def _post(connection: Connection, text: str) -> None:
@@ -79,9 +84,8 @@ def _post(connection: Connection, text: str) -> None:
 
     from include.nyc_taxi.addresses import Address, shown
     from include.nyc_taxi.download import connect, request_options
-    from include.orchestration.connections import url_of
 
-    address = Address.parse(url_of(connection))
+    address = Address.parse(_hook_of(connection))
     host = shown(address.url, path=False)  # whoever knows the path of a web hook can post there
     try:
         with connect(_TIMEOUT_SECONDS) as client:
@@ -90,6 +94,27 @@ def _post(connection: Connection, text: str) -> None:
         raise SetUpError(f"connection {ALERTS_CONNECTION!r}: {host}: {type(error).__name__}") from None
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         raise SetUpError(f"connection {ALERTS_CONNECTION!r}: {host} answered HTTP {status}; expected 200")
+
+
+def _hook_of(connection: Connection) -> str:
+    """Return the URL of a web hook. Connections made for Slack keep its secret part, or all of it, in the password.
+
+    Raises:
+        ValueError: it is none; the error quotes no secret.
+    """
+    from include.nyc_taxi.addresses import check_web
+    from include.orchestration.connections import url_of
+
+    by, secret = f"connection {ALERTS_CONNECTION!r}", (connection.password or "").strip()
+    if connection.conn_type != "slackwebhook" and not _SLACK_SECRET.fullmatch(secret):
+        return url_of(connection)
+    if not secret:
+        raise ValueError(f"{by} has no password; expected the token of a Slack web hook, as T.../B.../...")
+    if "://" in secret:
+        return check_web(secret, by)
+    host = connection.host or _SLACK
+    base = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+    return check_web(f"{base.rstrip('/')}/{secret.lstrip('/')}", by)
 
 
 def _mail(connection: Connection, subject: str, text: str) -> None:

@@ -70,10 +70,11 @@ def is_configured(target: Target[Any, Any]) -> bool:
     """Whether the target's connection, or the lake's Variable, is set."""
     if target.connection == LAKE_VARIABLE:
         return bool(Variable.get(LAKE_VARIABLE, default=None))
-    return _is_set(target.connection)
+    return is_set(target.connection)
 
 
-def _is_set(name: str) -> bool:
+def is_set(name: str) -> bool:
+    """Whether there is a connection of that name, right or wrong."""
     try:
         BaseHook.get_connection(name)
     except AirflowNotFoundException:
@@ -259,7 +260,7 @@ def warehouse_reader() -> psycopg.Connection[Any]:
     """
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    connection = _with_host(READER_CONNECTION if _is_set(READER_CONNECTION) else WAREHOUSE_CONNECTION)
+    connection = _with_host(READER_CONNECTION if is_set(READER_CONNECTION) else WAREHOUSE_CONNECTION)
     connection.extra = json.dumps({"connect_timeout": _CONNECT_WITHIN_SECONDS} | connection.extra_dejson)
     name = connection.conn_id
     try:

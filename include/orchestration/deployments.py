@@ -13,34 +13,30 @@ from __future__ import annotations
 
 from collections import Counter
 from copy import copy
-from datetime import UTC, datetime, time
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
-from airflow.sdk import (
-    CronPartitionTimetable,
-    CronTriggerTimetable,
-    Param,
-    PartitionedAssetTimetable,
-    dag,
-    get_parsing_context,
-)
+from airflow.sdk import Param, dag, get_parsing_context
 from airflow.sdk.exceptions import ParamValidationError
-from croniter import croniter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from include.nyc_taxi import Month
 from include.orchestration import tags
 from include.orchestration.alerts import deadline_after
-from include.orchestration.assets import ANY, SERVICES, Lineage, lake_months
+from include.orchestration.assets import ANY, Lineage
 from include.orchestration.docs import for_the_ui
+from include.orchestration.schedules import STRICT, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from airflow.sdk import DAG
+    from airflow.sdk.bases.timetable import BaseTimetable
+    from airflow.timetables.base import Timetable
+    from pydantic_core import ErrorDetails
 
 ENTRIES = Path(__file__).resolve().parents[1] / "deployments.yaml"
 FLOWS = ENTRIES.parents[1] / "dags"
@@ -52,22 +48,10 @@ _SERVICE_PARAMS = ("colour", "colours")
 _TARGET_PARAM = "target"
 
 
-def _cron(text: str) -> str:
-    if not croniter.is_valid(text):
-        raise ValueError(f"{text!r} is not a cron expression of five fields")
-    return text
-
-
 def _flow(name: str) -> str:
     flows = sorted(path.stem for path in FLOWS.glob("*.py"))
     if name not in flows:
         raise ValueError(f"{name!r} is not one of the flows {flows}")
-    return name
-
-
-def _service(name: str) -> str:
-    if name not in {*SERVICES, ANY}:
-        raise ValueError(f"{name!r} is not one of the services {sorted(SERVICES)}, nor {ANY!r}")
     return name
 
 
@@ -77,33 +61,16 @@ def _tag(name: str) -> str:
     return name
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Monthly(_Strict):
-    """On the first of each month at 00:00 UTC, for the month that began `lag_months` earlier.
-
-    It is midnight in UTC so that a backfill up to `2022-03-01` includes March.
-    """
-
-    lag_months: Annotated[int, Field(ge=1)]
-
-
-class OnAsset(_Strict):
-    """Whenever a Dag puts a month of this service into the lake, for that month."""
-
-    asset: Annotated[str, AfterValidator(_service)]
-
-
-class Deployment(_Strict):
+class Deployment(BaseModel):
     """An entry of the file: a flow under another name, with other defaults."""
+
+    model_config = STRICT
 
     flow: Annotated[str, AfterValidator(_flow)]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     description: str
     params: dict[str, Any] = {}
-    schedule: Monthly | OnAsset | Annotated[str, AfterValidator(_cron)] | None = None
+    schedule: Schedule | None = None
     start: Annotated[Month, BeforeValidator(Month.parse)] | None = None
     catchup: bool = False
     paused: bool | None = None
@@ -122,19 +89,7 @@ class Deployment(_Strict):
     @property
     def runs(self) -> str:
         """When it is scheduled, in words."""
-        match self.schedule:
-            case Monthly(lag_months=lag):
-                return f"on the first of each month, for the month that began {lag} months earlier"
-            case OnAsset(asset=service):
-                return (
-                    f"when a month of {service} service is put into the lake"
-                    if service == ANY
-                    else f"when a month of {service} is put into the lake"
-                )
-            case str(cron):
-                return f"by the cron expression `{cron}` in UTC"
-            case None:
-                return "when triggered"
+        return "when triggered" if self.schedule is None else self.schedule.words
 
     @property
     def lineage(self) -> Lineage:
@@ -145,11 +100,12 @@ class Deployment(_Strict):
 
     @model_validator(mode="after")
     def _has_a_start_if_it_needs_one(self) -> Deployment:
-        scheduled_by_time = isinstance(self.schedule, Monthly | str)
-        if scheduled_by_time != (self.start is not None):
-            raise ValueError(f"start={self.start} and schedule={self.schedule!r}: a schedule by time needs both")
-        if self.catchup and not scheduled_by_time:
-            raise ValueError("catchup needs a schedule by time")
+        if self.schedule is not None and self.schedule.is_by_time and self.start is None:
+            raise ValueError(f"schedule {self.schedule.words} has no start; expected the first month, YYYY-MM")
+        if self.schedule is not None and not self.schedule.is_by_time and self.start is not None:
+            raise ValueError(f"start={self.start}: a schedule on an asset has none; expected no start")
+        if self.catchup and not (self.schedule and self.schedule.is_by_time):
+            raise ValueError("catchup=True without a schedule by time; expected cron, every, rule or lag_months")
         return self
 
     def settings(self, of_flow: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,23 +149,18 @@ class Deployment(_Strict):
                 params[name] = _fixed(params[name], value)
         return params
 
-    def _timetable(self) -> CronPartitionTimetable | CronTriggerTimetable | PartitionedAssetTimetable | None:
-        match self.schedule:
-            case Monthly(lag_months=lag):
-                return CronPartitionTimetable("0 0 1 * *", timezone="UTC", run_offset=-lag, key_format="%Y-%m")
-            case OnAsset(asset=service):
-                return PartitionedAssetTimetable(assets=lake_months(service))
-            case str(cron):
-                return CronTriggerTimetable(cron, timezone="UTC")
-            case None:
-                return None
+    def _timetable(self) -> BaseTimetable | Timetable | None:
+        if self.schedule is None:
+            return None
+        try:
+            return self.schedule.timetable(self.start)
+        except ValueError as error:
+            raise ValueError(f"{ENTRIES}: {self.dag_id}: {error}") from error
 
     def _start_date(self) -> datetime | None:
-        if self.start is None:
+        if self.start is None or self.schedule is None:
             return None
-        # Airflow counts from the day of the run, which is `lag_months` after the run's month.
-        lag = self.schedule.lag_months if isinstance(self.schedule, Monthly) else 0
-        return datetime.combine((self.start + lag).first_day, time.min, UTC)
+        return self.schedule.start_date(self.start)
 
 
 def _fixed(param: Param, value: Any) -> Param:  # noqa: ANN401 - JSON
@@ -274,8 +225,19 @@ def _deployment(entry: Any, where: str) -> Deployment:  # noqa: ANN401 - YAML ma
     try:
         return Deployment.model_validate(entry)
     except ValidationError as error:
-        reasons = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        raise ValueError(f"{where}, {_name(entry)}: {'; '.join(reasons)}") from None
+        raise ValueError(f"{where}, {_name(entry)}: {'; '.join(map(_reason, error.errors()))}") from None
+
+
+def _reason(error: ErrorDetails) -> str:
+    """Say which key has which value, and what was expected."""
+    first, *rest = map(str, error["loc"]) if error["loc"] else ("",)
+    place = ".".join((first, *(rest[1:] if first == "schedule" else rest)))  # the key that decided its kind comes twice
+    said = error["msg"].removeprefix("Value error, ")
+    if not place:
+        return said
+    if error["type"] == "missing" or (error["type"] == "value_error" and repr(error["input"]) in said):
+        return f"{place}: {said}"
+    return f"{place}={error['input']!r}: {said}"
 
 
 def _name(entry: Any) -> str:  # noqa: ANN401 - as above

@@ -35,7 +35,7 @@ _DESTINATION = "Destination"
 
 def trip_file_params() -> dict[str, Param]:
     """Return the params of one file: its service (called `colour`), its month and its source."""
-    return trip_month_params() | {"source": _source(), "edition": _edition()}
+    return trip_month_params() | {"source": _source(), "url": _url(), "edition": _edition()}
 
 
 def trip_month_params() -> dict[str, Param]:
@@ -211,6 +211,20 @@ def _source() -> Param:
         enum=sorted(catalog.sources()),
         title="Source",
         description_md=" ".join(f"**{source.name}**: {source.description}" for source in catalog.sources().values()),
+    )
+
+
+def _url() -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^(https?://[^/?#@\s]+([/?][^#\s]*)?)?$",
+        maxLength=2000,
+        title="URL of the file",
+        description_md="Load this file as the month, in place of the source's: Parquet, CSV or CSV compressed by gzip, "
+        "from a host of the connections or of the Variable taxi_url_hosts. Needs a month. Airflow keeps it with the "
+        "run.",
+        section=_READING,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from airflow.sdk import get_current_context
 from airflow.sdk.timezone import make_naive
@@ -54,6 +54,16 @@ class Reading:
     force: bool = False
 
 
+class Origin(TypedDict):
+    """Where a run's file comes from, which edition of it, and when it is downloaded again."""
+
+    source: str
+    url: str | None
+    edition: str | None
+    cache_ttl: timedelta
+    force: bool
+
+
 @dataclass(frozen=True)
 class Request:
     """How a run wants its files downloaded, read and loaded. Params that its Dag lacks have their defaults here."""
@@ -63,10 +73,22 @@ class Request:
     destination: Destination
     was_started_by_asset: bool = False
     source: str = "official"
+    url: str | None = None
     edition: str | None = None
     cache_ttl: timedelta = timedelta(days=1)
     force: bool = False
     write_mode: str = "replace"
+
+    @property
+    def origin(self) -> Origin:
+        """What decides which bytes are downloaded."""
+        return {
+            "source": self.source,
+            "url": self.url,
+            "edition": self.edition,
+            "cache_ttl": self.cache_ttl,
+            "force": self.force,
+        }
 
 
 @dataclass(frozen=True)
@@ -98,6 +120,7 @@ def this_run(target: str | None = None) -> Request:
     context = _checked()
     params: Mapping[str, Any] = context["params"]
     found = _given(params, "source", "edition", "force", "write_mode")
+    found["url"] = params.get("url") or None  # the form gives an empty text
     if "cache_ttl_hours" in params:
         found["cache_ttl"] = _cache_ttl(params["cache_ttl_hours"])
     wish = _wish(context)
@@ -145,7 +168,7 @@ def this_file() -> str | None:
     """Return the name of the file that the current run is for; None if nobody chose a month, and the newest is due.
 
     Raises:
-        ValueError: the run has half a month, or a param that its Dag does not know.
+        ValueError: the run has half a month, a URL without a month, or a param that its Dag does not know.
     """
     context = _checked()
     run, date = context["dag_run"], context.get("logical_date")
@@ -153,6 +176,8 @@ def this_file() -> str | None:
     if started == date:  # `dags test` gives its date to both
         started = datetime.now(UTC)
     file = requested_file(context["params"], context.get("partition_key"), chosen_date(date, started))
+    if file is None and context["params"].get("url"):
+        raise ValueError("param url without a month: nothing says which month the file is; give year and month")
     return None if file is None else file.name
 
 

@@ -16,7 +16,7 @@ from include.nyc_taxi import download as downloading
 from include.nyc_taxi.errors import DamagedData, LakeChanged, NotInLake, PermanentError, Superseded
 from include.nyc_taxi.lake import data_key, raw_key
 from include.nyc_taxi.precedence import CLAIM_FIELDS, claim_of
-from include.orchestration import connections
+from include.orchestration import connections, elsewhere
 from include.orchestration.editions import prune
 from include.orchestration.retries import reported
 
@@ -47,18 +47,21 @@ def log_table_name(service: str, destination: Destination) -> None:
 
 
 @reported
-def check_set_up(service: str, *, source: str, destination: Destination) -> None:
+def check_set_up(service: str, *, source: str, destination: Destination, url: str | None = None) -> None:
     """See that the lake, the source's connection and the target are set up, before anything is downloaded.
 
     Raises:
-        ValueError: a connection, a Variable or a table's name is wrong.
-        SetUpError: the lake or the target refuses what a run needs.
+        ValueError: a connection, a Variable, the URL or a table's name is wrong.
+        SetUpError: the lake or the target refuses what a run needs, or the URL's host is not allowed.
         LakeUnavailable, WarehouseBusy: the lake or the target does not answer.
     """
     lake = connections.lake()
     connections.check_lake(lake)
-    connections.base_url(source)
-    connections.redirect_hosts(source)
+    if url:
+        elsewhere.allowed(url)
+    else:
+        connections.base_url(source)
+        connections.redirect_hosts(source)
     place, table = _resolve(service, destination)
     if not place.is_the_lake:
         with connections.opened(place) as client:
@@ -95,23 +98,33 @@ def newest_in_the_lake(service: str) -> str:
 
 
 @reported
-def download(file: str, *, source: str, edition: str | None, cache_ttl: timedelta, force: bool) -> Raw:
-    """Have an edition of a file in raw/. Download the current one, unless it is fresh by `cache_ttl` or unchanged."""
-    lake = connections.lake()
+def download(
+    file: str, *, source: str, edition: str | None, cache_ttl: timedelta, force: bool, url: str | None = None
+) -> Raw:
+    """Have an edition of a file in raw/. Download the current one, unless it is fresh by `cache_ttl` or unchanged.
+
+    With a `url` it is the file there, which is a source of its own.
+    """
+    lake, trip_file = connections.lake(), TripFile.parse(file)
     connections.check_lake(lake)
-    fetched = downloading.fetch(
-        TripFile.parse(file),
-        lake,
-        source=source,
-        base_url=connections.base_url(source),
-        redirect_hosts=connections.redirect_hosts(source),
-        edition=edition,
-        cache_ttl=cache_ttl,
-        force=force,
-    )
+    options: downloading.Options = {"edition": edition, "cache_ttl": cache_ttl, "force": force}
+    if url:
+        there = elsewhere.allowed(url)
+        fetched = downloading.fetch_elsewhere(
+            trip_file, there.url, lake, redirect_hosts=there.redirect_hosts, **options
+        )
+    else:
+        fetched = downloading.fetch(
+            trip_file,
+            lake,
+            source=source,
+            base_url=connections.base_url(source),
+            redirect_hosts=connections.redirect_hosts(source),
+            **options,
+        )
     return {
         "file": file,
-        "source": source,
+        "source": fetched.edition.source,
         "edition": fetched.edition.sha256,
         "key": fetched.key,
         "bytes": fetched.edition.bytes,

@@ -23,9 +23,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
 
         run = this_run()
         file = label(file or this_file() or steps.newest_published(this_service(), run.source))
-        return announced(
-            steps.download(file, source=run.source, edition=run.edition, cache_ttl=run.cache_ttl, force=run.force)
-        )
+        return announced(steps.download(file, **run.origin))
 
     @task(map_index_template=LABEL)
     def clean(raw: Raw) -> Staged:

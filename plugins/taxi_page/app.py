@@ -20,7 +20,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from include.nyc_taxi import Month, TripFile, catalog, coverage, targets
 from include.nyc_taxi.errors import TaxiError
 from include.nyc_taxi.targets import Target
-from include.orchestration import attempt_logs, attempts, connections, editions, overview
+from include.orchestration import attempt_logs, attempts, connections, editions, elsewhere, overview
 from taxi_page import city
 from taxi_page.airflow_inside import MAY_LOOK, Api, User, login_url, may_start
 
@@ -253,7 +253,7 @@ def _editions(cell: coverage.Cell, problems: list[str]) -> list[dict[str, Any]] 
 
 def _again(load: Load, target: Target[Any, Any]) -> dict[str, Any]:
     """The params of a run that repeats the load, as far as its Dag has them."""
-    params = {"force": True, "source": load.source, "quality": load.quality_profile}
+    params = {"force": True, **elsewhere.origin_of(load), "quality": load.quality_profile}
     return params if target.is_the_lake else params | {"table_name": load.target_table}
 
 

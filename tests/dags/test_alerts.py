@@ -16,6 +16,7 @@ class Webhook(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.server.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.asked.append((self.path, self.headers.get("Authorization")))
         self.send_response(self.server.status)
         self.end_headers()
 
@@ -48,7 +49,7 @@ def serve(airflow_database):
 
     def start(server, handler):
         running = server(("127.0.0.1", 0), handler)
-        running.heard, running.status = [], 200
+        running.heard, running.asked, running.status = [], [], 200
         Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         servers.append(running)
         return running
@@ -83,6 +84,49 @@ def test_an_alert_is_posted_to_a_webhook(serve, connect, caplog):
     assert "green is late: run 1" in caplog.text
 
 
+TOKEN = "T0123/B0123/s3cret"
+
+
+@pytest.mark.parametrize(
+    "slack",
+    [
+        {"conn_type": "slackwebhook", "schema": "http", "host": "{host}/services", "password": TOKEN},
+        {"conn_type": "slackwebhook", "host": "http://{host}/services/", "password": f"/{TOKEN}"},
+        {"conn_type": "slackwebhook", "password": f"http://{{host}}/services/{TOKEN}"},
+        {"conn_type": "http", "host": "http://{host}/services", "password": f"/{TOKEN}"},
+        {"conn_type": "http", "host": f"http://{{host}}/services/{TOKEN}"},
+        {"conn_type": "http", "schema": "http", "host": "{host}", "password": f"http://{{host}}/services/{TOKEN}"},
+    ],
+)
+def test_a_connection_that_was_made_for_slack_is_taken_as_it_is(serve, connect, slack):
+    server = serve(ThreadingHTTPServer, Webhook)
+    host = f"127.0.0.1:{server.server_port}"
+    connect(**{name: value.replace("{host}", host) for name, value in slack.items()})
+
+    alerts.send("green is late", "run 1")
+
+    assert server.heard == [{"text": "green is late\nrun 1"}]
+    assert server.asked == [(f"/services/{TOKEN}", None)]
+
+
+def test_a_slack_connection_that_fails_does_not_quote_its_token(serve, connect):
+    server = serve(ThreadingHTTPServer, Webhook)
+    server.status = 403
+    connect(conn_type="slackwebhook", host=f"http://127.0.0.1:{server.server_port}/services", password=TOKEN)
+
+    with pytest.raises(Exception, match="answered HTTP 403") as refusal:
+        alerts.send("green is late", "run 1")
+
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_a_slack_connection_without_a_token_says_what_it_needs(connect, airflow_database):
+    connect(conn_type="slackwebhook")
+
+    with pytest.raises(ValueError, match="has no password; expected the token of a Slack web hook"):
+        alerts.send("green is late", "run 1")
+
+
 def test_a_webhook_that_refuses_is_an_error(serve, connect):
     server = serve(ThreadingHTTPServer, Webhook)
     server.status = 500
@@ -106,7 +150,7 @@ def test_an_alert_is_sent_by_mail(serve, connect):
 def test_another_type_of_connection_is_refused(connect, airflow_database):
     connect(conn_type="ftp", host="127.0.0.1")
 
-    with pytest.raises(ValueError, match="'taxi_alerts' is of type 'ftp'; expected http or smtp"):
+    with pytest.raises(ValueError, match="'taxi_alerts' is of type 'ftp'; expected http, slackwebhook or smtp"):
         alerts.send("green is late", "run 1")
 
 

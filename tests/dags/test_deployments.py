@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from airflow.sdk.exceptions import ParamValidationError
+from pendulum import instance
 
 from include.orchestration import deployments as module
 from include.orchestration.deployments import ENTRIES, deployments
@@ -132,6 +133,100 @@ def test_a_cron_entry_starts_in_its_first_month(dag_of):
     assert (dag.catchup, dag.is_paused_upon_creation) == (True, False)
 
 
+def stored(dag):
+    """The timetable as the scheduler reads it from Airflow's database."""
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_timetable
+
+    return decode_timetable(encode_timetable(dag.timetable))
+
+
+def dates(timetable, *, after, count, catchup=True):
+    """The next dates of scheduled runs, as the scheduler finds them one after the other."""
+    from airflow.timetables.base import TimeRestriction
+
+    found, last = [], None
+    for _ in range(count):
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=last, restriction=TimeRestriction(instance(after), None, catchup)
+        )
+        found.append(info.run_after.isoformat())
+        last = info.data_interval
+    return found
+
+
+def test_a_cron_entry_follows_the_clock_of_its_time_zone(dag_of):
+    dag = dag_of(schedule={"cron": "0 9 * * *", "timezone": "America/New_York"}, start="2024-03")
+
+    assert dag.start_date == datetime(2024, 3, 1, 5, tzinfo=UTC)
+    assert dates(stored(dag), after=datetime(2024, 3, 9, tzinfo=UTC), count=2) == [
+        "2024-03-09T14:00:00+00:00",
+        "2024-03-10T13:00:00+00:00",  # daylight saving time began
+    ]
+
+
+def test_an_entry_with_an_interval_runs_again_when_it_has_passed(dag_of):
+    timetable = stored(dag_of(schedule={"every": "36h"}, start="2024-01"))
+
+    assert dates(timetable, after=datetime(2024, 1, 1, tzinfo=UTC), count=3) == [
+        "2024-01-01T00:00:00+00:00",
+        "2024-01-02T12:00:00+00:00",
+        "2024-01-04T00:00:00+00:00",
+    ]
+
+
+LAST_WORKING_DAY = "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1"
+
+
+def test_an_entry_with_a_rule_runs_on_the_last_working_day_of_each_month(dag_of):
+    schedule = {"rule": f"{LAST_WORKING_DAY};BYHOUR=18;BYMINUTE=0;BYSECOND=0", "timezone": "America/New_York"}
+    timetable = stored(dag_of(schedule=schedule, start="2024-02"))
+
+    assert dates(timetable, after=datetime(2024, 2, 1, 5, tzinfo=UTC), count=4) == [
+        "2024-02-29T23:00:00+00:00",
+        "2024-03-29T22:00:00+00:00",  # the 30th and 31st were a weekend, and daylight saving time had begun
+        "2024-04-30T22:00:00+00:00",
+        "2024-05-31T22:00:00+00:00",
+    ]
+    assert timetable.summary.endswith("America/New_York")
+
+
+def test_a_rule_without_catchup_keeps_the_date_that_has_just_passed(dag_of):
+    timetable = stored(dag_of(schedule={"rule": LAST_WORKING_DAY}, start="2024-02"))
+
+    (found,) = dates(timetable, after=datetime(2024, 2, 1, tzinfo=UTC), count=1, catchup=False)
+
+    assert timedelta(0) < datetime.now(UTC) - datetime.fromisoformat(found) < timedelta(days=35)
+
+
+def test_a_rule_that_ends_starts_no_more_runs(dag_of):
+    from airflow.timetables.base import DataInterval, TimeRestriction
+
+    timetable = stored(dag_of(schedule={"rule": "FREQ=MONTHLY;COUNT=2"}, start="2024-02"))
+    last = DataInterval.exact(instance(datetime(2024, 3, 1, tzinfo=UTC)))
+    restriction = TimeRestriction(instance(datetime(2024, 2, 1, tzinfo=UTC)), None, catchup=False)
+
+    assert timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction) is None
+
+
+def test_a_rule_without_its_plugin_fails_the_parse_with_the_reason(parsed, monkeypatch):
+    from airflow import plugins_manager
+
+    monkeypatch.setattr(plugins_manager, "get_timetables_plugins", dict)
+
+    (error,) = parsed(schedule={"rule": LAST_WORKING_DAY}, start="2024-02").import_errors.values()
+
+    assert "ingest_data.green_2: rule 'FREQ=MONTHLY" in error
+    assert "this Airflow has no timetable taxi_timetables.RuleTimetable; expected [core] plugins_folder" in error
+
+
+def test_a_schedule_is_cleared_by_leaving_out_its_line(dag_of):
+    dag = dag_of(schedule=None)
+
+    assert dag.timetable.partitioned_at_runtime
+    assert dag.start_date is None
+
+
 @pytest.mark.parametrize("service", ["green", "any"])
 def test_an_entry_on_an_asset_runs_for_each_of_its_months(dag_of, service):
     timetable = dag_of(schedule={"asset": service}, start=None).timetable
@@ -170,19 +265,35 @@ def test_an_entry_that_leaves_out_the_queue_has_that_of_its_flow(dag_of):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"flow": "ingest_dat"}, "flow: Value error, 'ingest_dat' is not one of the flows"),
-        ({"name": "New ETL"}, "name: String should match pattern"),
-        ({"description": None}, "description: Input should be a valid string"),
-        ({"shedule": "@daily"}, "shedule: Extra inputs are not permitted"),
-        ({"schedule": "0 0 * *"}, "'0 0 * *' is not a cron expression of five fields"),
-        ({"schedule": {"lag_months": 0}}, "schedule.Monthly.lag_months: Input should be greater than or equal to 1"),
-        ({"schedule": {"asset": "red"}}, "schedule.OnAsset.asset: Value error, 'red' is not one of the services"),
-        ({"start": "2014-13"}, "start: Value error, month '2014-13' is not YYYY-MM"),
-        ({"start": None}, "a schedule by time needs both"),
-        ({"schedule": None}, "a schedule by time needs both"),
-        ({"schedule": None, "start": None, "catchup": True}, "catchup needs a schedule by time"),
-        ({"tags": ["misc"]}, "tags.0: Value error, 'misc' is not one of the tags"),
-        ({"max_active_runs": 0}, "max_active_runs: Input should be greater"),
+        ({"flow": "ingest_dat"}, "flow: 'ingest_dat' is not one of the flows"),
+        ({"name": "New ETL"}, "name='New ETL': String should match pattern"),
+        ({"description": None}, "description=None: Input should be a valid string"),
+        ({"shedule": "@daily"}, "shedule='@daily': Extra inputs are not permitted"),
+        ({"schedule": "0 0 * *"}, "schedule.cron: '0 0 * *' is not a cron expression of five fields"),
+        ({"schedule": {"cron": "0 0 * * *", "timezone": "Mars"}}, "schedule.timezone: 'Mars' is not a time zone"),
+        ({"schedule": {"cron": "0 0 * * *", "every": "1d"}}, "schedule.every='1d': Extra inputs are not permitted"),
+        ({"schedule": {"every": "1 day"}}, "schedule.every: '1 day' is not an interval; expected a number and a unit"),
+        ({"schedule": {"every": "0h"}}, "schedule.every: '0h' is not an interval"),
+        ({"schedule": {"every": 6}}, "schedule.every=6: Input should be a valid string"),
+        (
+            {"schedule": {"rule": "last working day"}},
+            "schedule.rule: 'last working day' is not a rule; expected",
+        ),
+        ({"schedule": {"rule": "FREQ=MONTHLY;BYDAY=XX"}}, "is not a rule, invalid 'BYDAY': XX; expected one of"),
+        ({"schedule": {"rule": "FREQ=SECONDLY"}}, "schedule.rule: 'FREQ=SECONDLY' is not a rule"),
+        (
+            {"schedule": {"lag_month": 3}},
+            "schedule={'lag_month': 3}: expected a cron expression, or one of",
+        ),
+        ({"schedule": 5}, "schedule=5: expected a cron expression, or one of"),
+        ({"schedule": {"lag_months": 0}}, "schedule.lag_months=0: Input should be greater than or equal to 1"),
+        ({"schedule": {"asset": "red"}}, "schedule.asset: 'red' is not one of the services"),
+        ({"schedule": {"asset": "green"}}, "start=2014-01: a schedule on an asset has none"),
+        ({"start": "2014-13"}, "start: month '2014-13' is not YYYY-MM"),
+        ({"start": None}, "has no start; expected the first month, YYYY-MM"),
+        ({"schedule": None, "catchup": True}, "catchup=True without a schedule by time"),
+        ({"tags": ["misc"]}, "tags.0: 'misc' is not one of the tags"),
+        ({"max_active_runs": 0}, "max_active_runs=0: Input should be greater"),
     ],
 )
 def test_a_bad_entry_is_refused_with_file_entry_and_reason(entries, changes, reason):

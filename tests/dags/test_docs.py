@@ -74,18 +74,6 @@ def test_what_a_row_of_the_notes_names_is_there(row, dags):
         assert (ROOT / path).is_file()
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"`bin/airflow ([^`]+)`", NOTES))))
-def test_a_command_of_the_notes_is_one_of_airflows(command, dags):
-    from airflow.cli.cli_parser import get_parser
-
-    words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", command)]
-
-    get_parser().parse_args(words)
-    named = re.search(r"(?:dags \S+|--dag-id) ([\w.]+)", command)
-    if named and "dags list" not in command:
-        assert named[1] in dags
-
-
 def leaves(kind):
     below = kind.__subclasses__()
     return set().union(*map(leaves, below)) | {kind} if below else {kind}

@@ -239,7 +239,27 @@ def test_an_image_is_built_by_one_service():
     built = [service["image"] for service in SERVICES.values() if "build" in service]
 
     assert len(built) == len(set(built))
-    assert {service["image"] for service in SERVICES.values() if service.get("pull_policy") == "never"} == set(built)
+    never = {"never", "${TAXI_PULL_POLICY:-never}"}
+    assert {service["image"] for service in SERVICES.values() if service.get("pull_policy") in never} == set(built)
+
+
+def test_a_pushed_image_can_be_run_without_a_build():
+    client = shutil.which("docker")
+    if client is None or subprocess.run([client, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker compose is not installed")
+    pushed = "registry.example.org:5000/team/nyc-taxi:1"
+
+    done = subprocess.run(
+        [client, "compose", "--profile", "*", "config", "--format", "json"],
+        cwd=ROOT,
+        env=os.environ | {"TAXI_IMAGE": pushed, "TAXI_PULL_POLICY": "always"},
+        capture_output=True,
+        check=True,
+    )
+
+    services = json.loads(done.stdout)["services"]
+    assert {services[name]["image"] for name in ["secrets", *OF_AIRFLOW]} == {pushed}
+    assert {services[name]["pull_policy"] for name in ["secrets", *OF_AIRFLOW]} == {"always"}
 
 
 def test_services_that_read_the_lake_mount_it():

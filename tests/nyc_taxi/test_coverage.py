@@ -56,6 +56,7 @@ def attempt(state, at=AFTER):
         (replace(SAME, etag=None, bytes=101), LOAD, None, State.STALE),
         (replace(SAME, etag=None, bytes=None), LOAD, None, State.LOADED),
         (replace(SAME, etag='"2"'), replace(LOAD, source=None, schema_era="csv_mirror-2020-01"), None, State.LOADED),
+        (replace(SAME, etag='"2"'), replace(LOAD, source="elsewhere.0a1b2c3d"), None, State.LOADED),
         (SAME, replace(LOAD, rows_expected=11), None, State.COUNT_DIFFERS),
         (SAME, replace(LOAD, rows_expected=None), None, State.LOADED),
         (replace(SAME, etag='"2"'), replace(LOAD, rows_expected=11), None, State.STALE),

@@ -7,13 +7,15 @@ and so is a trait of a service: no other module compares a service's name.
 from __future__ import annotations
 
 import csv
+import hashlib
+import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from include.nyc_taxi.addresses import under
+from include.nyc_taxi.addresses import Address, under
 from include.nyc_taxi.errors import PermanentError
 from include.nyc_taxi.month import Month
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 FOLDER: Traversable = files(__package__)
 
 _Row = TypeVar("_Row")
+
+_PUBLISHER = "official"
+_ELSEWHERE = re.compile(r"elsewhere\.[0-9a-f]{8}")
 
 
 class MonthOfService(Protocol):
@@ -167,7 +172,7 @@ class Service:
         Raises:
             PermanentError: the source does not publish the service, or not that month.
         """
-        eras = self.eras.get(source, ())
+        eras = self.eras.get(_PUBLISHER if is_elsewhere(source) else source, ())
         if not eras:
             raise PermanentError(
                 f"{self.name}: source {source!r} does not publish it; expected one of {sorted(self.eras)}"
@@ -241,12 +246,34 @@ def source(name: str) -> Source:
     Raises:
         ValueError: there is none; the message lists the names.
     """
-    return _row(sources(), "source", name)
+    return _elsewhere(name) if is_elsewhere(name) else _row(sources(), "source", name)
+
+
+def elsewhere(url: str) -> Source:
+    """Return the source that a URL of no publisher is by itself: its file has editions of its own.
+
+    A login is no part of it, but a query is: it may choose the file.
+
+    >>> elsewhere("https://example.org/january.parquet").name
+    'elsewhere.559fef4c'
+    """
+    digest = hashlib.sha256(Address.parse(url).url.encode()).hexdigest()
+    return _elsewhere(f"elsewhere.{digest[:8]}")
+
+
+def is_elsewhere(source: str) -> bool:
+    """Whether the name is that of a URL of no publisher."""
+    return _ELSEWHERE.fullmatch(source) is not None
+
+
+def _elsewhere(name: str) -> Source:
+    # Without a suffix in its key, a file is read as what its first bytes say.
+    return Source(name, connection="", description="", base_url="", path="{service}_tripdata_{month}", known="")
 
 
 @cache
 def sources() -> dict[str, Source]:
-    """Return every source, by name."""
+    """Return every source that publishes files, by name."""
     found = (Source(**row) for row in _rows("sources", "source"))
     return {source.name: replace(source, redirect_hosts=tuple(source.redirect_hosts)) for source in found}
 

@@ -36,6 +36,8 @@ def opened(path: Path) -> Iterator[PublishedFile]:
         words = formats.impostor(start, promised)
         if words or promised != suffix:
             raise DamagedFile(f"{path.name}: is {words or formats.kind(start)}, expected a {promised} file")
+        if suffix == formats.ZIP:
+            raise DamagedFile(f"{path.name}: is a zip archive, expected Parquet, CSV or CSV compressed by gzip")
         yield (
             ParquetFile(raw, path.name) if suffix == formats.PARQUET else CsvFile(path, gzipped=suffix == formats.GZIP)
         )

@@ -1,0 +1,247 @@
+"""Every command of docs/notes-to-airflow.md runs as it is written there, against servers of this machine."""
+
+import json
+import multiprocessing
+import os
+import re
+import shlex
+import sqlite3
+import ssl
+import sys
+import traceback
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from psycopg.conninfo import conninfo_to_dict
+
+from devtools.emulators import LocalCloud
+from devtools.generator import write_month
+from devtools.servers.publisher import Publisher
+from include.nyc_taxi import TripFile, catalog, download, landing
+from include.nyc_taxi.lake import Lake
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTES = (ROOT / "docs" / "notes-to-airflow.md").read_text()
+TRY = [line.rstrip("| ").rpartition(" | ")[2] for line in NOTES.splitlines() if line.startswith("| ")]
+COMMANDS = list(dict.fromkeys(re.findall(r"`((?:bin/airflow|airflowctl|make) [^`]+)`", "\n".join(TRY))))
+# These serve until they are stopped, install, or take minutes; other tests run what they are made of.
+RUN_ELSEWHERE = {
+    "bin/airflow celery worker --queues demo": (
+        "test_a_task_runs_on_the_worker_of_its_queue_and_waits_while_there_is_none"
+    ),
+    "make demo": "test_the_demo_reports_true_counts_and_its_second_run_is_a_no_op",
+    "make install": "test_the_workflow_installs_and_tests_by_targets_that_exist",
+    "make psql": "test_psql_connects_without_a_password_on_its_command_line",
+    "make ui": "test_the_ui_starts_the_scheduler_when_the_api_server_answers",
+}
+RUN_HERE = [command for command in COMMANDS if command.startswith("bin/") and command not in RUN_ELSEWHERE]
+# A client for a server elsewhere, which is not among the locked packages.
+NOT_LOCKED = [command for command in COMMANDS if command.startswith("airflowctl ")]
+
+MONTHS = {
+    "official": [
+        *(f"{service}_tripdata_2021-{month:02}" for service in ("yellow", "green") for month in (1, 2, 3)),
+        *(f"yellow_tripdata_2020-{month:02}" for month in (1, 2)),
+        *(f"green_tripdata_2020-{month:02}" for month in (1, 2, 3)),
+    ],
+    "csv_mirror": ["green_tripdata_2021-01"],
+}
+IN_THE_LAKE = ["yellow_tripdata_2021-01", "green_tripdata_2021-01"]
+HOST_OF_THE_WEB = "d37ci6vzurychx.cloudfront.net"
+PATIENCE_SECONDS = 120
+
+
+class Done(NamedTuple):
+    code: int
+    log: str
+
+
+class Web(BaseHTTPRequestHandler):
+    """A proxy that plays every https host of the web, with the files of a folder."""
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+    def do_CONNECT(self):
+        self.send_response(200)
+        self.end_headers()
+        self.server.files(self.server.secure(self.connection), self.client_address, self.server)
+        self.close_connection = True
+
+
+class Files(SimpleHTTPRequestHandler):
+    log_message = Web.log_message
+
+
+def certificate(host, path):
+    """Write a certificate for the host, and its key, into one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(made.public_bytes(pem) + private)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A folder with the files of both sources."""
+    folder = tmp_path_factory.mktemp("published")
+    for source, names in MONTHS.items():
+        for name in names:
+            path = folder / catalog.source(source).path_of(TripFile.parse(name))
+            path.parent.mkdir(exist_ok=True)
+            write_month(TripFile.parse(name), path, source=source, rows=200)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def web(published, tmp_path_factory):
+    """The variables with which a client finds the web on this machine."""
+    pem = tmp_path_factory.mktemp("web") / "host.pem"
+    certificate(HOST_OF_THE_WEB, pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        server.secure = partial(context.wrap_socket, server_side=True)
+        server.files = partial(Files, directory=published)
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        proxy = f"http://127.0.0.1:{server.server_port}"
+        yield {"HTTPS_PROXY": proxy, "https_proxy": proxy, "SSL_CERT_FILE": str(pem)}
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def settings(airflow_database, published, web, postgres_server, tmp_path_factory):
+    """The environment of a user's shell: a warehouse, a lake with a month of each service, a cloud and the web."""
+    postgres_server.create_database("notes")
+    server = conninfo_to_dict(postgres_server.conninfo("notes"))
+    warehouse = {"conn_type": "postgres", "host": server["host"], "port": int(server["port"]), "login": server["user"]}
+    warehouse |= {"password": server["password"], "schema": server["dbname"]}
+    root = tmp_path_factory.mktemp("lake")
+    with ExitStack() as servers:
+        url = servers.enter_context(Publisher(published)).base_url
+        cloud = servers.enter_context(LocalCloud(tmp_path_factory.mktemp("cloud")))
+        for name in IN_THE_LAKE:
+            download.fetch(TripFile.parse(name), Lake.at(root), base_url=url)
+            landing.land(TripFile.parse(name), Lake.at(root))
+        source = json.dumps({"conn_type": "http", "host": url})
+        yield {
+            "AIRFLOW_CONN_TAXI_SOURCE": source,
+            "AIRFLOW_CONN_TAXI_CSV_MIRROR": source,
+            "AIRFLOW_CONN_TAXI_WAREHOUSE": json.dumps(warehouse),
+            "AIRFLOW_VAR_TAXI_LAKE": f"file://{root}",
+            "AIRFLOW_VAR_TAXI_URL_HOSTS": HOST_OF_THE_WEB,
+            **web,
+            **cloud.environment,
+        }
+
+
+@pytest.fixture(scope="module")
+def run(settings, tmp_path_factory):
+    """Runs commands of Airflow's, all in one fork of this process, as building an API server for each takes seconds.
+
+    The fork has a copy of the metadata database, so that what commands leave there disturbs no other test.
+    """
+    folder = tmp_path_factory.mktemp("commands")
+    database, log = folder / "airflow.db", folder / "log"
+    with (
+        closing(sqlite3.connect(Path(os.environ["AIRFLOW_HOME"], "airflow.db"))) as of_session,
+        closing(sqlite3.connect(database)) as copy,
+    ):
+        of_session.backup(copy)
+    forking = multiprocessing.get_context("fork")
+    ours, theirs = forking.Pipe()
+    process = forking.Process(target=_serve, args=(theirs, settings, database, log))
+    process.start()
+
+    def start(command):
+        program, *words = shlex.split(command)
+        assert program == "bin/airflow"
+        ours.send(words)
+        assert ours.poll(PATIENCE_SECONDS), log.read_text()
+        return Done(ours.recv(), log.read_text())
+
+    yield start
+    process.kill()
+    process.join()
+
+
+def _serve(asked, settings, database, log):
+    os.environ.update(settings, AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{database}")
+    written = os.open(log, os.O_RDWR | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(written, stream)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    from airflow import settings as of_airflow
+
+    of_airflow.configure_vars()
+    of_airflow.configure_orm()
+    while True:
+        sys.argv = ["airflow", *asked.recv()]
+        os.truncate(log, 0)
+        os.lseek(written, 0, os.SEEK_SET)
+        code = _code_of_main()
+        sys.stdout.flush()
+        asked.send(code)
+
+
+def _code_of_main():
+    """Run the command that sys.argv has, and return what its process would end with."""
+    from airflow.__main__ import main
+
+    try:
+        main()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(end.code)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:  # noqa: BLE001 - a process ends with any
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+@pytest.mark.parametrize("command", RUN_HERE)
+def test_a_command_of_the_notes_does_what_it_says(run, command):
+    done = run(command)
+
+    assert done.code == 0, done.log
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AttributeError, reason="a deadline: https://github.com/apache/airflow/issues/73428"
+)
+@pytest.mark.parametrize("name", ["daily", "daily_lake", "daily_bigquery"])
+def test_a_dag_with_a_deadline_can_be_tested(run, name):
+    conf = json.dumps({"colours": ["fhv"], "since": f"{datetime.now(UTC):%Y-%m}"})
+
+    done = run(f"bin/airflow dags test sync_published_months.{name} -c '{conf}'")
+
+    if done.code and "'dict' object has no attribute 'hex'" in done.log:
+        raise AttributeError(name)
+    assert done.code == 0, done.log
+
+
+def test_every_other_command_is_run_by_a_test_that_is_named_or_needs_a_client_of_its_own():
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+
+    assert len(RUN_HERE) > 25
+    assert {*COMMANDS} == {*RUN_HERE, *RUN_ELSEWHERE, *NOT_LOCKED}
+    assert [test for test in RUN_ELSEWHERE.values() if f"def {test}(" not in tests] == []
+    assert "apache-airflow-ctl" not in (ROOT / "requirements-dev.txt").read_text()
