@@ -23,13 +23,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
 from devtools import environment as project
+from devtools import metadata
 from devtools.emulators.private import private_folder
 from devtools.environment import (
     AIRFLOW_HOME,
     CLOUD,
     LOCAL,
     LOGS,
-    METADATA_DATABASE,
     POSTGRES_HOME,
     ROOT,
     WAREHOUSE,
@@ -53,6 +53,11 @@ USES_SERVERS = {
     ("standalone",),
     ("tasks", "test"),
 }
+# They run tasks themselves, so a scheduler must not know of their runs.
+RUNS_TASKS_ALONE = {("dags", "test"), ("tasks", "test")}
+# Commands of RUNS_TASKS_ALONE show the lines of this bundle, and of Airflow warnings and errors, unless asked for more.
+LOG_LEVEL = "AIRFLOW__LOGGING__LOGGING_LEVEL"
+OUR_LOG_LEVELS = {LOG_LEVEL: "WARNING", "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "include=INFO"}
 BUCKET = "nyc-taxi"
 NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}
 
@@ -95,15 +100,14 @@ def prepare_airflow(environment: Mapping[str, str]) -> None:
     The DAGs are written to the database too, so that `airflow dags list` and `airflow dags trigger` know them. Another
     AIRFLOW_HOME or database is left alone.
     """
-    if environment["AIRFLOW_HOME"] != str(AIRFLOW_HOME) or project.is_set(METADATA_DATABASE, environment):
+    if not metadata.is_own(environment):
         return
     private_folder(AIRFLOW_HOME)
-    database = AIRFLOW_HOME / "airflow.db"
     stamp = AIRFLOW_HOME / "migrated-to"
     airflow = version("apache-airflow-core")
     with (AIRFLOW_HOME / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        migrated_to = stamp.read_text() if stamp.exists() and database.exists() else None
+        migrated_to = stamp.read_text() if stamp.exists() and metadata.DATABASE.exists() else None
         if migrated_to == airflow:
             return
         print("creating Airflow's metadata database (once, about ten seconds)", file=sys.stderr, flush=True)
@@ -195,7 +199,15 @@ def _become_airflow(arguments: Sequence[str]) -> NoReturn:
             environment[WAREHOUSE] = warehouse_connection(keep_warehouse())
         if uses_servers and not project.is_set(CLOUD, environment):
             environment |= keep_cloud()
+        if tuple(arguments[:2]) in RUNS_TASKS_ALONE:
+            environment |= metadata.copied(environment) | _log_levels(arguments, environment)
     _become([*AIRFLOW, *arguments], environment)
+
+
+def _log_levels(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the log levels of a command that runs tasks; -v and the caller's own level show all that Airflow tells."""
+    is_verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
+    return {} if is_verbose or project.is_set(LOG_LEVEL, environment) else OUR_LOG_LEVELS
 
 
 def _become_program(module: str, arguments: Sequence[str]) -> NoReturn:

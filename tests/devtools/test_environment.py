@@ -294,6 +294,19 @@ def test_other_commands_start_no_warehouse(tree: Tree, command: str):
     assert WAREHOUSE not in tree.airflow(*command.split())["environment"]
 
 
+@pytest.mark.parametrize("command", ["dags test flow", "tasks test flow task"])
+def test_a_test_shows_our_lines_and_with_v_all_of_airflows(tree: Tree, command: str):
+    quiet, verbose, chosen = (
+        tree.airflow(*command.split(), *more, **{WAREHOUSE: "{}", CLOUD: "{}"} | level)["environment"]
+        for more, level in (([], {}), (["-v"], {}), ([], {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}))
+    )
+
+    assert quiet["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "WARNING"
+    assert quiet["AIRFLOW__LOGGING__NAMESPACE_LEVELS"] == "include=INFO"
+    assert "AIRFLOW__LOGGING__LOGGING_LEVEL" not in verbose
+    assert chosen["AIRFLOW__LOGGING__LOGGING_LEVEL"] == "DEBUG"
+
+
 def test_a_warehouse_of_the_caller_is_used(tree: Tree):
     printed = tree.airflow("dags", "test", "flow", **{WAREHOUSE: "postgres://elsewhere/taxi"})
 
