@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from include.nyc_taxi import Month, TripFile, catalog
 
@@ -118,7 +118,7 @@ def _of_year(text: str, service: str, first: Month, last: Month) -> tuple[Month,
 
 def _first(service: str, source: str | None) -> Month:
     """Return the first month of a service: of the official source, or of any that a folder may have."""
-    eras: dict[str, Any] = dict(catalog.service(service).eras)
+    eras = catalog.service(service).eras
     names = eras if source is not None and "://" not in source else [OFFICIAL]
     return min(eras[name][0].since for name in names)
 

@@ -9,7 +9,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from devtools.environment import ROOT
+from devtools.environment import BUNDLE, ROOT
 from devtools.run import AIRFLOW, log_file
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def run(dag: str, conf: Mapping[str, Any], environment: Mapping[str, str], show:
     """Run the Dag, show each line of its log, and return the seconds that its tasks took; exit with 1 if it fails."""
     log = log_file("demo")
     print(f"running: airflow dags test {dag} -c '{json.dumps(conf)}'", flush=True)
-    command = [*AIRFLOW, "dags", "test", dag, "-c", json.dumps(conf)]
+    # Without its bundle's name, Airflow would write every Dag to the database twice.
+    command = [*AIRFLOW, "dags", "test", "--bundle-name", BUNDLE, dag, "-c", json.dumps(conf)]
     started: float | None = None
     with (
         log.open("w") as whole,

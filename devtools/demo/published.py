@@ -22,6 +22,7 @@ PUBLISHED = LOCAL / "published"
 # Part of the URL of each generated file, so that ledger and lake tell them from real ones.
 GENERATED = "generated"
 COUNTS = PUBLISHED / f"{GENERATED}.csv"
+PREFERRED_PORT = 25433
 # Where the files of a source may be, relative to the folder that SOURCE names.
 PLACES = {"official": ("", ".."), "csv_mirror": ("csv-mirror", "", ".."), "csv_archive": ("", "..")}
 
@@ -47,9 +48,11 @@ def origin(choice: Choice, say: Callable[[str], None]) -> Iterator[Origin]:
     else:
         folder, source = _found(choice.files, Path(choice.source))
         under, environment = "", {}
+    from devtools.servers.postgres import free_port
     from devtools.servers.publisher import Publisher
 
-    with Publisher(folder) as publisher:
+    # The same port each time, as a file at another URL would be downloaded again.
+    with Publisher(folder, port=free_port(PREFERRED_PORT)) as publisher:
         yield Origin(source, publisher.base_url + under, environment)
 
 
