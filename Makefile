@@ -14,8 +14,8 @@ STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
 DEMO_TAKES := COLOUR FLOW MONTH MONTHS SOURCE YEAR
-DEMO_CHOICE = $(foreach name,$(DEMO_TAKES),$(if $($(name)),--$(call lower,$(name)) '$($(name))'))
-lower = $(subst COLOUR,colour,$(subst FLOW,flow,$(subst MONTHS,months,$(subst MONTH,month,$(subst SOURCE,source,$(subst YEAR,year,$1))))))
+DEMO_CHOICE = $(if $(FLOW),--flow '$(FLOW)') $(if $(SOURCE),--source '$(SOURCE)') $(if $(COLOUR),--colour '$(COLOUR)') \
+	$(if $(MONTH),--month '$(MONTH)') $(if $(MONTHS),--months '$(MONTHS)') $(if $(YEAR),--year '$(YEAR)')
 
 # A variable with another name would silently do nothing. Names with an underscore are settings, such as PIP_INDEX_URL.
 TAKES := $(if $(filter-out demo,$(MAKECMDGOALS)),ARGS DEV PORT PROFILES) PYTHON $(DEMO_TAKES)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -226,13 +227,22 @@ def test_make_refuses_an_unknown_variable_before_it_does_anything(arguments, unk
     assert f"unknown variable {unknown}; expected one of " in refused.stderr
 
 
-@pytest.mark.parametrize("arguments", ["demo COLOUR=green YEAR=2024", "test ARGS=-x", "ui PIP_INDEX_URL=x PORT=1"])
-def test_make_takes_its_variables_and_settings(arguments):
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("demo COLOUR=green YEAR=2024", "devtools.demo --colour green --year 2024"),
+        ("demo MONTHS=2024-01..2024-03 FLOW=bigquery", "devtools.demo --flow bigquery --months 2024-01..2024-03"),
+        ("demo MONTH=2024-01 SOURCE=x", "devtools.demo --source x --month 2024-01"),
+        ("psql ARGS=-x", "devtools.run psql -x"),
+        ("ui PIP_INDEX_URL=x PORT=1", "devtools.ui --port 1"),
+    ],
+)
+def test_make_takes_its_variables_and_settings(arguments, command):
     taken = subprocess.run(
         ["make", "--dry-run", *arguments.split()], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
-    assert taken.returncode == 0, taken.stderr
+    assert " ".join(shlex.split(taken.stdout.splitlines()[-1])).endswith(command), taken.stderr
 
 
 def test_two_demos_at_once_generate_the_month_without_disturbing_each_other(project):
