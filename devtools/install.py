@@ -79,14 +79,18 @@ def sync(command: list[str], out: TextIO) -> list[str] | None:
     return errors if uv.returncode else None
 
 
-def uv_environment(caller: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's variables, with pip's index and certificate for uv unless uv has its own."""
+def uv_environment(caller: Mapping[str, str], python: str = sys.executable) -> dict[str, str]:
+    """Return the caller's variables, with the index and the certificate of this Python's pip unless uv has its own."""
     environment = dict(caller)
-    index = caller.get("PIP_INDEX_URL") or _of_pip("global.index-url")
+    index = caller.get("PIP_INDEX_URL") or _of_pip("global.index-url", caller, python)
     if index and not caller.get("UV_DEFAULT_INDEX"):
         environment["UV_DEFAULT_INDEX"] = index
     names = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    certificate = caller.get(names[0]) or _of_pip("global.cert") or next(filter(None, map(caller.get, names[1:])), None)
+    certificate = (
+        caller.get(names[0])
+        or _of_pip("global.cert", caller, python)
+        or next(filter(None, map(caller.get, names[1:])), None)
+    )
     if certificate and not caller.get("SSL_CERT_FILE"):
         environment["SSL_CERT_FILE"] = certificate
     if "SSL_CERT_FILE" not in environment:  # pip takes those of the system
@@ -99,11 +103,10 @@ def is_of_network(errors: Iterable[str]) -> bool:
     return any(NETWORK.search(line) for line in errors)
 
 
-def _of_pip(setting: str) -> str:
+def _of_pip(setting: str, caller: Mapping[str, str], python: str) -> str:
     """Return a setting of pip's configuration; empty if it has none."""
-    found = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", setting], capture_output=True, text=True, check=False
-    )
+    command = [python, "-m", "pip", "config", "get", setting]
+    found = subprocess.run(command, env=dict(caller), capture_output=True, text=True, check=False)
     return found.stdout.strip()
 
 

@@ -23,7 +23,7 @@ from devtools.demo.published import GENERATED, origin, path_of
 from devtools.environment import LOCAL, WAREHOUSE
 from devtools.run import BUCKET, keep_cloud, keep_warehouse, prepare_airflow, warehouse_connection
 from include.nyc_taxi import catalog, editions
-from include.nyc_taxi.errors import PermanentError
+from include.nyc_taxi.errors import TaxiError
 from include.nyc_taxi.lake import Lake, raw_key
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         someone_watches = {RETRY_DELAY: "1"}
         environment = project.project_environment(someone_watches | dict(os.environ)) | source.environment
         environment[connection] = json.dumps({"conn_type": "http", "host": source.base_url})
-        prepare_airflow(environment)
-        environment |= metadata.copied(environment)
         show = _through_bigquery if choice.flow == "bigquery" else _through_postgres
         show(choice, source, environment)
 
@@ -58,6 +56,7 @@ def _through_postgres(choice: Choice, source: Origin, environment: dict[str, str
 
     lake = Lake.at(LOCAL / "lake")
     _refuse_real(choice, lake)
+    _prepare(environment)
     _say("starting the embedded Postgres")
     server = keep_warehouse()
     environment |= {WAREHOUSE: warehouse_connection(server), "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}"}
@@ -76,7 +75,14 @@ def _through_bigquery(choice: Choice, source: Origin, environment: dict[str, str
     os.environ |= cloud
     lake = Lake.at(f"gs://{BUCKET}")
     _refuse_real(choice, lake)
+    _prepare(environment)
     report.of_bigquery(choice, lake, _run(choice, source.source, environment))
+
+
+def _prepare(environment: dict[str, str]) -> None:
+    """Create Airflow's metadata database if it is missing, and let the demo have a copy."""
+    prepare_airflow(environment)
+    environment |= metadata.copied(environment)
 
 
 def _run(choice: Choice, source: str, environment: dict[str, str]) -> float:
@@ -116,7 +122,7 @@ def _say(text: str) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except PermanentError as error:
-        sys.exit(str(error))
+    except (TaxiError, ValueError) as error:
+        sys.exit(f"make demo: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

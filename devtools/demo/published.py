@@ -37,8 +37,13 @@ class Origin(NamedTuple):
 
 @contextmanager
 def origin(choice: Choice, say: Callable[[str], None]) -> Iterator[Origin]:
-    """Serve the files that were asked for over HTTP on loopback, unless a URL names them."""
+    """Serve the files that were asked for over HTTP on loopback, unless a URL names them.
+
+    Raises:
+        TaxiError: the URL does not answer, or does not have one of the files.
+    """
     if choice.source is not None and "://" in choice.source:
+        _ask(choice.files, choice.source)
         yield Origin(OFFICIAL, choice.source, {})
         return
     if choice.source is None:
@@ -54,6 +59,17 @@ def origin(choice: Choice, say: Callable[[str], None]) -> Iterator[Origin]:
     # The same port each time, as a file at another URL would be downloaded again.
     with Publisher(folder, port=free_port(PREFERRED_PORT)) as publisher:
         yield Origin(source, publisher.base_url + under, environment)
+
+
+def _ask(files: Sequence[TripFile], base_url: str) -> None:
+    """Ask for each file once, as the tasks would try for a minute."""
+    from include.nyc_taxi.download import ask, connect
+
+    source = catalog.source(OFFICIAL)
+    with connect() as client:
+        for file in files:
+            known_url = source.known_url(file.service, base_url)
+            ask(client, source.url(file, base_url), known_url, source.redirect_hosts)
 
 
 def path_of(file: TripFile) -> Path:

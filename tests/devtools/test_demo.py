@@ -92,19 +92,32 @@ def test_a_demo_after_the_file_was_republished_says_what_changed(project, tmp_pa
     assert "  rows read             2,009 " in second.stdout
 
 
+def test_a_url_that_does_not_answer_or_lacks_the_file_is_refused_before_anything_is_made(project, tmp_path):
+    with Publisher(tmp_path) as publisher:
+        base_url = publisher.base_url
+        chosen = ("--source", base_url, "--colour", "green", "--month", "2024-01")
+        lacking = demo(project, *chosen)
+    silent = demo(project, *chosen)
+
+    assert (lacking.returncode, silent.returncode) == (1, 1)
+    assert f"make demo: {base_url}/trip-data/green_tripdata_2024-01.parquet: HTTP 404" in lacking.stderr
+    assert re.fullmatch(rf"make demo: {base_url}/\S+: ConnectError: .*\n", silent.stderr)
+    assert not (project / ".local" / "airflow").exists()
+
+
 def test_generated_months_are_called_so_and_come_with_a_map_and_without_a_warning(project):
     (project / ".local").mkdir()
 
-    done = demo(project, "--colour", "green", "--months", "2013-12..2014-01")
+    done = demo(project, "--colour", "green", "--months", "2016-11..2016-12")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 months of green, 2013-12 to 2014-01 (generated trips), are in public.green_taxi_trips" in done.stdout
+    assert "2 months of green, 2016-11 to 2016-12 (generated trips), are in public.green_taxi_trips" in done.stdout
     assert re.findall(r"^    (\d of 2)  (\S+): loaded ", done.stdout, re.MULTILINE) == [
-        ("1 of 2", "green_tripdata_2013-12"),
-        ("2 of 2", "green_tripdata_2014-01"),
+        ("1 of 2", "green_tripdata_2016-11"),
+        ("2 of 2", "green_tripdata_2016-12"),
     ]
     assert re.search(r"^    \d\d h +[\d,]+ generated trips, median", done.stdout, re.MULTILINE)
-    assert "/generated/trip-data/green_tripdata_2013-12.parquet" in done.stdout
+    assert "/generated/trip-data/green_tripdata_2016-11.parquet" in done.stdout
     assert "damaged" not in (project / ".local" / "logs" / "demo.log").read_text()
     with EmbeddedPostgres(project / ".local" / "postgres") as server, psycopg.connect(server.conninfo()) as connection:
         expected = "SELECT bool_and(rows_expected = rows_read) FROM load_ledger"
@@ -121,11 +134,13 @@ def test_generated_trips_never_replace_real_ones(project, tmp_path):
     published.parent.mkdir(parents=True)
     write_month(file, published, rows=10)
     with Publisher(tmp_path / "published") as publisher:
-        download.fetch(file, lake, base_url=publisher.base_url)
-        refused = demo(project, "--colour", "fhv", "--month", "2015-01")
+        base_url = publisher.base_url
+        download.fetch(file, lake, base_url=base_url)
+
+    refused = demo(project, "--colour", "fhv", "--month", "2015-01")
 
     assert refused.returncode == 1
-    assert f"{file} is in the lake from {publisher.base_url}/trip-data/{file.name}.parquet" in refused.stderr
+    assert f"{file} is in the lake from {base_url}/trip-data/{file.name}.parquet" in refused.stderr
     assert not (project / ".local" / "postgres").exists()
 
 

@@ -16,6 +16,7 @@ from devtools.servers.publisher import Publisher
 from devtools.servers.whole_airflow import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+WITH_PIP = sys._base_executable  # .venv has no pip
 UV = [sys.executable, "-m", "uv", "-v", "pip", "install", "--no-deps", "--python", sys.executable]
 
 
@@ -41,7 +42,7 @@ def configure_pip(tmp_path, **settings):
 def test_uv_gets_the_index_and_the_certificate_of_pips_configuration(caller, tmp_path):
     configure_pip(tmp_path, **{"index-url": "https://mirror.example.org/simple", "cert": "/etc/company.pem"})
 
-    told = install.uv_environment(os.environ)
+    told = install.uv_environment(os.environ, WITH_PIP)
 
     assert told["UV_DEFAULT_INDEX"] == "https://mirror.example.org/simple"
     assert told["SSL_CERT_FILE"] == "/etc/company.pem"
@@ -50,7 +51,7 @@ def test_uv_gets_the_index_and_the_certificate_of_pips_configuration(caller, tmp
 def test_uv_without_a_certificate_of_pips_takes_those_of_the_system_as_pip_does(caller, tmp_path):
     configure_pip(tmp_path, **{"index-url": "https://mirror.example.org/simple"})
 
-    told = install.uv_environment(os.environ)
+    told = install.uv_environment(os.environ, WITH_PIP)
 
     assert "SSL_CERT_FILE" not in told
     assert told["UV_SYSTEM_CERTS"] == "true"
@@ -67,7 +68,7 @@ def test_uv_without_a_certificate_of_pips_takes_those_of_the_system_as_pip_does(
 def test_the_certificate_of_a_variable_is_used_and_uvs_own_wins(caller, tmp_path, variables, certificate):
     configure_pip(tmp_path)
 
-    assert install.uv_environment(os.environ | variables)["SSL_CERT_FILE"] == certificate
+    assert install.uv_environment(os.environ | variables, WITH_PIP)["SSL_CERT_FILE"] == certificate
 
 
 def test_a_server_that_cannot_be_reached_is_an_error_of_the_network(caller, tmp_path):
