@@ -8,6 +8,7 @@ minutes. uv does not read pip's configuration, so it gets pip's index and certif
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import os
 import re
@@ -52,13 +53,12 @@ def is_installed() -> bool:
 
 
 def _install() -> None:
-    pins = re.findall(r"^([\w.\[\],-]+==[^\s;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    _say(f"installing {len(pins)} packages into {VENV} (once, about a minute)")
+    _say(f"installing the locked packages into {VENV} (once, about a minute)")
     if PYTHON.exists() and STAMP.exists():
         STAMP.unlink()
     else:
         _check([sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV)])
-    _check([*PIP, "install", "-qq", next(pin for pin in pins if pin.startswith("uv=="))])
+    _check([*PIP, "install", "-qq", _pin("uv")])
     errors = sync([str(PYTHON), "-m", "uv", "-v", "pip", "sync", "--python", str(PYTHON), str(LOCK)], sys.stderr)
     if errors is None:
         return
@@ -67,6 +67,11 @@ def _install() -> None:
         sys.exit("uv cannot install the packages; its error is above. Mend it, and run the command again")
     _say("uv cannot reach the packages; trying pip, which takes some minutes")
     _check([*PIP, "install", "--progress-bar=off", "--requirement", str(LOCK)])
+
+
+def _pin(package: str) -> str:
+    """Return the line of a package in the lock."""
+    return next(line for line in LOCK.read_text(encoding="utf-8").splitlines() if line.startswith(f"{package}=="))
 
 
 def sync(command: list[str], out: TextIO) -> list[str] | None:
@@ -81,19 +86,15 @@ def sync(command: list[str], out: TextIO) -> list[str] | None:
 
 def uv_environment(caller: Mapping[str, str], python: str = sys.executable) -> dict[str, str]:
     """Return the caller's variables, with the index and the certificate of this Python's pip unless uv has its own."""
-    environment = dict(caller)
-    index = caller.get("PIP_INDEX_URL") or _of_pip("global.index-url", caller, python)
+    environment, of_pip = dict(caller), _pip_settings(caller, python)
+    index = _first(of_pip, ":env:.index-url", "install.index-url", "global.index-url")
     if index and not caller.get("UV_DEFAULT_INDEX"):
         environment["UV_DEFAULT_INDEX"] = index
-    names = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    certificate = (
-        caller.get(names[0])
-        or _of_pip("global.cert", caller, python)
-        or next(filter(None, map(caller.get, names[1:])), None)
-    )
+    certificate = _first(of_pip, ":env:.cert", "install.cert", "global.cert")
+    certificate = certificate or _first(caller, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     if certificate and not caller.get("SSL_CERT_FILE"):
         environment["SSL_CERT_FILE"] = certificate
-    if "SSL_CERT_FILE" not in environment:  # pip takes those of the system
+    if not environment.get("SSL_CERT_FILE"):  # pip takes those of the system
         environment.setdefault("UV_SYSTEM_CERTS", "true")
     return environment
 
@@ -103,11 +104,15 @@ def is_of_network(errors: Iterable[str]) -> bool:
     return any(NETWORK.search(line) for line in errors)
 
 
-def _of_pip(setting: str, caller: Mapping[str, str], python: str) -> str:
-    """Return a setting of pip's configuration; empty if it has none."""
-    command = [python, "-m", "pip", "config", "get", setting]
-    found = subprocess.run(command, env=dict(caller), capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+def _pip_settings(caller: Mapping[str, str], python: str) -> dict[str, str]:
+    """Return pip's settings, of all its files and variables; `pip config get` reads only one of its files."""
+    command = [python, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, env=dict(caller), capture_output=True, text=True, check=False).stdout
+    return {name: ast.literal_eval(value) for name, value in re.findall(r"^(\S+)=('.*'|\".*\")$", listed, re.MULTILINE)}
+
+
+def _first(settings: Mapping[str, str], *names: str) -> str | None:
+    return next(filter(None, map(settings.get, names)), None)
 
 
 def _shown(lines: Iterable[str], out: TextIO) -> Iterator[str]:

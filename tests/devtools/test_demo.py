@@ -26,9 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = TripFile("green", Month(2024, 1))
 
 
-@pytest.fixture
-def project(tmp_path):
-    copy = tmp_path / "a fresh clone"
+def copied_to(copy):
     for part in ("dags", "devtools", "include", "plugins", ".airflowignore", ".env"):
         source = ROOT / part
         copy.mkdir(exist_ok=True)
@@ -36,12 +34,36 @@ def project(tmp_path):
     return copy
 
 
+@pytest.fixture
+def project(tmp_path):
+    return copied_to(tmp_path / "a fresh clone")
+
+
+@pytest.fixture(scope="module")
+def airflow_home(tmp_path_factory):
+    """A metadata database as the first demo of a clone creates it, which takes ten seconds."""
+    other = copied_to(tmp_path_factory.mktemp("another clone"))
+    create = "import os\nfrom devtools import environment, run\n"
+    create += "run.prepare_airflow(environment.project_environment(os.environ))"
+    subprocess.run([sys.executable, "-c", create], cwd=other, env=without_airflow(), check=True, capture_output=True)
+    return other / ".local" / "airflow"
+
+
+@pytest.fixture
+def used_project(project, airflow_home):
+    shutil.copytree(airflow_home, project / ".local" / "airflow")
+    return project
+
+
+def without_airflow():
+    return {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+
+
 def demo(project, *arguments):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return subprocess.run(
         [sys.executable, "-m", "devtools.demo", *arguments],
         cwd=project,
-        env=environment,
+        env=without_airflow(),
         capture_output=True,
         text=True,
         check=False,
@@ -70,18 +92,18 @@ def test_the_demo_reports_true_counts_and_its_second_run_is_a_no_op(project, tmp
     assert "public.green_taxi_trips is up to date" in second.stdout
 
 
-def test_a_demo_after_the_file_was_republished_says_what_changed(project, tmp_path):
+def test_a_demo_after_the_file_was_republished_says_what_changed(used_project, tmp_path):
     published = tmp_path / "published" / "trip-data" / f"{FILE.name}.parquet"
     published.parent.mkdir(parents=True)
     write_month(FILE, published, rows=2000)
     chosen = ("--source", str(tmp_path / "published"), "--colour", "green", "--month", "2024-01")
-    first = demo(project, *chosen)
+    first = demo(used_project, *chosen)
     before = parquet.read_table(published)
     after = pa.concat_tables([before.slice(3), before.slice(100, 12)])
     parquet.write_table(after, published)
     sums = [compute.sum(table["total_amount"]).as_py() for table in (before, after)]
 
-    second = demo(project, *chosen)
+    second = demo(used_project, *chosen)
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     changes = f"12 rows added, 3 removed, total_amount {sums[1] - sums[0]:+,.2f}"
@@ -105,10 +127,10 @@ def test_a_url_that_does_not_answer_or_lacks_the_file_is_refused_before_anything
     assert not (project / ".local" / "airflow").exists()
 
 
-def test_generated_months_are_called_so_and_come_with_a_map_and_without_a_warning(project):
-    (project / ".local").mkdir()
+def test_generated_months_are_called_so_and_come_with_a_map_and_without_a_warning(used_project):
+    local = used_project / ".local"
 
-    done = demo(project, "--colour", "green", "--months", "2016-11..2016-12")
+    done = demo(used_project, "--colour", "green", "--months", "2016-11..2016-12")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 months of green, 2016-11 to 2016-12 (generated trips), are in public.green_taxi_trips" in done.stdout
@@ -118,8 +140,8 @@ def test_generated_months_are_called_so_and_come_with_a_map_and_without_a_warnin
     ]
     assert re.search(r"^    \d\d h +[\d,]+ generated trips, median", done.stdout, re.MULTILINE)
     assert "/generated/trip-data/green_tripdata_2016-11.parquet" in done.stdout
-    assert "damaged" not in (project / ".local" / "logs" / "demo.log").read_text()
-    with EmbeddedPostgres(project / ".local" / "postgres") as server, psycopg.connect(server.conninfo()) as connection:
+    assert "damaged" not in (local / "logs" / "demo.log").read_text()
+    with EmbeddedPostgres(local / "postgres") as server, psycopg.connect(server.conninfo()) as connection:
         expected = "SELECT bool_and(rows_expected = rows_read) FROM load_ledger"
         assert connection.execute(expected).fetchall() == [(True,)]
         joined = "SELECT count(*) FROM green_trips_with_zones WHERE pickup_zone LIKE 'Made-up zone %'"
