@@ -64,7 +64,7 @@ def _install() -> None:
         return
     _say("\n".join(errors))
     if not is_of_network(errors):
-        sys.exit("uv cannot install the packages; its error is above. Mend it, and run the command again")
+        sys.exit("uv cannot install the packages: fix the error above, and repeat the command")
     _say("uv cannot reach the packages; trying pip, which takes some minutes")
     _check([*PIP, "install", "--progress-bar=off", "--requirement", str(LOCK)])
 
