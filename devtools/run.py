@@ -55,9 +55,18 @@ USES_SERVERS = {
 }
 # They run tasks themselves, so a scheduler must not know of their runs.
 RUNS_TASKS_ALONE = {("dags", "test"), ("tasks", "test")}
-# Commands of RUNS_TASKS_ALONE show the lines of this bundle, and of Airflow warnings and errors, unless asked for more.
+NAMESPACE_LEVELS = "AIRFLOW__LOGGING__NAMESPACE_LEVELS"
 LOG_LEVEL = "AIRFLOW__LOGGING__LOGGING_LEVEL"
-OUR_LOG_LEVELS = {LOG_LEVEL: "WARNING", "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "include=INFO"}
+# Levels of Airflow's own lines for these commands, which leave those of this bundle. Airflow's setting reaches only the
+# loggers of structlog, so QUIET sets the others. While a task waits for its retry, `airflow.sdk` warns every second.
+AIRFLOWS_LEVELS = {"airflow": "WARNING", "airflow.sdk.definitions.dag": "ERROR", "task": "WARNING"}
+QUIET = """
+import logging, runpy, sys
+import airflow
+for name, level in {levels}.items():
+    logging.getLogger(name).setLevel(level)
+runpy.run_module("airflow", run_name="__main__", alter_sys=True)
+"""
 BUCKET = "nyc-taxi"
 NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}
 
@@ -200,14 +209,17 @@ def _become_airflow(arguments: Sequence[str]) -> NoReturn:
         if uses_servers and not project.is_set(CLOUD, environment):
             environment |= keep_cloud()
         if tuple(arguments[:2]) in RUNS_TASKS_ALONE:
-            environment |= metadata.copied(environment) | _log_levels(arguments, environment)
+            environment |= metadata.copied(environment)
+            if {"-v", "--verbose"}.isdisjoint(arguments) and not project.is_set(LOG_LEVEL, environment):
+                _become_quiet_airflow(arguments, environment)
     _become([*AIRFLOW, *arguments], environment)
 
 
-def _log_levels(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the log levels of a command that runs tasks; -v and the caller's own level show all that Airflow tells."""
-    is_verbose = not {"-v", "--verbose"}.isdisjoint(arguments)
-    return {} if is_verbose or project.is_set(LOG_LEVEL, environment) else OUR_LOG_LEVELS
+def _become_quiet_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Become Airflow's command line with the lines of this bundle, and of Airflow's own only warnings and errors."""
+    levels = " ".join(f"{name}={level}" for name, level in AIRFLOWS_LEVELS.items())
+    command = [sys.executable, "-P", "-c", QUIET.format(levels=AIRFLOWS_LEVELS), *arguments]
+    _become(command, {NAMESPACE_LEVELS: levels, **environment})
 
 
 def _become_program(module: str, arguments: Sequence[str]) -> NoReturn:

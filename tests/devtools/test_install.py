@@ -27,48 +27,57 @@ def caller(tmp_path, monkeypatch):
         name for name in os.environ if name.startswith(("UV_", "PIP_")) or name.endswith(("CERT_FILE", "CA_BUNDLE"))
     ]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return monkeypatch
 
 
-def configure_pip(tmp_path, **settings):
-    lines = [f"{name} = {value}" for name, value in settings.items()]
-    (tmp_path / "pip.conf").write_text("\n".join(["[global]", *lines, ""]))
+@pytest.fixture
+def configured(caller, tmp_path):
+    """Give pip a configuration that overrides that of this machine."""
+    settings = ["index-url = https://mirror.example.org/simple", "cert = /etc/company.pem"]
+    (tmp_path / "pip.conf").write_text("\n".join(["[global]", *settings, ""]))
+    caller.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
 
 
-def test_uv_gets_the_index_and_the_certificate_of_pips_configuration(caller, tmp_path):
-    configure_pip(tmp_path, **{"index-url": "https://mirror.example.org/simple", "cert": "/etc/company.pem"})
-
+@pytest.mark.usefixtures("configured")
+def test_uv_gets_the_index_and_the_certificate_of_pips_configuration():
     told = install.uv_environment(os.environ, WITH_PIP)
 
     assert told["UV_DEFAULT_INDEX"] == "https://mirror.example.org/simple"
     assert told["SSL_CERT_FILE"] == "/etc/company.pem"
 
 
-def test_uv_without_a_certificate_of_pips_takes_those_of_the_system_as_pip_does(caller, tmp_path):
-    configure_pip(tmp_path, **{"index-url": "https://mirror.example.org/simple"})
+@pytest.mark.usefixtures("configured")
+def test_pips_variables_override_its_configuration_and_uvs_own_override_both():
+    of_pip = {"PIP_INDEX_URL": "https://pip.example.org", "PIP_CERT": "/pip.pem"}
+    of_uv = {"UV_DEFAULT_INDEX": "https://uv.example.org", "SSL_CERT_FILE": "/uv.pem"}
 
+    for variables, index, certificate in (
+        (of_pip, "https://pip.example.org", "/pip.pem"),
+        (of_pip | of_uv, "https://uv.example.org", "/uv.pem"),
+    ):
+        told = install.uv_environment(os.environ | variables, WITH_PIP)
+
+        assert (told["UV_DEFAULT_INDEX"], told["SSL_CERT_FILE"]) == (index, certificate)
+
+
+@pytest.mark.usefixtures("caller")
+def test_uv_without_a_certificate_of_pips_takes_those_of_the_system_as_pip_does():
     told = install.uv_environment(os.environ, WITH_PIP)
 
+    assert "UV_DEFAULT_INDEX" not in told
     assert "SSL_CERT_FILE" not in told
     assert told["UV_SYSTEM_CERTS"] == "true"
 
 
-@pytest.mark.parametrize(
-    ("variables", "certificate"),
-    [
-        ({"PIP_CERT": "/pip.pem"}, "/pip.pem"),
-        ({"REQUESTS_CA_BUNDLE": "/requests.pem"}, "/requests.pem"),
-        ({"PIP_CERT": "/pip.pem", "SSL_CERT_FILE": "/uv.pem"}, "/uv.pem"),
-    ],
-)
-def test_the_certificate_of_a_variable_is_used_and_uvs_own_wins(caller, tmp_path, variables, certificate):
-    configure_pip(tmp_path)
+@pytest.mark.usefixtures("caller")
+def test_the_certificate_of_pips_library_is_used():
+    told = install.uv_environment(os.environ | {"REQUESTS_CA_BUNDLE": "/requests.pem"}, WITH_PIP)
 
-    assert install.uv_environment(os.environ | variables, WITH_PIP)["SSL_CERT_FILE"] == certificate
+    assert told["SSL_CERT_FILE"] == "/requests.pem"
 
 
 def test_a_server_that_cannot_be_reached_is_an_error_of_the_network(caller, tmp_path):
