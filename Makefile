@@ -7,12 +7,21 @@ UP_WITHIN_SECONDS ?= $(or $(shell sed -n 's/^UP_WITHIN_SECONDS=//p' .env),600)
 SHELL := /bin/sh
 RUN := .venv/bin/python -m
 UV := $(RUN) uv pip
-PIP := $(PYTHON) -m pip --python .venv/bin/python --disable-pip-version-check
 IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $(if $(DEV),-f deploy/dev.yaml) \
 	--env-file .env $(if $(findstring local-cloud,$(PROFILES)),--env-file deploy/local-cloud.env)
 STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
+
+DEMO_TAKES := COLOUR FLOW MONTH MONTHS SOURCE YEAR
+DEMO_CHOICE = $(if $(FLOW),--flow '$(FLOW)') $(if $(SOURCE),--source '$(SOURCE)') $(if $(COLOUR),--colour '$(COLOUR)') \
+	$(if $(MONTH),--month '$(MONTH)') $(if $(MONTHS),--months '$(MONTHS)') $(if $(YEAR),--year '$(YEAR)')
+
+# A variable with another name would silently do nothing. Names with an underscore are settings, such as PIP_INDEX_URL.
+TAKES := $(if $(filter-out demo,$(MAKECMDGOALS)),ARGS DEV PORT PROFILES) PYTHON $(DEMO_TAKES)
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+UNKNOWN := $(foreach name,$(filter-out $(TAKES) SHELL,$(GIVEN)),$(if $(findstring _,$(name)),,$(name)))
+$(if $(UNKNOWN),$(error unknown variable $(addsuffix =,$(UNKNOWN)); expected one of $(sort $(TAKES))))
 
 # Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,9 +31,13 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-demo: install ## load a month with the real Dags and query it [FLOW=bigquery SOURCE=... COLOUR=... MONTH=YYYY-MM]
-	@$(RUN) devtools.demo $(if $(FLOW),--flow '$(FLOW)') $(if $(SOURCE),--source '$(SOURCE)') \
-		$(if $(COLOUR),--colour '$(COLOUR)') $(if $(MONTH),--month '$(MONTH)')
+demo: .demo-choice install ## load months with the real Dags and query them [FLOW=bigquery SOURCE=... COLOUR=... MONTH=YYYY-MM MONTHS=YYYY-MM..YYYY-MM YEAR=YYYY]
+	@$(RUN) devtools.demo $(DEMO_CHOICE)
+
+# Before the installation, which takes a minute, the demo's variables are checked. An unsupported Python is told of there.
+.PHONY: .demo-choice
+.demo-choice:
+	@$(IN_STEP) || ! $(PYTHON) -c '$(IS_SUPPORTED)' 2>/dev/null || $(PYTHON) -m devtools.demo.choice $(DEMO_CHOICE)
 
 ui: install ## run Airflow with its web page, until Ctrl-C [PORT=8080]
 	@$(RUN) devtools.ui --port '$(PORT)'
@@ -101,8 +114,7 @@ lock: install ## compile requirements*.txt from requirements*.in [ARGS=--upgrade
 	done
 
 # .venv/requirements-dev.txt is a copy of the lock, written when the installation is complete: without it the installation
-# starts again, and if it differs from the lock, the packages are updated. uv does not read pip's configuration, so it gets
-# pip's index. If uv fails, pip installs the packages, which takes longer.
+# starts again, and if it differs from the lock, the packages are updated.
 install: ## install the locked packages into .venv (runs before every target)
 	@$(IN_STEP) || $(MAKE) --no-print-directory -s .venv-in-step
 
@@ -113,19 +125,7 @@ install: ## install the locked packages into .venv (runs before every target)
 			"Choose another: make install PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 && $(PYTHON) -c 'import venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no pip or no venv module. On Debian: apt install python3-pip python3-venv" >&2; exit 1; }
-	@mkdir -p -m 700 .local && exec 9>.local/install.lock && if command -v flock >/dev/null; then flock 9; fi; \
-	if $(IN_STEP); then exit; fi; \
-	echo "installing $$(grep -c == requirements-dev.txt) packages into .venv (once, about a minute)" >&2; \
-	if test -x .venv/bin/python && test -f .venv/requirements-dev.txt; then rm .venv/requirements-dev.txt; \
-	else $(PYTHON) -m venv --clear --without-pip .venv || exit; fi; \
-	$(PIP) install -qq "$$(grep '^uv==' requirements-dev.txt)" || exit; \
-	index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PYTHON) -m pip config get global.index-url 2>/dev/null)}}; \
-	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
-	$(UV) sync --quiet --python .venv/bin/python requirements-dev.txt || { \
-		echo "uv failed; trying pip, which takes some minutes" >&2; \
-		$(PIP) install -qq --requirement requirements-dev.txt || exit; \
-	}; \
-	cp requirements-dev.txt .venv/requirements-dev.txt
+	@$(PYTHON) -m devtools.install
 
 clean: ## stop a running UI, and delete .venv, .local and caches
 	@if $(IN_STEP); then $(RUN) devtools.ui --remove || echo "deleting the files anyway" >&2; fi

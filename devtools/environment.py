@@ -26,6 +26,7 @@ POSTGRES_HOME = LOCAL / "postgres"
 
 PASSED_THROUGH = 0o711  # others can open what they know by name, and is not closed itself
 LOOPBACK = "127.0.0.1"
+BUNDLE = "nyc-taxi"
 METADATA_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 WAREHOUSE = "AIRFLOW_CONN_TAXI_WAREHOUSE"
 CLOUD = "AIRFLOW_CONN_TAXI_GCP"
@@ -68,7 +69,7 @@ def _settings_file() -> dict[str, str]:
 
 def _defaults() -> dict[str, str]:
     bundle = {
-        "name": "nyc-taxi",
+        "name": BUNDLE,
         "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
         "kwargs": {"path": str(ROOT), "refresh_interval": 30},
     }

@@ -23,13 +23,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
 from devtools import environment as project
+from devtools import metadata
 from devtools.emulators.private import private_folder
 from devtools.environment import (
     AIRFLOW_HOME,
     CLOUD,
     LOCAL,
     LOGS,
-    METADATA_DATABASE,
     POSTGRES_HOME,
     ROOT,
     WAREHOUSE,
@@ -53,6 +53,20 @@ USES_SERVERS = {
     ("standalone",),
     ("tasks", "test"),
 }
+# They run tasks themselves, so a scheduler must not know of their runs.
+RUNS_TASKS_ALONE = {("dags", "test"), ("tasks", "test")}
+NAMESPACE_LEVELS = "AIRFLOW__LOGGING__NAMESPACE_LEVELS"
+LOG_LEVEL = "AIRFLOW__LOGGING__LOGGING_LEVEL"
+# Levels of Airflow's own lines for these commands, which leave those of this bundle. Airflow's setting reaches only the
+# loggers of structlog, so QUIET sets the others. While a task waits for its retry, `airflow.sdk` warns every second.
+AIRFLOWS_LEVELS = {"airflow": "WARNING", "airflow.sdk.definitions.dag": "ERROR", "task": "WARNING"}
+QUIET = """
+import logging, runpy, sys
+import airflow
+for name, level in {levels}.items():
+    logging.getLogger(name).setLevel(level)
+runpy.run_module("airflow", run_name="__main__", alter_sys=True)
+"""
 BUCKET = "nyc-taxi"
 NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}
 
@@ -95,15 +109,14 @@ def prepare_airflow(environment: Mapping[str, str]) -> None:
     The DAGs are written to the database too, so that `airflow dags list` and `airflow dags trigger` know them. Another
     AIRFLOW_HOME or database is left alone.
     """
-    if environment["AIRFLOW_HOME"] != str(AIRFLOW_HOME) or project.is_set(METADATA_DATABASE, environment):
+    if not metadata.is_own(environment):
         return
     private_folder(AIRFLOW_HOME)
-    database = AIRFLOW_HOME / "airflow.db"
     stamp = AIRFLOW_HOME / "migrated-to"
     airflow = version("apache-airflow-core")
     with (AIRFLOW_HOME / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        migrated_to = stamp.read_text() if stamp.exists() and database.exists() else None
+        migrated_to = stamp.read_text() if stamp.exists() and metadata.DATABASE.exists() else None
         if migrated_to == airflow:
             return
         print("creating Airflow's metadata database (once, about ten seconds)", file=sys.stderr, flush=True)
@@ -195,7 +208,18 @@ def _become_airflow(arguments: Sequence[str]) -> NoReturn:
             environment[WAREHOUSE] = warehouse_connection(keep_warehouse())
         if uses_servers and not project.is_set(CLOUD, environment):
             environment |= keep_cloud()
+        if tuple(arguments[:2]) in RUNS_TASKS_ALONE:
+            environment |= metadata.copied(environment)
+            if {"-v", "--verbose"}.isdisjoint(arguments) and not project.is_set(LOG_LEVEL, environment):
+                _become_quiet_airflow(arguments, environment)
     _become([*AIRFLOW, *arguments], environment)
+
+
+def _become_quiet_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Become Airflow's command line with the lines of this bundle, and of Airflow's own only warnings and errors."""
+    levels = " ".join(f"{name}={level}" for name, level in AIRFLOWS_LEVELS.items())
+    command = [sys.executable, "-P", "-c", QUIET.format(levels=AIRFLOWS_LEVELS), *arguments]
+    _become(command, {NAMESPACE_LEVELS: levels, **environment})
 
 
 def _become_program(module: str, arguments: Sequence[str]) -> NoReturn:

@@ -7,6 +7,8 @@ alone, so the files of a month from two sources hold the same trips.
     spellings   how the publisher wrote its files in each year
     trips       what all trips have in common; taxis and cars add the rest
     writing     Parquet and CSV
+    zone_files  an edition of the taxi zones, for tests
+    city        another one, for the demo's map
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def write_month(file: TripFile, path: Path, *, source: str = "official", rows: i
         ValueError: `rows` is less than 1.
         PermanentError: the source does not publish the month.
     """
-    rows = _rows(file, source) if rows is None else rows
+    rows = usual_rows(file, source) if rows is None else rows
     if rows < 1:
         raise ValueError(f"{file}: cannot have {rows} rows, expected at least 1")
     promised = _promised(file, source, rows)
@@ -85,7 +87,8 @@ def _promised(file: TripFile, source: str, rows: int) -> Generated:
     )
 
 
-def _rows(file: TripFile, source: str) -> int:
+def usual_rows(file: TripFile, source: str) -> int:
+    """Return how many rows `write_month` writes unless it is told: the published number of a few known files."""
     row = habits(file.service)
     return row.rows.get((str(file.month), source), row.usual_rows)
 

@@ -2,25 +2,31 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from datetime import date
 from pathlib import Path
 
+import psycopg
 import pyarrow as pa
 import pytest
 from pyarrow import compute, parquet
 
-from devtools.generator import write_month
-from include.nyc_taxi import Month, TripFile
+from devtools.demo import choice
+from devtools.generator import city, write_month
+from devtools.servers.postgres import EmbeddedPostgres
+from devtools.servers.publisher import Publisher
+from include.nyc_taxi import Month, TripFile, download, zones
+from include.nyc_taxi.lake import Lake
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = TripFile("green", Month(2024, 1))
 
 
-@pytest.fixture
-def project(tmp_path):
-    copy = tmp_path / "a fresh clone"
+def copied_to(copy):
     for part in ("dags", "devtools", "include", "plugins", ".airflowignore", ".env"):
         source = ROOT / part
         copy.mkdir(exist_ok=True)
@@ -28,12 +34,36 @@ def project(tmp_path):
     return copy
 
 
+@pytest.fixture
+def project(tmp_path):
+    return copied_to(tmp_path / "a fresh clone")
+
+
+@pytest.fixture(scope="module")
+def airflow_home(tmp_path_factory):
+    """A metadata database as the first demo of a clone creates it, which takes ten seconds."""
+    other = copied_to(tmp_path_factory.mktemp("another clone"))
+    create = "import os\nfrom devtools import environment, run\n"
+    create += "run.prepare_airflow(environment.project_environment(os.environ))"
+    subprocess.run([sys.executable, "-c", create], cwd=other, env=without_airflow(), check=True, capture_output=True)
+    return other / ".local" / "airflow"
+
+
+@pytest.fixture
+def used_project(project, airflow_home):
+    shutil.copytree(airflow_home, project / ".local" / "airflow")
+    return project
+
+
+def without_airflow():
+    return {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+
+
 def demo(project, *arguments):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return subprocess.run(
         [sys.executable, "-m", "devtools.demo", *arguments],
         cwd=project,
-        env=environment,
+        env=without_airflow(),
         capture_output=True,
         text=True,
         check=False,
@@ -62,18 +92,18 @@ def test_the_demo_reports_true_counts_and_its_second_run_is_a_no_op(project, tmp
     assert "public.green_taxi_trips is up to date" in second.stdout
 
 
-def test_a_demo_after_the_file_was_republished_says_what_changed(project, tmp_path):
+def test_a_demo_after_the_file_was_republished_says_what_changed(used_project, tmp_path):
     published = tmp_path / "published" / "trip-data" / f"{FILE.name}.parquet"
     published.parent.mkdir(parents=True)
     write_month(FILE, published, rows=2000)
     chosen = ("--source", str(tmp_path / "published"), "--colour", "green", "--month", "2024-01")
-    first = demo(project, *chosen)
+    first = demo(used_project, *chosen)
     before = parquet.read_table(published)
     after = pa.concat_tables([before.slice(3), before.slice(100, 12)])
     parquet.write_table(after, published)
     sums = [compute.sum(table["total_amount"]).as_py() for table in (before, after)]
 
-    second = demo(project, *chosen)
+    second = demo(used_project, *chosen)
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     changes = f"12 rows added, 3 removed, total_amount {sums[1] - sums[0]:+,.2f}"
@@ -84,6 +114,72 @@ def test_a_demo_after_the_file_was_republished_says_what_changed(project, tmp_pa
     assert "  rows read             2,009 " in second.stdout
 
 
+def test_a_url_that_does_not_answer_or_lacks_the_file_is_refused_before_anything_is_made(project, tmp_path):
+    with Publisher(tmp_path) as publisher:
+        base_url = publisher.base_url
+        chosen = ("--source", base_url, "--colour", "green", "--month", "2024-01")
+        lacking = demo(project, *chosen)
+    silent = demo(project, *chosen)
+
+    assert (lacking.returncode, silent.returncode) == (1, 1)
+    assert f"make demo: {base_url}/trip-data/green_tripdata_2024-01.parquet: HTTP 404" in lacking.stderr
+    assert re.fullmatch(rf"make demo: {base_url}/\S+: ConnectError: .*\n", silent.stderr)
+    assert not (project / ".local" / "airflow").exists()
+
+
+def test_generated_months_are_called_so_and_come_with_a_map_and_without_a_warning(used_project):
+    local = used_project / ".local"
+
+    done = demo(used_project, "--colour", "green", "--months", "2016-11..2016-12")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 months of green, 2016-11 to 2016-12 (generated trips), are in public.green_taxi_trips" in done.stdout
+    assert re.findall(r"^    (\d of 2)  (\S+): loaded ", done.stdout, re.MULTILINE) == [
+        ("1 of 2", "green_tripdata_2016-11"),
+        ("2 of 2", "green_tripdata_2016-12"),
+    ]
+    assert re.search(r"^    \d\d h +[\d,]+ generated trips, median", done.stdout, re.MULTILINE)
+    assert "/generated/trip-data/green_tripdata_2016-11.parquet" in done.stdout
+    assert "damaged" not in (local / "logs" / "demo.log").read_text()
+    with EmbeddedPostgres(local / "postgres") as server, psycopg.connect(server.conninfo()) as connection:
+        expected = "SELECT bool_and(rows_expected = rows_read) FROM load_ledger"
+        assert connection.execute(expected).fetchall() == [(True,)]
+        joined = "SELECT count(*) FROM green_trips_with_zones WHERE pickup_zone LIKE 'Made-up zone %'"
+        assert connection.execute(joined).fetchone()[0] > 0
+        shapes = "SELECT count(*), count(shape) FROM taxi_zones"
+        assert connection.execute(shapes).fetchone() == (265, 263)
+
+
+def test_generated_trips_never_replace_real_ones(project, tmp_path):
+    lake, file = Lake.at(project / ".local" / "lake"), TripFile("fhv", Month(2015, 1))
+    published = tmp_path / "published" / "trip-data" / f"{file.name}.parquet"
+    published.parent.mkdir(parents=True)
+    write_month(file, published, rows=10)
+    with Publisher(tmp_path / "published") as publisher:
+        base_url = publisher.base_url
+        download.fetch(file, lake, base_url=base_url)
+
+    refused = demo(project, "--colour", "fhv", "--month", "2015-01")
+
+    assert refused.returncode == 1
+    assert f"{file} is in the lake from {base_url}/trip-data/{file.name}.parquet" in refused.stderr
+    assert not (project / ".local" / "postgres").exists()
+
+
+def test_the_made_up_city_is_a_ring_of_hexagons_that_share_their_sides(tmp_path):
+    (tmp_path / "lookup.csv").write_bytes(city.lookup("Zone"))
+    (tmp_path / "shapes.zip").write_bytes(city.shapes())
+
+    found = zones.read(Lake.at(tmp_path), "lookup.csv", "shapes.zip")
+
+    rings = [zone.shape["coordinates"][0][0] for zone in found if zone.shape]
+    corners = Counter(tuple(round(each, 5) for each in corner) for ring in rings for corner in ring[1:])
+    assert (len(rings), {len(ring) for ring in rings}) == (263, {7})
+    assert max(corners.values()) == 3
+    assert sum(count == 3 for count in corners.values()) > 400
+    assert len({zone.borough for zone in found}) == 7 + 2
+
+
 def test_a_folder_without_the_file_is_refused_with_the_paths_tried(project, tmp_path):
     refused = demo(project, "--source", str(tmp_path), "--colour", "green", "--month", "2024-01")
 
@@ -91,28 +187,109 @@ def test_a_folder_without_the_file_is_refused_with_the_paths_tried(project, tmp_
     assert f"{tmp_path}/trip-data/{FILE.name}.parquet" in refused.stderr
 
 
+TODAY = date(2026, 11, 26)
+
+
 @pytest.mark.parametrize(
-    ("month", "message"),
+    ("arguments", "message"),
     [
-        ("2024-13", "month '2024-13' is not YYYY-MM: month 13 is not one of 1..12"),
-        ("2005-01", "yellow 2005-01: source 'official' has yellow from 2009-01 on"),
+        ("--month 2024-13", "MONTH: month '2024-13' is not YYYY-MM: month 13 is not one of 1..12"),
+        ("--month 2005-01", "yellow 2005-01 is not a published month; expected one from 2009-01 to 2026-10"),
+        ("--month 2026-11", "yellow 2026-11 is not a published month; expected one from 2009-01 to 2026-10"),
+        ("--colour fhvhv --months 2018-12..2019-03", "fhvhv 2018-12 is not a published month; expected one from"),
+        ("--months 2024-03..2024-01", "MONTHS=2024-03..2024-01 ends before it starts; expected such as"),
+        ("--months 2024-01-2024-03", "MONTHS: month '2024-01-2024-03' is not YYYY-MM"),
+        ("--colour fhvhv --year 2018", "fhvhv 2018 is not a published year; expected one from 2019 to 2026"),
+        ("--year 24", "YEAR=24 is not YYYY"),
+        ("--colour purple", "service 'purple' is not one of ['fhv', 'fhvhv', 'green', 'yellow']"),
+        ("--flow mysql", "invalid choice: 'mysql'"),
+        ("--year 2024 --month 2024-01", "not allowed with argument --year"),
+        ("--source /no/such/folder", "SOURCE=/no/such/folder is no folder and no URL"),
     ],
 )
-def test_an_impossible_month_is_refused_in_one_line(project, month, message):
-    refused = demo(project, "--month", month)
+def test_what_cannot_be_is_refused_in_one_line_with_what_was_expected(arguments, message):
+    with pytest.raises(SystemExit) as refused:
+        choice.parse(arguments.split(), TODAY)
 
-    assert refused.returncode
-    assert message in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert message in refused.value.code
+    assert "\n" not in refused.value.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first", "last", "count"),
+    [
+        ("", "2021-01", "2021-01", 1),
+        ("--month 2024-05", "2024-05", "2024-05", 1),
+        ("--months 2023-11..2024-02", "2023-11", "2024-02", 4),
+        ("--year 2024", "2024-01", "2024-12", 12),
+        ("--colour fhvhv --year 2019", "2019-02", "2019-12", 11),
+        ("--year 2026", "2026-01", "2026-10", 10),
+    ],
+)
+def test_months_and_years_are_the_published_months(arguments, first, last, count):
+    months = choice.parse(arguments.split(), TODAY).months
+
+    assert (str(months[0]), str(months[-1]), len(months)) == (first, last, count)
+
+
+def test_the_choice_is_checked_without_an_installed_package():
+    refused = subprocess.run(
+        [sys.executable, "-S", "-m", "devtools.demo.choice", "--month", "2005-01"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("make demo: yellow 2005-01 is not a published month")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unknown"),
+    [
+        ("demo COLOR=green", "COLOR="),
+        ("demo color=green", "color="),
+        ("demo PORT=1", "PORT="),
+        ("test COLR=1", "COLR="),
+    ],
+)
+def test_make_refuses_an_unknown_variable_before_it_does_anything(arguments, unknown):
+    refused = subprocess.run(
+        ["make", "--dry-run", *arguments.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert f"unknown variable {unknown}; expected one of " in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("demo COLOUR=green YEAR=2024", "devtools.demo --colour green --year 2024"),
+        ("demo MONTHS=2024-01..2024-03 FLOW=bigquery", "devtools.demo --flow bigquery --months 2024-01..2024-03"),
+        ("demo MONTH=2024-01 SOURCE=x", "devtools.demo --source x --month 2024-01"),
+        ("psql ARGS=-x", "devtools.run psql -x"),
+        ("ui PIP_INDEX_URL=x PORT=1", "devtools.ui --port 1"),
+    ],
+)
+def test_make_takes_its_variables_and_settings(arguments, command):
+    taken = subprocess.run(
+        ["make", "--dry-run", *arguments.split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert " ".join(shlex.split(taken.stdout.splitlines()[-1])).endswith(command), taken.stderr
 
 
 def test_two_demos_at_once_generate_the_month_without_disturbing_each_other(project):
     make = (
-        "from devtools import demo\n"
+        "from devtools.demo import published\n"
         "from include.nyc_taxi import TripFile\n"
-        "demo.generate(TripFile.parse('green_tripdata_2024-01'), demo.PUBLISHED / 'a.parquet')"
+        "published.generate([TripFile.parse('green_tripdata_2024-01')], print)"
     )
     both = [subprocess.Popen([sys.executable, "-c", make], cwd=project) for _ in range(2)]
 
     assert [one.wait() for one in both] == [0, 0]
-    assert [path.name for path in (project / ".local" / "published").iterdir()] == ["a.parquet"]
+    made = (project / ".local" / "published").rglob("*")
+    assert sorted(path.name for path in made if path.is_file()) == ["generated.csv", "green_tripdata_2024-01.parquet"]

@@ -294,6 +294,19 @@ def test_other_commands_start_no_warehouse(tree: Tree, command: str):
     assert WAREHOUSE not in tree.airflow(*command.split())["environment"]
 
 
+@pytest.mark.parametrize("command", ["dags test flow", "tasks test flow task"])
+def test_a_test_hides_airflows_own_lines_unless_asked_for_them(tree: Tree, command: str):
+    named = "AIRFLOW__LOGGING__NAMESPACE_LEVELS"
+    quiet, verbose, chosen = (
+        tree.airflow(*command.split(), *more, **{WAREHOUSE: "{}", CLOUD: "{}"} | level)
+        for more, level in (([], {}), (["-v"], {}), ([], {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}))
+    )
+
+    assert quiet["arguments"] == command.split()
+    assert "airflow=WARNING" in quiet["environment"][named].split()
+    assert named not in verbose["environment"] | chosen["environment"]
+
+
 def test_a_warehouse_of_the_caller_is_used(tree: Tree):
     printed = tree.airflow("dags", "test", "flow", **{WAREHOUSE: "postgres://elsewhere/taxi"})
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from include.nyc_taxi.addresses import Address, under
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 FOLDER: Traversable = files(__package__)
+PUBLISHED_FILES_VARIABLE = "TAXI_PUBLISHED_FILES"
 
 _Row = TypeVar("_Row")
 
@@ -221,13 +224,22 @@ def expected(file: MonthOfService, source: str) -> Expected | None:
 
 @cache
 def expectations() -> dict[tuple[str, str, str], Expected]:
-    """Return what is known of published files, by source, service and month (YYYY-MM)."""
-    lines = _data("published_files.csv").splitlines()
+    """Return what is known of published files, by source, service and month (YYYY-MM).
+
+    Rows of the file that TAXI_PUBLISHED_FILES names override those of the catalogue.
+    """
+    known = _expectations(_data("published_files.csv"))
+    if other := os.environ.get("TAXI_PUBLISHED_FILES"):
+        known |= _expectations(Path(other).read_text(encoding="utf-8"))
+    return known
+
+
+def _expectations(text: str) -> dict[tuple[str, str, str], Expected]:
     return {
         (row["source"], row["service"], row["month"]): Expected(
             int(row["rows"]), int(row["bytes"]), row["last_modified"]
         )
-        for row in csv.DictReader(lines)
+        for row in csv.DictReader(text.splitlines())
     }
 
 
