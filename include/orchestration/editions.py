@@ -61,9 +61,8 @@ def kept() -> int | None:
     return int(value)
 
 
-def prune(lake: Lake, file: TripFile, source: str) -> None:
-    """Delete the bytes of old editions of one file, if the deployment keeps only some."""
-    keep = kept()
+def prune(lake: Lake, file: TripFile, source: str, keep: int | None) -> None:
+    """Delete the bytes of old editions of one file, unless all are kept."""
     if keep is None:
         return
     for edition in editions.prune(lake, raw_key(file, source), keep):

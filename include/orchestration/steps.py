@@ -17,7 +17,7 @@ from include.nyc_taxi.errors import DamagedData, LakeChanged, NotInLake, Permane
 from include.nyc_taxi.lake import data_key, raw_key
 from include.nyc_taxi.precedence import CLAIM_FIELDS, claim_of
 from include.orchestration import connections, elsewhere
-from include.orchestration.editions import prune
+from include.orchestration.editions import kept, prune
 from include.orchestration.retries import reported
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def commit(staged: Staged, *, reading: Reading) -> Landed:
     """Move the staged rows to data/ and rejects/. If they are gone, read the edition again."""
     from include.nyc_taxi import landing
 
-    file, lake = TripFile.parse(staged["file"]), connections.lake()
+    file, lake, keep = TripFile.parse(staged["file"]), connections.lake(), kept()
     try:
         landed = landing.publish(file, lake, staged["recipe"])
     except LakeChanged as change:
@@ -188,7 +188,7 @@ def commit(staged: Staged, *, reading: Reading) -> Landed:
         return land(staged["file"], source=staged["source"], edition=staged["edition"], reading=reading)
     except Superseded as newer:
         return _superseded(file, lake, newer)
-    prune(lake, file, staged["source"])
+    prune(lake, file, staged["source"], keep)
     return _landed(file, landed)
 
 
@@ -197,7 +197,7 @@ def land(file: str, *, source: str, edition: str, reading: Reading) -> Landed:
     """Read an edition into data/ and rejects/, and log how many rows have no passengers before and after."""
     from include.nyc_taxi import landing
 
-    trip_file, lake = TripFile.parse(file), connections.lake()
+    trip_file, lake, keep = TripFile.parse(file), connections.lake(), kept()
     try:
         landed = landing.land(
             trip_file,
@@ -212,7 +212,7 @@ def land(file: str, *, source: str, edition: str, reading: Reading) -> Landed:
         )
     except Superseded as newer:
         return _superseded(trip_file, lake, newer)
-    prune(lake, trip_file, source)
+    prune(lake, trip_file, source, keep)
     log.info("pre: rows with passenger_count 0: %d", landed.without_passengers_read)
     log.info("post: rows with passenger_count 0: %d", landed.without_passengers_kept)
     return _landed(trip_file, landed)

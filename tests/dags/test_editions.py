@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
 from include.nyc_taxi import TripFile, download, editions, landing, targets
-from include.nyc_taxi.lake import Lake, raw_key
+from include.nyc_taxi.lake import Lake, data_key, raw_key
 from include.nyc_taxi.precedence import Wish
 from include.nyc_taxi.targets.ledger import Run
 from include.orchestration import connections, steps
@@ -304,11 +304,12 @@ def test_the_bytes_of_old_editions_are_deleted_if_the_deployment_keeps_only_some
     assert "are no longer kept, and the publisher has others" in errors[0]
 
 
-def test_a_number_of_editions_that_is_none_fails_with_its_value(run, monkeypatch, errors):
+def test_a_number_of_editions_that_is_none_fails_with_its_value_before_anything_lands(run, lake, monkeypatch, errors):
     monkeypatch.setenv("AIRFLOW_VAR_TAXI_KEEP_EDITIONS", "few")
 
     run()
 
+    assert lake.size(data_key(FILE)) is None
     assert "Variable 'taxi_keep_editions' is 'few'; expected a number from 1, or none to keep all" in errors[0]
 
 
