@@ -26,7 +26,7 @@ $(if $(UNKNOWN),$(error unknown variable $(addsuffix =,$(UNKNOWN)); expected one
 # Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql status prune catalog docs lock clean up push down logs ps test-stack test-faults
+.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql doctor status prune catalog docs lock clean up push down logs ps test-stack test-faults
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,11 @@ bench-history: install ## measure daily runs that load every published month, at
 psql: install ## open a SQL prompt in the embedded warehouse [ARGS="-c 'select 1'"]
 	@$(RUN) devtools.run psql $(ARGS)
 
+doctor: ## check this machine, .env, and that sources, lake, warehouse and cloud answer [PORT=8080]
+	@if test -x .venv/bin/python; then $(RUN) devtools.doctor --port '$(PORT)'; \
+	elif command -v '$(PYTHON)' >/dev/null; then $(PYTHON) -m devtools.doctor --port '$(PORT)'; \
+	else echo "problem  $(PYTHON) is missing; expected Python 3.11, 3.12 or 3.13: make doctor PYTHON=python3.12"; exit 1; fi
+
 status: install ## list which months are loaded, and whether they are up to date [ARGS="--target lake --json"]
 	@$(RUN) devtools.run status $(ARGS)
 
@@ -86,6 +91,7 @@ docs: install ## write docs/dags.md, docs/catalog.md and docs/architecture.md fr
 
 up: ## build and start the stack in Docker, and wait until it is healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
 	@$(COMPOSE) up $(if $(TAXI_PULL_POLICY),--no-build,--build) --detach --wait --wait-timeout '$(UP_WITHIN_SECONDS)' $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
+	@$(STACK) logs --no-log-prefix --tail 1 migrate | sed -n 's/^blocks: //p'
 	@echo "Airflow: http://localhost:$${API_PORT:-8080}, user admin; all passwords are in deploy/secrets/secrets.env"
 
 push: ## build the image of the stack and push it to its registry [TAXI_IMAGE=registry.example.org/team/nyc-taxi:1]

@@ -55,6 +55,7 @@ FILES = {
     "local-cloud/key": "{CLOUD_KEY}",
     "maintenance/pgpass": METADATA_LOGIN,
     "migrate/admin_password": "{ADMIN_PASSWORD}",
+    "migrate/fernet_key": "{FERNET_KEY}",
     "migrate/pgpass": METADATA_LOGIN,
     "scheduler/broker_url": BROKER_URL,
     "scheduler/fernet_key": "{FERNET_KEY}",

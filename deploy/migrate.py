@@ -2,11 +2,12 @@
 
     migrate.py /run/secrets/admin_password
 
-It also lets the roles Viewer and User list plugins, because Airflow shows the entry of the coverage page only to users
-who may. One process does all this, because importing Airflow takes most of the time, and to keep the password off the
-command line.
+Then it creates the connections and Variables of the flows that are missing. It also lets the roles Viewer and User list
+plugins, because Airflow shows the entry of the coverage page only to users who may. One process does all this, because
+importing Airflow takes most of the time, and to keep the password off the command line.
 """
 
+import runpy
 import sys
 from pathlib import Path
 
@@ -30,3 +31,5 @@ if __name__ == "__main__":
     for command in commands(Path(sys.argv[1]).read_text()):
         sys.argv = ["airflow", *command]
         main()  # type: ignore[no-untyped-call] # published half typed
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    runpy.run_module("include.orchestration.blocks", run_name="__main__")

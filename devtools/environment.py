@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dotenv import dotenv_values
-
+from devtools import settings_file
 from devtools.emulators.private import OWNERS_ONLY, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = ROOT / ".env"
 LOCAL = ROOT / ".local"
 AIRFLOW_HOME = LOCAL / "airflow"
 LOGS = LOCAL / "logs"
@@ -36,10 +36,10 @@ def project_environment(caller: Mapping[str, str]) -> dict[str, str]:
     """Return all variables for a command of this project.
 
     They name a warehouse only if the caller or `.env` does, because the port of the embedded Postgres is known only
-    when it runs.
+    when it runs. A line of `.env` or a connection that cannot be read ends the program.
     """
     environment = dict(caller)
-    for defaults in (_settings_file(), _defaults()):
+    for defaults in (_settings_file(caller), _defaults()):
         environment |= {name: value for name, value in defaults.items() if not is_set(name, environment)}
     for name in ("NO_PROXY", "no_proxy"):  # proxies cannot reach servers on loopback
         environment[name] = ",".join(filter(None, [environment.get(name), LOOPBACK]))
@@ -62,9 +62,19 @@ def is_set(name: str, environment: Mapping[str, str]) -> bool:
     return any(name + suffix in environment for suffix in ("", "_CMD", "_SECRET"))
 
 
-def _settings_file() -> dict[str, str]:
-    """Read `.env` as docker compose does, except that ``$`` has no special meaning."""
-    return {name: value for name, value in dotenv_values(ROOT / ".env", interpolate=False).items() if value is not None}
+def line_of(name: str) -> int | None:
+    """Return the number of the line of `.env` that sets a name."""
+    return next((line.number for line in reversed(settings_file.lines(SETTINGS)) if line.name == name), None)
+
+
+def _settings_file(caller: Mapping[str, str]) -> dict[str, str]:
+    try:
+        lines = settings_file.lines(SETTINGS)
+    except ValueError as error:
+        sys.exit(str(error))
+    if found := settings_file.problems(SETTINGS, lines) + settings_file.problems_of(caller):
+        sys.exit("\n".join(found))
+    return settings_file.values(lines)
 
 
 def _defaults() -> dict[str, str]:
@@ -85,5 +95,5 @@ def _defaults() -> dict[str, str]:
         # Airflow warns of both at every start, and neither matters to users.
         "PYTHONWARNINGS": "ignore:Could not import graphviz,ignore:GitWildMatchPattern",
         # ObjectStoragePath does not decode the path: a space must not become %20.
-        "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}",
+        "TAXI_LAKE": f"file://{LOCAL / 'lake'}",
     }

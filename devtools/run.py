@@ -22,8 +22,9 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
+from devtools import blocks, metadata
 from devtools import environment as project
-from devtools import metadata
+from devtools.blocks import WAREHOUSE_BLOCK
 from devtools.emulators.private import private_folder
 from devtools.environment import (
     AIRFLOW_HOME,
@@ -93,12 +94,14 @@ def main(arguments: Sequence[str]) -> NoReturn:
                 _become_psql(rest)
             case ["status", *rest]:
                 _become_program("include.orchestration.status", rest)
+            case ["answers", *rest]:
+                _become_program("include.orchestration.answers", rest)
             case ["prune", *rest]:
                 _become_program("include.orchestration.editions", rest)
             case ["keep-warehouse"]:
                 _keep_warehouse()
             case _:
-                sys.exit("usage: python -m devtools.run airflow|psql|status|prune [ARGUMENT ...]")
+                sys.exit("usage: python -m devtools.run airflow|answers|psql|status|prune [ARGUMENT ...]")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
@@ -153,6 +156,16 @@ def warehouse_connection(server: EmbeddedPostgres) -> str:
     )
 
 
+def names_warehouse(environment: Mapping[str, str]) -> bool:
+    """Whether the caller or `.env` names another warehouse than the embedded one."""
+    return project.is_set(WAREHOUSE, environment) or bool(environment.get(WAREHOUSE_BLOCK))
+
+
+def addresses(cloud: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a local cloud without its connection, which is a block."""
+    return {name: value for name, value in cloud.items() if name != CLOUD}
+
+
 def keep_warehouse() -> EmbeddedPostgres:
     """Keep the embedded Postgres running as long as this process and its forks, also after an exec.
 
@@ -204,10 +217,7 @@ def _become_airflow(arguments: Sequence[str]) -> NoReturn:
     if arguments and {"-h", "--help"}.isdisjoint(arguments) and arguments[0] not in NEEDS_NO_DATABASE:
         prepare_airflow(environment)
         uses_servers = not USES_SERVERS.isdisjoint([tuple(arguments[:1]), tuple(arguments[:2])])
-        if uses_servers and not project.is_set(WAREHOUSE, environment):
-            environment[WAREHOUSE] = warehouse_connection(keep_warehouse())
-        if uses_servers and not project.is_set(CLOUD, environment):
-            environment |= keep_cloud()
+        _provide(environment, uses_servers=uses_servers)
         if tuple(arguments[:2]) in RUNS_TASKS_ALONE:
             environment |= metadata.copied(environment)
             if {"-v", "--verbose"}.isdisjoint(arguments) and not project.is_set(LOG_LEVEL, environment):
@@ -222,21 +232,29 @@ def _become_quiet_airflow(arguments: Sequence[str], environment: Mapping[str, st
     _become(command, {NAMESPACE_LEVELS: levels, **environment})
 
 
+def _provide(environment: dict[str, str], *, uses_servers: bool) -> None:
+    """Start the servers that the command uses, and have the flows' connections where Airflow looks for them."""
+    if (uses_servers or blocks.are_due(environment)) and not names_warehouse(environment):
+        environment[WAREHOUSE_BLOCK] = warehouse_connection(keep_warehouse())
+    if uses_servers and not project.is_set(CLOUD, environment):
+        environment |= addresses(keep_cloud())
+    environment |= blocks.as_variables(environment)
+    for line in blocks.create(environment):
+        print(line, file=sys.stderr, flush=True)
+
+
 def _become_program(module: str, arguments: Sequence[str]) -> NoReturn:
     environment = project.project_environment(os.environ)
     prepare_airflow(environment)
-    if not project.is_set(WAREHOUSE, environment):
-        environment[WAREHOUSE] = warehouse_connection(keep_warehouse())
-    if not project.is_set(CLOUD, environment):
-        environment |= keep_cloud()
+    _provide(environment, uses_servers=True)
     os.chdir(ROOT)
     _become([sys.executable, "-m", module, *arguments], environment)
 
 
 def _become_psql(arguments: Sequence[str]) -> NoReturn:
     environment = project.project_environment(os.environ)
-    if project.is_set(WAREHOUSE, environment):
-        sys.exit(f"{WAREHOUSE} names another warehouse: connect to it with your own psql")
+    if names_warehouse(environment):
+        sys.exit(f"{WAREHOUSE} or {WAREHOUSE_BLOCK} names another warehouse: connect to it with your own psql")
     server = keep_warehouse()
     _become([*server.psql_command(), *arguments], environment | server.psql_environment())
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import httpx
 import psutil
 
+from devtools import blocks
 from devtools.emulators import LocalCloud
 from devtools.environment import (
     CLOUD,
@@ -33,12 +34,20 @@ from devtools.environment import (
     LOGS,
     POSTGRES_HOME,
     ROOT,
-    WAREHOUSE,
     is_set,
     private_local,
     project_environment,
 )
-from devtools.run import AIRFLOW, BUCKET, log_file, prepare_airflow, tail, warehouse_connection
+from devtools.run import (
+    AIRFLOW,
+    BUCKET,
+    addresses,
+    log_file,
+    names_warehouse,
+    prepare_airflow,
+    tail,
+    warehouse_connection,
+)
 from devtools.servers.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -96,6 +105,8 @@ def _serve(port: int) -> None:
         lock.truncate(0)
         print(os.getpid(), file=lock, flush=True)
         environment = _environment(port)
+        if overriding := blocks.overriding(environment):
+            print(f"environment variables override what is in Admin: {', '.join(overriding)}", flush=True)
         prepare_airflow(environment)
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "devtools.ui", "--supervise", "--port", str(port)],
@@ -153,6 +164,8 @@ def _environment(port: int) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{port}/execution/",
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": CLOSED_PORT,
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": CLOSED_PORT,
+        # The one user of this page may test any connection that they may edit.
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
     }
     environment |= {name: value for name, value in defaults.items() if not is_set(name, environment)}
     return environment
@@ -167,10 +180,13 @@ def _supervise(port: int) -> None:
     print(f"starting Airflow; logs are in {LOGS}", flush=True)
     with ExitStack() as stack:
         environment |= _targets(stack, environment, started)
+        environment |= blocks.as_variables(environment)
         servers: Servers = {}
         stack.callback(_end, servers)
         for name in sorted(SERVERS.keys() - {"scheduler"}):
             servers[name] = _start(name, environment)
+        for line in blocks.create(environment, again=True):  # while these start; the scheduler starts later
+            print(f"  {line}", flush=True)
         awaited = set(SERVERS)
         while not select.select([sys.stdin], [], [], 0.5)[0]:
             for name, server in servers.items():
@@ -205,14 +221,14 @@ def _follow(name: str, servers: Servers, environment: Mapping[str, str]) -> None
 def _targets(stack: ExitStack, environment: Mapping[str, str], started: float) -> dict[str, str]:
     """Start the embedded warehouse and the local cloud unless others are named; return the variables for them."""
     targets: dict[str, str] = {}
-    if not is_set(WAREHOUSE, environment):
+    if not names_warehouse(environment):
         warehouse = stack.enter_context(EmbeddedPostgres(POSTGRES_HOME))
-        targets[WAREHOUSE] = warehouse_connection(warehouse)
+        targets[blocks.WAREHOUSE_BLOCK] = warehouse_connection(warehouse)
         _say_up("warehouse", started)
     if not is_set(CLOUD, environment):
         cloud = stack.enter_context(LocalCloud(LOCAL / "cloud"))
         cloud.create_bucket(BUCKET)
-        targets |= cloud.environment
+        targets |= addresses(cloud.environment)
         _say_up("cloud", started)
     return targets
 

@@ -15,6 +15,7 @@ import importlib.util
 import logging
 import os
 import pwd
+import re
 import secrets
 import shlex
 import shutil
@@ -77,7 +78,8 @@ class EmbeddedPostgres:
     Args:
         home: a folder for this cluster only, created when needed. If `nobody` must run the server and cannot read it,
             the files are in a folder of /var/tmp, and the link `home/outside` points there.
-        port: the port to listen on; the default is 25432, or a free one if that is taken.
+        port: the port to listen on; the default is that of the last start, at first 25432, or a free one if that is
+            taken.
         settings: server parameters besides `SETTINGS`. A running server keeps its parameters and its port.
         find_port: returns a free port, the preferred one if possible.
     """
@@ -275,7 +277,7 @@ class EmbeddedPostgres:
         # Left over from a crash. PostgreSQL would take any process with this pid for a server.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         for _ in range(START_ATTEMPTS):
-            port = self._wanted_port or self._find_port(PREFERRED_PORT)
+            port = self._wanted_port or self._find_port(self._last_port())
             options = [f"-c{name}={value}" for name, value in (self._settings | {"port": str(port)}).items()]
             if self._run("pg_ctl", "start", "-t", PATIENCE_SECONDS, "-o", shlex.join(options)):
                 log.info("started PostgreSQL on %s:%d, data in %s", HOST, port, self._data)
@@ -283,6 +285,13 @@ class EmbeddedPostgres:
             if self._wanted_port or free_port(port) == port:
                 break  # the port was not the reason, or no other is allowed
         self._fail("did not start")
+
+    def _last_port(self) -> int:
+        """Return the port of the last start, for connections to the server that were written down."""
+        with suppress(FileNotFoundError):
+            if found := re.search(r"-cport=(\d+)", (self._data / "postmaster.opts").read_text()):
+                return int(found[1])
+        return PREFERRED_PORT
 
     def _stop(self) -> None:
         if self._postmaster() is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import psycopg
+    from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
     from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.sdk import Connection
     from google.cloud import bigquery
@@ -32,6 +33,12 @@ CLOUD_CONNECTION = "taxi_gcp"
 WAREHOUSE_CONNECTION = "taxi_warehouse"
 READER_CONNECTION = "taxi_warehouse_reader"
 LAKE_VARIABLE = "taxi_lake"
+
+# Google's clients send everything to these, if they are set.
+_STORAGE_EMULATOR = "STORAGE_EMULATOR_HOST"
+_BIGQUERY_EMULATOR = "BIGQUERY_EMULATOR_HOST"
+_STORAGE = "https://storage.googleapis.com"
+_BIGQUERY = "https://bigquery.googleapis.com"
 
 _PROTOCOLS = ("http", "https")
 _PORTS = range(1, 65536)
@@ -70,11 +77,11 @@ def is_configured(target: Target[Any, Any]) -> bool:
     """Whether the target's connection, or the lake's Variable, is set."""
     if target.connection == LAKE_VARIABLE:
         return bool(Variable.get(LAKE_VARIABLE, default=None))
-    return is_set(target.connection)
+    return is_set(target.connection) and not (target.connection == CLOUD_CONNECTION and _lacks_emulator())
 
 
 def is_set(name: str) -> bool:
-    """Whether there is a connection of that name, right or wrong."""
+    """Whether there is a connection of this name, right or wrong."""
     try:
         BaseHook.get_connection(name)
     except AirflowNotFoundException:
@@ -82,6 +89,19 @@ def is_set(name: str) -> bool:
     except (ValueError, TypeError, AirflowException):
         return True  # it is set and wrong, which whoever uses it says
     return True
+
+
+def _lacks_emulator() -> bool:
+    """Whether `taxi_gcp` is that of the emulators and none runs: BigQuery itself refuses anonymous requests."""
+    try:
+        return is_anonymous(get(CLOUD_CONNECTION)) and not os.environ.get(_BIGQUERY_EMULATOR)
+    except ValueError:
+        return False  # it is set and wrong, which whoever uses it says
+
+
+def is_anonymous(connection: Connection) -> bool:
+    """Whether a connection to Google Cloud has no credentials, as that of the emulators."""
+    return str(connection.extra_dejson.get("is_anonymous", "")).lower() in {"true", "1"}
 
 
 def get(name: str) -> Connection:
@@ -189,9 +209,9 @@ def lake() -> Lake:
     from airflow.providers.google.cloud.fs.gcs import get_fs
     from google.auth.exceptions import GoogleAuthError, TransportError
 
-    if address.connection is not None:
-        get(address.connection)
     options: dict[str, Any] = {"use_listings_cache": False}  # other runs write there meanwhile
+    if address.connection is not None and _is_real(get(address.connection), _STORAGE_EMULATOR):
+        options["endpoint_url"] = _STORAGE
     try:
         return Lake(get_fs(address.connection, options), address.path)
     except TransportError as error:
@@ -200,6 +220,12 @@ def lake() -> Lake:
         raise ValueError(
             f"connection {address.connection!r} has no valid credentials for {shown_lake(url)}: {faults.said(error)}"
         ) from error
+
+
+def _is_real(connection: Connection, emulator: str) -> bool:
+    """Whether a connection has credentials, which must not go to the emulator that the environment names."""
+    has_own_endpoint = bool(connection.extra_dejson.get("gcs.endpoint"))
+    return bool(os.environ.get(emulator)) and not is_anonymous(connection) and not has_own_endpoint
 
 
 def check_lake(found: Lake) -> None:
@@ -300,6 +326,7 @@ def bigquery_client() -> bigquery.Client:
     """Return a client for BigQuery, with the credentials and the project of the connection `taxi_gcp`.
 
     Raises:
+        ValueError: the connection is anonymous, and no emulator runs.
         WarehouseRefused: the connection has no valid credentials.
         WarehouseBusy: Google's token server does not answer.
     """
@@ -308,9 +335,25 @@ def bigquery_client() -> bigquery.Client:
     from include.nyc_taxi.targets.bigquery.server import errors_told
 
     with errors_told(f"connection {CLOUD_CONNECTION}"):
-        get(CLOUD_CONNECTION)
+        connection = get(CLOUD_CONNECTION)
+        if _lacks_emulator():
+            raise ValueError(
+                f"connection {CLOUD_CONNECTION!r} is anonymous, which only an emulator accepts, and none runs; "
+                "expected a project with credentials: enter them in Admin -> Connections"
+            )
         hook = BigQueryHook(gcp_conn_id=CLOUD_CONNECTION, use_legacy_sql=False)
+        if _is_real(connection, _BIGQUERY_EMULATOR):
+            return _real_bigquery(hook)
         return hook.get_client(project_id=hook.project_id)
+
+
+def _real_bigquery(hook: BigQueryHook) -> bigquery.Client:
+    from google.api_core.client_options import ClientOptions
+    from google.cloud.bigquery import Client
+
+    options = hook.get_client_options() or ClientOptions()
+    options.api_endpoint = _BIGQUERY
+    return Client(project=hook.project_id, credentials=hook.get_credentials(), client_options=options)
 
 
 # How each target's client is opened, by the target's connection. A new target adds its line here.

@@ -6,6 +6,8 @@ import os
 import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from include.nyc_taxi import targets
 from include.nyc_taxi.errors import WarehouseBusy
@@ -94,9 +96,47 @@ def test_the_client_for_bigquery_acts_for_the_project_of_the_connection(airflow_
     monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
     extra = {"is_anonymous": True, "project": "a-project"}
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps({"conn_type": "google_cloud_platform", "extra": extra}))
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
 
     with connections.opened(targets.get("bigquery")) as client:
         assert client.project == "a-project"
+
+
+@pytest.fixture
+def account(monkeypatch):
+    """A connection with a service account's key, while the environment names emulators."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    details = {"type": "service_account", "project_id": "mine", "client_email": "a@mine", "private_key": key.decode()}
+    extra = {"project": "mine", "keyfile_dict": details | {"token_uri": "https://oauth2.googleapis.com/token"}}
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps({"conn_type": "google_cloud_platform", "extra": extra}))
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", "gs://taxi_gcp@trips/nyc-taxi")
+    for name in ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+
+def test_credentials_never_go_to_an_emulator(airflow_database, account):
+    from include.orchestration import connections
+
+    with connections.opened(targets.get("bigquery")) as client:
+        assert (client.project, client._connection.API_BASE_URL) == ("mine", "https://bigquery.googleapis.com")
+    assert connections.lake().fs.base == "https://storage.googleapis.com/storage/v1/"
+
+
+def test_the_anonymous_connection_of_the_emulators_counts_as_not_set_while_none_runs(airflow_database, monkeypatch):
+    from include.orchestration import connections
+
+    bigquery = targets.get("bigquery")
+    extra = {"is_anonymous": True, "project": "local"}
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps({"conn_type": "google_cloud_platform", "extra": extra}))
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
+
+    assert not connections.is_configured(bigquery)
+    with pytest.raises(ValueError, match="'taxi_gcp' is anonymous, which only an emulator accepts, and none runs;"):
+        connections.opened(bigquery).__enter__()
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
+    assert connections.is_configured(bigquery)
 
 
 def test_a_client_is_closed_at_the_end(deployment):

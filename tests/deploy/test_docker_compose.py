@@ -12,6 +12,8 @@ import make_secrets
 import pytest
 import yaml
 
+from include.orchestration import blocks
+
 ROOT = Path(__file__).resolve().parents[2]
 STACK = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
 SERVICES = STACK["services"]
@@ -25,7 +27,7 @@ OF_AIRFLOW = [
 # By Airflow's security model, whose table has its servers and workers. The others are ours.
 NEEDED_BY = {
     "api_secret_key": {"api-server", "scheduler", "triggerer", *WORKERS},
-    "fernet_key": {"api-server", "scheduler", "dag-processor", "triggerer", *WORKERS, "cli"},
+    "fernet_key": {"api-server", "scheduler", "dag-processor", "triggerer", *WORKERS, "cli", "migrate"},
     "cloud_key": {"api-server", *WORKERS, "cli"},
     "jwt_secret": {"api-server", "scheduler"},
     "metadata login": {"api-server", "scheduler", "dag-processor", "triggerer", "cli", "maintenance", "migrate"},
@@ -33,6 +35,10 @@ NEEDED_BY = {
     "result_backend": {"scheduler", *WORKERS, "flower"},
     "admin_password": {"cli", "migrate"},
 }
+
+# Documented together: each overrides the block of its name.
+OVERRIDING = {f"AIRFLOW_CONN_{name.upper()}" for name in blocks.CONNECTIONS}
+OVERRIDING |= {f"AIRFLOW_VAR_{name.upper()}" for name in blocks.VARIABLES}
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -222,16 +228,29 @@ def test_every_setting_that_the_stack_reads_is_documented():
     settings = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yaml").read_text()))
 
     assert "API_PORT" in settings
-    assert {name for name in settings if f"`{name}`" not in documented} == set()
+    assert {name for name in settings if f"`{name}`" not in documented} <= OVERRIDING
 
 
-def test_every_documented_connection_and_variable_reaches_the_containers():
-    documented = "".join((ROOT / name).read_text() for name in (".env", "docs/settings.md", "docs/stack.md"))
-    settings = set(re.findall(r"AIRFLOW_(?:CONN|VAR)_TAXI_[A-Z_]+", documented))
+def test_what_overrides_a_block_reaches_the_containers_and_its_name_alone_the_line_of_the_start():
+    passed = STACK["x-connections"]
 
-    assert "AIRFLOW_CONN_TAXI_ALERTS" in settings
-    assert settings - STACK["x-connections"].keys() == set()
-    assert STACK["x-connections"].keys() <= SERVICES["worker-default"]["environment"].keys()
+    assert OVERRIDING <= passed.keys() <= SERVICES["worker-default"]["environment"].keys()
+    assert [name for name in OVERRIDING if passed[name] is not None] == [], "only who sets one overrides"
+    assert SERVICES["migrate"]["environment"]["OVERRIDING"].split() == [
+        f"${{{name}:+{name}}}" for name in passed if name in OVERRIDING
+    ]
+
+
+def test_every_block_is_documented_and_described_to_the_container_that_creates_it_alone():
+    documented = (ROOT / "docs/settings.md").read_text()
+    described = set(blocks.names())
+
+    assert "TAXI_SOURCE" in described
+    assert [name for name in described if f"| `{name}` |" not in documented] == []
+    assert {name for name, service in SERVICES.items() if described & (service.get("environment") or {}).keys()} == {
+        "migrate"
+    }
+    assert described <= SERVICES["migrate"]["environment"].keys()
 
 
 def test_an_image_is_built_by_one_service():

@@ -1,5 +1,8 @@
 """Airflow with users in its database, as in the stack: what each role sees of the page, and what a clean-up leaves."""
 
+import base64
+import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -9,6 +12,7 @@ import httpx
 import maintenance
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 
 from devtools.environment import ROOT
 from devtools.servers.whole_airflow import Airflow
@@ -18,6 +22,8 @@ PASSWORD = "--chosen"  # a command line could take it for an option
 LOOKING = ["Viewer", "User", "Op", "Admin"]
 STARTING = {"User", "Op", "Admin"}
 PATHS = ["", "static/main.js", "static/icon.svg", "api/about", "api/coverage", "api/months/green/2025-01"]
+BLOCK = {"conn_type": "postgres", "host": "db", "login": "taxi", "password": "its-secret"}
+FERNET_KEY = base64.urlsafe_b64encode(os.urandom(32)).decode()
 TOO_EARLY = {"colour": "green", "year": 2008, "month": 1}
 
 # As at each start of the stack, and again; then Airflow learns the Dags.
@@ -37,14 +43,13 @@ main()
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory, postgres_server):
     home = tmp_path_factory.mktemp("roles")
-    airflow = Airflow(
-        home, postgres_server, publisher="http://127.0.0.1:9", deployments=[], AIRFLOW__CORE__AUTH_MANAGER=FAB
-    )
+    settings = {"AIRFLOW__CORE__AUTH_MANAGER": FAB, "AIRFLOW__CORE__FERNET_KEY": FERNET_KEY}
+    airflow = Airflow(home, postgres_server, publisher="http://127.0.0.1:9", deployments=[], **settings)
     (home / "password").write_text(PASSWORD)
     with (home / "migrate.log").open("w") as log:
         subprocess.run(
             [sys.executable, "-P", "-c", MIGRATE, ROOT / "deploy/migrate.py", home / "password"],
-            env=airflow.environment,
+            env=airflow.environment | {"TAXI_WAREHOUSE": json.dumps(BLOCK), "TAXI_LAKE": "file:///lake"},
             cwd=home,
             stdout=log,
             stderr=log,
@@ -98,6 +103,28 @@ def test_each_role_sees_the_page_and_starts_the_runs_that_it_may_start(airflow, 
 def test_a_role_without_rights_sees_nothing(airflow):
     with log_in(airflow, a("Public"), a("Public")) as client:
         assert {client.get(f"/taxi/{path}").status_code for path in PATHS} == {403}
+
+
+def test_who_may_edit_connections_sees_the_blocks_and_nobody_their_passwords(airflow):
+    told, path = {}, "/api/v2/connections/taxi_warehouse"
+    for role in [*LOOKING, "Public"]:
+        with log_in(airflow, a(role), a(role)) as client:
+            answer = client.get(path)
+            lake = client.get("/api/v2/variables/taxi_lake")
+        told[role] = (answer.status_code, lake.status_code)
+        assert BLOCK["password"] not in answer.text
+
+    with log_in(airflow, a("Op"), a("Op")) as client:
+        shown = client.get(path).json()
+        edited = {"connection_id": "taxi_warehouse", **{key: shown[key] for key in ("conn_type", "login", "password")}}
+        client.patch(path, json=edited | {"host": "other"}).raise_for_status()
+    with metadata(airflow) as connection:
+        host, password = connection.execute("SELECT host, password FROM connection WHERE login = 'taxi'").fetchone()
+
+    assert {role for role, codes in told.items() if codes == (200, 200)} == {"Op", "Admin"}
+    assert {role for role, codes in told.items() if codes == (403, 403)} == {"Viewer", "User", "Public"}
+    assert (shown["password"], host) == ("***", "other")
+    assert Fernet(FERNET_KEY).decrypt(password.encode()).decode() == BLOCK["password"], "editing keeps it"
 
 
 def test_a_viewer_finds_the_page_in_the_navigation(airflow, browser):

@@ -22,6 +22,7 @@ import pytest
 
 from devtools import ui
 from devtools.environment import CLOUD, ROOT, WAREHOUSE
+from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.whole_airflow import free_port
 
 AIRFLOW = """\
@@ -37,6 +38,17 @@ if __name__ == "__main__":
     if "linger" in sys.argv:
         time.sleep(60)
     sys.exit(3 if "fail" in sys.argv else 0)
+"""
+
+# Takes the place of the connections and Variables in Airflow's database.
+BLOCKS = """\
+def create(environment):
+    with open(os.path.join(environment["AIRFLOW_HOME"], "blocks"), "a") as file:
+        print(json.dumps({name: value for name, value in environment.items() if name.startswith("TAXI_")}), file=file)
+    return ["created"]
+
+
+if __name__ == "__main__":
 """
 
 SERVERS = """\
@@ -67,6 +79,8 @@ class Tree:
         self.root = root
         for folder in ("bin", "devtools", "include"):
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        script = root / "include/orchestration/blocks.py"
+        script.write_text(script.read_text().replace('if __name__ == "__main__":', BLOCKS))
         for file in (".env", "requirements-dev.txt"):
             shutil.copy(ROOT / file, root)
         (root / ".venv").mkdir()
@@ -145,10 +159,18 @@ def test_bundle_is_the_tree(tree: Tree):
 
 def test_a_space_in_the_path_of_the_lake_stays_a_space(tree: Tree):
     assert " " in str(tree.root)
-    assert tree.environment()["AIRFLOW_VAR_TAXI_LAKE"] == f"file://{tree.root}/.local/lake"
+    assert tree.environment()["TAXI_LAKE"] == f"file://{tree.root}/.local/lake"
 
 
-def test_the_metadata_database_of_the_tree_is_created_once(tree: Tree):
+def test_a_database_of_the_caller_gets_the_blocks_as_environment_variables(tree: Tree):
+    environment = tree.airflow("dags", "list", AIRFLOW_CONN_TAXI_CSV_MIRROR="http://mine")["environment"]
+
+    assert environment["AIRFLOW_VAR_TAXI_LAKE"] == f"file://{tree.root}/.local/lake"
+    assert environment["AIRFLOW_CONN_TAXI_SOURCE"] == environment["TAXI_SOURCE"]
+    assert environment["AIRFLOW_CONN_TAXI_CSV_MIRROR"] == "http://mine"
+
+
+def test_the_metadata_database_of_the_tree_is_created_once_and_then_the_blocks_in_it(tree: Tree):
     command = [tree.root / "bin/airflow", "dags", "list"]
     home = tree.root / ".local/airflow"
 
@@ -157,6 +179,26 @@ def test_the_metadata_database_of_the_tree_is_created_once(tree: Tree):
 
     assert {one["environment"]["AIRFLOW_HOME"] for one in printed} == {str(home)}
     assert (home / "airflow.db").read_text() == "db migrate\ndags reserialize\n"
+    assert [name for one in printed for name in one["environment"] if name.startswith("AIRFLOW_CONN")] == []
+    (blocks,) = set((home / "blocks").read_text().splitlines())
+    assert {"TAXI_SOURCE", "TAXI_CSV_MIRROR", "TAXI_GCP", "TAXI_LAKE", "TAXI_WAREHOUSE"} <= json.loads(blocks).keys()
+
+
+def test_blocks_follow_the_embedded_warehouse_to_another_port(tree: Tree):
+    home, postgres = tree.root / ".local/airflow", tree.root / ".local/postgres"
+
+    def created(port: int) -> list[str]:
+        with EmbeddedPostgres(postgres, port=port):
+            command = [tree.root / "bin/airflow", "scheduler"]
+            subprocess.run(command, env=tree.caller(), capture_output=True, check=True)
+        return (home / "blocks").read_text().splitlines()
+
+    first, port = free_port(), free_port()
+    before, same, moved = created(first), created(first), created(port)[-1]
+
+    assert same == before
+    assert json.loads(json.loads(moved)["TAXI_WAREHOUSE"])["port"] == port
+    assert json.loads(moved)["TAXI_WAREHOUSE_BEFORE"] == json.loads(before[-1])["TAXI_WAREHOUSE"]
 
 
 def test_only_the_owner_can_read_the_secrets_of_the_tree(tree: Tree):
@@ -201,8 +243,8 @@ def test_a_database_of_the_caller_is_left_alone(tree: Tree, tmp_path: Path):
 
 
 def test_the_caller_overrides_the_settings_file(tree: Tree):
-    assert json.loads(tree.environment()["AIRFLOW_CONN_TAXI_SOURCE"])["conn_type"] == "http"
-    assert tree.environment(AIRFLOW_CONN_TAXI_SOURCE="")["AIRFLOW_CONN_TAXI_SOURCE"] == ""
+    assert json.loads(tree.environment()["TAXI_SOURCE"])["conn_type"] == "http"
+    assert tree.environment(TAXI_SOURCE="")["TAXI_SOURCE"] == ""
 
 
 def test_the_caller_overrides_the_defaults(tree: Tree):
@@ -240,6 +282,57 @@ def test_the_settings_file_can_quote_and_comment(tree: Tree, settings: Path, lin
     settings.write_text(f"{line}\n")
 
     assert tree.environment().get("X") == value
+
+
+EXPECTED = (
+    'expected a connection as JSON, in single quotes: {}=\'{{"conn_type": "http", "host": "https://example.org"}}\''
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("X='no end", "found X=...; expected NAME=value, with JSON in single quotes"),
+        ('X="{"a": "my password"}"', "found X=...; expected NAME=value, with JSON in single quotes"),
+        ("two words", "found two ...; expected NAME=value, with JSON in single quotes"),
+        (
+            "TAXI_GCP={'password': 'x'}",
+            "TAXI_GCP: found JSON that cannot be read (Expecting property name enclosed in ",
+        ),
+        ("AIRFLOW_CONN_MINE=elsewhere", f"AIRFLOW_CONN_MINE: found neither JSON nor a URI; {EXPECTED.format('MINE')}"),
+        ('TAXI_ALERTS={"host": "x"}', f"TAXI_ALERTS: found no conn_type; {EXPECTED.format('TAXI_ALERTS')}"),
+        (
+            'TAXI_SOURCE={"hostname": "x"}',
+            "TAXI_SOURCE: found 'hostname'; expected only conn_type, description, extra, ",
+        ),
+        ('AIRFLOW_CONN_MINE={"port": 70000}', "AIRFLOW_CONN_MINE: found port 70000; expected 1 to 65535"),
+        (
+            'AIRFLOW_CONN_MINE={"extra": [1]}',
+            "AIRFLOW_CONN_MINE: found an extra that is no JSON object; expected {...}",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["bin/airflow version", ".venv/bin/python -m devtools.ui"])
+def test_a_line_that_cannot_be_read_ends_every_command(tree: Tree, settings: Path, command: str, line: str, told: str):
+    settings.write_text(f"A=1\n\n{line}\nB=2\n")
+
+    done = subprocess.run(
+        command.split(), cwd=tree.root, env=tree.caller(), text=True, capture_output=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f".env line 3: {told}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_connection_of_the_shell_that_cannot_be_read_ends_a_command(tree: Tree):
+    with tree.start("version", AIRFLOW_CONN_TAXI_GCP='{"password": "secret", ') as process:
+        _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert errors.startswith("environment variable AIRFLOW_CONN_TAXI_GCP: found JSON that cannot be read (")
+    assert "secret" not in errors
+    assert errors.count("\n") == 1
 
 
 def test_the_settings_file_of_the_project_has_no_secret():

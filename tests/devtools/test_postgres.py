@@ -264,6 +264,17 @@ def test_another_port_is_used_when_the_preferred_one_is_taken(home: Path) -> Non
             assert query(server, "SELECT 1") == 1
 
 
+def test_a_server_gets_the_port_of_its_last_start_again(home: Path) -> None:
+    with EmbeddedPostgres(home, port=postgres.free_port(0)) as server:
+        port = server.port
+    asked = []
+
+    with EmbeddedPostgres(home, find_port=lambda preferred: asked.append(preferred) or postgres.free_port(0)):
+        pass
+
+    assert asked == [port]
+
+
 def test_a_port_that_is_lost_before_the_server_starts_is_replaced(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         lost = [taken.getsockname()[1]]

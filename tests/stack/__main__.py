@@ -54,6 +54,8 @@ print(urllib.request.urlopen(request).read().decode())
 """
 IN_MID_LOAD = "SELECT FROM pg_stat_progress_copy WHERE tuples_processed > 100000"
 
+BLOCKS = {"taxi_source", "taxi_csv_mirror", "taxi_warehouse", "taxi_gcp"}
+
 began = time.monotonic()
 
 
@@ -78,7 +80,7 @@ class Stack:
             "COMPOSE_PROJECT_NAME": PROJECT,
             "TAG": "test",
             "SECRETS_FOLDER": str(SECRETS),
-            "AIRFLOW_CONN_TAXI_SOURCE": '{"conn_type": "http", "host": "http://publisher:8000"}',
+            "TAXI_SOURCE": '{"conn_type": "http", "host": "http://publisher:8000"}',
             "AIRFLOW_CONN_TAXI_GIT": '{"conn_type": "git", "host": "http://publisher:8000/bundle/.git"}',
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
             **{name: str(port) for name, port in PORTS.items()},
@@ -198,6 +200,11 @@ def start(stack):
     say("every container is healthy")
     wait_for("the DAGs", lambda: {"flow_code", "ingest_data"} <= stack.dags())
     say("logged in to the REST API; it lists the DAGs")
+    blocks = {each["connection_id"]: each for each in stack.api("GET", "connections")["connections"]}
+    assert BLOCKS - blocks.keys() == set()
+    assert blocks["taxi_source"]["host"] == "http://publisher:8000"
+    assert stack.api("GET", "variables/taxi_lake")["value"] == "file:///opt/airflow/lake"
+    say("its connections and the lake's Variable are in the database")
     runs = {"flow_code": stack.trigger("flow_code"), "ingest_data": stack.load(MONTHS[0])}
     for dag_id, run_id in runs.items():
         stack.ends_well(run_id, dag_id)
