@@ -114,6 +114,19 @@ class AirflowApi:
         pages = self._pages(lambda seen: self._answer("GET", path, params={**wanted, "offset": seen}), "task_instances")
         return [_mapped_task(row) for row in islice(pages, most) if row["map_index"] >= 0 and row["end_date"]]
 
+    def labels(self, runs: Sequence[DagRun]) -> dict[tuple[str, str], str]:
+        """Return the label of each run, by Dag and run id, that any of its tasks that are not mapped has been given."""
+        if not runs:
+            return {}
+        wanted = {"dag_ids": sorted({run.dag_id for run in runs}), "dag_run_ids": [run.run_id for run in runs]}
+
+        def ask(seen: int) -> Any:  # noqa: ANN401 - JSON
+            page = {"page_offset": seen, "page_limit": self._runs_per_page}
+            return self._answer("POST", "dags/~/dagRuns/~/taskInstances/list", json=wanted | page)
+
+        rows = (row for row in self._pages(ask, "task_instances") if row["map_index"] < 0)
+        return {(row["dag_id"], row["dag_run_id"]): label for row in rows if (label := row["rendered_map_index"])}
+
     def tries(self, dag_id: str, run_id: str, map_index: int) -> list[TaskTry]:
         """Return the last try of each task of a run with this map index, which is -1 for tasks that are not mapped."""
         path = f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances"

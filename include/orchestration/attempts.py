@@ -1,7 +1,7 @@
 """attempts: the runs that load months into a target, as Airflow's REST API reports them.
 
 A run is for one month, or for several. Then each month has its own mapped task instances, whose label names the month,
-such as `green-2024-01`.
+such as `green-2024-01`. A run of which nobody said the month is for the one that the labels of its tasks name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from include.orchestration.params import trip_file_params
 from include.orchestration.requests import chosen_date, requested_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from include.nyc_taxi.targets import Target
@@ -57,6 +57,7 @@ _IN_ENDED_RUNS: dict[Literal["success", "failed"], list[str]] = {
 }
 _MOST_RUNS = 5000
 _MOST_MONTHS_OF_A_FLOW = 500
+_MOST_RUNS_WITHOUT_A_MONTH = 100
 
 
 def loading_dags() -> list[str]:
@@ -130,13 +131,25 @@ class _Flows:
 
     def _of_one_month(self, states: tuple[str, ...], since: datetime | None = None) -> Iterator[Attempt]:
         """The runs in these states that are for one month. Those for several are kept for a look at their tasks."""
+        without_month = []
         for run in self._api.runs(self._params, states, most=_MOST_RUNS, ended_since=since):
             asked = {**self._params[run.dag_id], **run.conf}
             if (several := FLOWS_OF_SEVERAL_MONTHS.get(run.dag_id.partition(".")[0])) is None:
-                with suppress(ValueError, TypeError):  # a run whose params name no month
-                    yield Attempt(_file_of(asked, run), cast("Any", run.state), run.dag_id, run.run_id, run.at)
+                with suppress(ValueError, TypeError):  # a run whose params are wrong
+                    if file := _file_of(asked, run):
+                        yield _attempt(file, run)
+                    else:
+                        without_month.append(run)
             elif self._target.is_the_lake or asked.get("target", several.target) == self._target.name:
                 self._of_several[run.dag_id, run.run_id] = run
+        yield from self._of_the_newest_month(without_month[:_MOST_RUNS_WITHOUT_A_MONTH])
+
+    def _of_the_newest_month(self, runs: Sequence[DagRun]) -> Iterator[Attempt]:
+        """The runs of which nobody said the month, once their first task has found the newest."""
+        labels = self._api.labels(runs)
+        for run in runs:
+            if file := _labelled(labels.get((run.dag_id, run.run_id), "")):
+                yield _attempt(file, run)
 
     def _mapped(self, state: Literal["success", "failed"], since: datetime | None = None) -> Iterator[Attempt]:
         """The months that ended in the state in those runs of several that ended."""
@@ -166,9 +179,8 @@ class _Flows:
 
     def _file_at(self, run: DagRun, task: MappedTask) -> TripFile | None:
         """The file of a mapped task; one that was killed or never began has no label."""
-        service, _, month = task.label.partition("-")
-        with suppress(ValueError):
-            return TripFile(service, Month.parse(month))
+        if file := _labelled(task.label):
+            return file
         names = self._names_of(run)
         return TripFile.parse(names[task.map_index]) if task.map_index < len(names) else None
 
@@ -179,14 +191,23 @@ class _Flows:
         return self._names[run.run_id]
 
 
-def _file_of(asked: Mapping[str, Any], run: DagRun) -> TripFile:
-    """The file that a run is for, as its tasks will find it.
+def _attempt(file: TripFile, run: DagRun) -> Attempt:
+    return Attempt(file, cast("Any", run.state), run.dag_id, run.run_id, run.at)
+
+
+def _labelled(label: str) -> TripFile | None:
+    """The file that a task's label names, such as `green-2024-01`."""
+    service, _, month = label.partition("-")
+    with suppress(ValueError):
+        return TripFile(service, Month.parse(month))
+    return None
+
+
+def _file_of(asked: Mapping[str, Any], run: DagRun) -> TripFile | None:
+    """The file that a run is for, as its tasks will find it; None if nobody said the month, and it takes the newest.
 
     Raises:
-        ValueError: the run names no month, and takes the newest.
+        ValueError, TypeError: the params are wrong.
     """
     params = {name: param.value for name, param in trip_file_params().items()} | dict(asked)
-    file = requested_file(params, run.partition_key, chosen_date(run.logical_date, run.at))
-    if file is None:
-        raise ValueError(f"{run.run_id} names no month")
-    return file
+    return requested_file(params, run.partition_key, chosen_date(run.logical_date, run.at))

@@ -79,11 +79,33 @@ def test_a_run_is_for_the_month_that_its_tasks_find(api, ran, conf, keys, file):
     assert (found, attempt.state, attempt.run_id) == (file, "queued", run)
 
 
-def test_a_run_without_a_month_is_no_attempt(api, ran):
+def test_a_run_whose_month_nobody_said_is_no_attempt_before_a_task_has_found_it(api, ran):
     ran("failed", {"year": 2024})
     ran("failed", {})
 
     assert attempts(api, POSTGRES) == {}
+
+
+@pytest.fixture
+def run_of_the_newest_month(publish, bag, client):
+    """A run whose month nobody said. It fails once it has found the newest, of which it wants an unknown edition."""
+    publish("green_tripdata_2024-02")
+    run = bag("nyc-taxi").dags["ingest_data"].test(run_conf={"colour": "green", "edition": "0" * 64})
+    yield run
+    client.delete(f"/api/v2/dags/ingest_data/dagRuns/{run.run_id}").raise_for_status()
+
+
+def test_a_run_whose_month_nobody_said_is_for_the_newest_that_it_has_found(api, client, run_of_the_newest_month):
+    run_id = run_of_the_newest_month.run_id
+
+    def seen():
+        return {(str(found), attempt.state, attempt.run_id) for found, attempt in attempts(api, POSTGRES).items()}
+
+    assert seen() == {("green_tripdata_2024-02", "failed", run_id)}
+
+    checked(client.patch(f"/api/v2/dags/ingest_data/dagRuns/{run_id}", json={"state": "queued"}))
+
+    assert seen() == {("green_tripdata_2024-02", "queued", run_id)}
 
 
 def test_a_later_success_ends_a_failure(api, ran):

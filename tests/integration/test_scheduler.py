@@ -350,3 +350,14 @@ def test_a_failed_run_tells_its_error_and_a_running_one_the_step_that_it_is_at(a
     assert seen.task_id in {"log_subflow.log_table_name", "extract_data", "transform_data", "load_data"}
     assert (seen.error, seen.percent) == (None, None)
     assert airflow.ended("ingest_data", waiting)["state"] in ENDED
+
+
+def test_a_failed_run_whose_month_nobody_said_is_shown_at_the_newest_month(airflow, api):
+    conf = {"colour": "green", "edition": "0" * 64}
+    run_id = airflow.post("/dags/ingest_data/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
+    assert airflow.ended("ingest_data", run_id)["state"] == "failed"  # no edition has that sha256
+
+    attempt = attempts(api, targets.get("postgres"))[TripFile("green", max(DUE))]
+
+    assert (attempt.run_id, attempt.state) == (run_id, "failed")
+    assert step_of(api, attempt).error.startswith("NotPublished: edition '0000")
