@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ from include.nyc_taxi.lake import Lake
 from include.nyc_taxi.publications import Publication
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +50,16 @@ def main() -> None:
     parser.add_argument("--into", type=Path, default=IMAGES, help="where to put the screenshots (default docs/images)")
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
+    with served(options.zones) as (browser, url):
+        _take(browser, url, options.into)
+
+
+@contextmanager
+def served(zone_files: Path | None) -> Iterator[tuple[Browser, str]]:
+    """Serve the page with its made-up history, and give a browser and Airflow's URL.
+
+    The zones are downloaded from the publisher, or taken from a folder.
+    """
     (ROOT / ".local").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=ROOT / ".local"))
     folder.chmod(0o711)  # the server may be another user
@@ -54,13 +67,12 @@ def main() -> None:
     try:
         with server:
             airflow = Airflow(folder / "pictures", server, publisher="http://127.0.0.1:9", deployments=[])
-            _fill(airflow, options.zones)
+            _fill(airflow, zone_files)
             try:
                 airflow.start(["api-server", "dag-processor"])
                 _run(airflow)
                 with sync_playwright() as playwright:
-                    browser = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
-                    _take(browser, airflow.url, options.into)
+                    yield playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"]), airflow.url
             finally:
                 airflow.stop()
     finally:
