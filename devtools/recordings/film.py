@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 QUALITY = 0.82  # of WebP, from 0 to 1
 GLIDE = 5  # pictures of a move of the pointer
 GLIDE_SECONDS = 0.06  # that each of them lasts
+_IMAGES = (b"VP8 ", b"VP8L", b"ALPH")
 
 _POINTER = """([x, y]) => {
     let pointer = document.getElementById("film-pointer");
@@ -135,8 +136,19 @@ def _parts(browser: Browser, shots: Sequence[Shot]) -> Iterator[Part]:
 def _frame(part: Part) -> bytes:
     stays_and_replaces = 0x02
     head = (part.left // 2, part.top // 2, part.width - 1, part.height - 1, round(1000 * part.seconds))
-    riff_and_webp = 12
-    return _chunk(b"ANMF", b"".join(map(_uint24, head)) + bytes([stays_and_replaces]) + part.webp[riff_and_webp:])
+    return _chunk(b"ANMF", b"".join(map(_uint24, head)) + bytes([stays_and_replaces]) + _image(part.webp))
+
+
+def _image(webp: bytes) -> bytes:
+    """The chunks of a still WebP that hold its image: its own header and colour profile may not be in a frame."""
+    at, found = len(b"RIFF1234WEBP"), b""
+    while at < len(webp):
+        (size,) = struct.unpack_from("<I", webp, at + 4)
+        end = at + 8 + size + size % 2
+        if webp[at : at + 4] in _IMAGES:
+            found += webp[at:end]
+        at = end
+    return found
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
