@@ -12,13 +12,12 @@ if TYPE_CHECKING:
 
     from devtools.recordings.film import Shot
 
-SIZE = {"width": 1240, "height": 760}
-MONTHS_BACK = 4
+WIDTH, HEIGHT = 1240, 760
 
 
 def take(browser: Browser, url: str) -> list[Shot]:
     """Visit the page in Airflow at the URL, and return the pictures."""
-    page = browser.new_page(viewport=SIZE, reduced_motion="reduce", color_scheme="light")
+    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce", color_scheme="light")
     page.goto(f"{url}/plugin/taxi")
     inside = page.frame_locator("iframe")
     inside.locator("#coverage-says b").wait_for()
