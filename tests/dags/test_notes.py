@@ -189,7 +189,9 @@ def _serve(asked, settings, database, log):
         os.dup2(written, stream)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     from airflow import settings as of_airflow
+    from airflow.sdk.execution_time.supervisor import in_process_api_server
 
+    in_process_api_server.cache_clear()  # a fork has none of the threads that serve it
     of_airflow.configure_vars()
     of_airflow.configure_orm()
     while True:
