@@ -134,10 +134,9 @@ def test_generated_months_are_called_so_and_come_with_a_map_and_without_a_warnin
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 months of green, 2016-11 to 2016-12 (generated trips), are in public.green_taxi_trips" in done.stdout
-    assert re.findall(r"^    (\d of 2)  (\S+): loaded ", done.stdout, re.MULTILINE) == [
-        ("1 of 2", "green_tripdata_2016-11"),
-        ("2 of 2", "green_tripdata_2016-12"),
-    ]
+    counts, months = zip(*re.findall(r"^    (\d of 2)  (\S+): loaded ", done.stdout, re.MULTILINE), strict=True)
+    assert counts == ("1 of 2", "2 of 2")
+    assert sorted(months) == ["green_tripdata_2016-11", "green_tripdata_2016-12"]  # mapped tasks have no order
     assert re.search(r"^    \d\d h +[\d,]+ generated trips, median", done.stdout, re.MULTILINE)
     assert "/generated/trip-data/green_tripdata_2016-11.parquet" in done.stdout
     assert "damaged" not in (local / "logs" / "demo.log").read_text()
@@ -245,6 +244,13 @@ def test_the_choice_is_checked_without_an_installed_package():
     assert refused.stderr.startswith("make demo: yellow 2005-01 is not a published month")
 
 
+def dry_run(arguments):
+    """What make would do by itself, also if the tests were started by another make."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--dry-run", *arguments.split()]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "unknown"),
     [
@@ -255,9 +261,7 @@ def test_the_choice_is_checked_without_an_installed_package():
     ],
 )
 def test_make_refuses_an_unknown_variable_before_it_does_anything(arguments, unknown):
-    refused = subprocess.run(
-        ["make", "--dry-run", *arguments.split()], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    refused = dry_run(arguments)
 
     assert refused.returncode == 2
     assert refused.stdout == ""
@@ -275,9 +279,7 @@ def test_make_refuses_an_unknown_variable_before_it_does_anything(arguments, unk
     ],
 )
 def test_make_takes_its_variables_and_settings(arguments, command):
-    taken = subprocess.run(
-        ["make", "--dry-run", *arguments.split()], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    taken = dry_run(arguments)
 
     assert " ".join(shlex.split(taken.stdout.splitlines()[-1])).endswith(command), taken.stderr
 

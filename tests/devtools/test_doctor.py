@@ -135,13 +135,13 @@ def test_settings_that_are_no_text_are_a_problem(tree):
         (None, "note     Docker is not installed; only make up needs it: https://docs.docker.com/"),
         (
             "echo permission denied >&2; exit 1",
-            "problem  Docker does not answer (permission denied); for make up, start",
+            "note     Docker does not answer (permission denied); for make up, start",
         ),
         (
             'test "$1" = version && echo 20.10',
-            "problem  Docker 20.10 with Compose missing; expected Compose v2 for make up",
+            "note     Docker 20.10 with Compose missing; expected Compose v2 for make up",
         ),
-        ('test "$1" = version && echo 20.10 || echo 1.29.2', "problem  Docker 20.10 with Compose 1.29.2; expected"),
+        ('test "$1" = version && echo 20.10 || echo 1.29.2', "note     Docker 20.10 with Compose 1.29.2; expected"),
         ('test "$1" = version && echo 28.1 || echo v2.26.1', "ok       Docker 28.1 with Compose v2.26.1"),
     ],
 )
