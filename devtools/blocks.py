@@ -62,7 +62,7 @@ def are_due(environment: Mapping[str, str]) -> bool:
 
 
 def as_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables by which Airflow finds the blocks in a database that is not this project's."""
+    """Return the environment variables that give Airflow the blocks if its database is not this project's."""
     if metadata.is_own(environment):
         return {}
     return {

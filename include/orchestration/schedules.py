@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -68,7 +69,7 @@ def _service(name: str) -> str:
     return name
 
 
-class _Kind(BaseModel):
+class _Kind(BaseModel, ABC):
     """A kind of schedule, and the timetable that it becomes."""
 
     model_config = STRICT
@@ -76,13 +77,13 @@ class _Kind(BaseModel):
     """Whether the clock starts its runs, so that it needs a first month."""
 
     @property
+    @abstractmethod
     def words(self) -> str:
         """When it starts a run, in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def timetable(self, start: Month | None) -> BaseTimetable | Timetable:
         """Return the timetable, for a Dag whose first month is `start`."""
-        raise NotImplementedError
 
     def start_date(self, start: Month) -> datetime:
         """Return the start date of that Dag, in UTC."""

@@ -249,8 +249,9 @@ def test_a_sheet_is_either_loading_or_a_result(look):
     page.wait_for_load_state("networkidle")
 
     expect(page.get_by_role("dialog", name="Yellow January 2024")).to_contain_text("public.yellow_taxi_trips")
-    assert page.evaluate("window.both.length") > 1
-    assert True not in page.evaluate("window.both")
+    seen_together = page.evaluate("window.both")
+    assert len(seen_together) > 1
+    assert not any(seen_together)
 
 
 def test_what_is_on_its_way_has_an_outline(look):
