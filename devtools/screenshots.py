@@ -59,7 +59,7 @@ def main() -> None:
                 airflow.start(["api-server", "dag-processor"])
                 _run(airflow)
                 with sync_playwright() as playwright:
-                    browser = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
+                    browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
                     _take(browser, airflow.url, options.into)
             finally:
                 airflow.stop()
@@ -156,7 +156,7 @@ def _save(page: Page, path: Path) -> None:
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def _chromium() -> str | None:
+def chromium() -> str | None:
     """The path of an installed Chromium; None for the one that playwright downloads."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -1,0 +1,62 @@
+"""row: a command that a new user types, and what is expected of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+CLONE, BARE = "clone", "a clone without packages"
+
+
+class Row(NamedTuple):
+    """A command for the shell, in the folder of the clone, and what is expected of it.
+
+    `{taken}`, `{port}`, `{warehouse_port}` and `{tools}` stand for a port that another program listens on, the port of
+    `make ui`, that of its Postgres, and a folder with programs that play those of an older or smaller machine.
+
+    Args:
+        what: a few words for people.
+        command: the line to type.
+        code: the exit code.
+        says: a part of what it must print.
+        where: in the clone, or in one without packages.
+        beside_ui: whether `make ui` runs meanwhile.
+    """
+
+    what: str
+    command: str
+    code: int = 0
+    says: str = ""
+    where: str = CLONE
+    beside_ui: bool = False
+
+    @property
+    def id(self) -> str:
+        """The name of the row: commands are typed once in each state."""
+        return f"{self.what}: {self.command}"
+
+
+class Done(NamedTuple):
+    """What came of a row: its exit code, all that it printed, without names of this machine, and its seconds."""
+
+    code: int
+    printed: str
+    seconds: float
+
+    def problems(self, row: Row) -> list[str]:
+        """Return what is not as the row expects."""
+        found = []
+        if self.code != row.code:
+            found.append(f"exit code {self.code}; expected {row.code}")
+        if row.says not in self.printed:
+            found.append(f"expected {row.says!r}")
+        if "Traceback (most recent call last)" in self.printed:
+            found.append("a traceback")
+        return found
+
+    def line(self, row: Row) -> str:
+        """Return the first line that it printed; after it, if that is another, the first one that says what it must."""
+        lines = [line.strip() for line in self.printed.splitlines() if line.strip()]
+        first = lines[0] if lines else ""
+        if not row.says or row.says in first:
+            return first
+        return next((line for line in lines if row.says in line), first)
