@@ -19,8 +19,8 @@ _INTRODUCTION = """# The first hour
 
 Written by `python -m devtools.first_hour --write docs/first-hour.md`. The program does what a new user does: it clones
 this repository into a folder with a space in its name, types the commands below, looks at the pages in a browser, and
-makes mistakes on purpose. Each table shows the exit code of a command and the line that it prints: the first one, or the
-one that gives the reason. Paths, ports and passwords are replaced by `…`.
+makes mistakes on purpose. Each table shows the exit code of a command and the line that it prints: the first one, or
+the one that gives the reason. Paths, ports and passwords are replaced by `…`.
 
 The web is played on loopback: a proxy answers for the publisher and the CSV mirror with small generated files. Only the
 installation uses the package index.
