@@ -75,7 +75,7 @@ SLIPS = [
     ),
     Row(
         "no network",
-        "HTTPS_PROXY=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9"
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY=1 HTTPS_PROXY=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9"
         " bin/airflow dags test ingest_data 2021-02-01 -c '{\"cache_ttl_hours\": 0}'",
         1,
         "SourceUnavailable",
