@@ -110,7 +110,7 @@ SLIPS = [
         "a wrong password of the warehouse",
         f"AIRFLOW_CONN_TAXI_WAREHOUSE='{OTHER_WAREHOUSE}' bin/airflow dags test ingest_data 2021-01-01",
         1,
-        "password",
+        "WarehouseRefused",
         beside_ui=True,
     ),
     Row("`make ui` a second time", "make ui", 2, "already running", beside_ui=True),

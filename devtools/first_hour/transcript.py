@@ -51,13 +51,13 @@ def _verdict(done: Mapping[str, Done]) -> str:
     text += f"{len(wrong)} did not end as expected:\n" if wrong else "All ended as expected.\n"
     return (
         text
-        + "".join(f"\n- `{row.command}`: {', '.join(done[row.id].problems(row))}" for row in wrong)
+        + "".join(f"\n- `{row.shown}`: {', '.join(done[row.id].problems(row))}" for row in wrong)
         + "\n" * bool(wrong)
     )
 
 
 def _block(row: Row, done: Mapping[str, Done]) -> str:
-    return f"{row.what.capitalize()}:\n\n{_printed(row.command, done.get(row.id))}"
+    return f"{row.what.capitalize()}:\n\n{_printed(row.shown, done.get(row.id))}"
 
 
 def _printed(command: str, done: Done | None) -> str:
@@ -80,7 +80,7 @@ def _table(typed: Sequence[Row], done: Mapping[str, Done]) -> str:
     lines = ["| | command | exit code | it prints |", "|---|---|---:|---|"]
     for row in typed:
         outcome = done.get(row.id)
-        prompt = ("2 $ " if row.where == BARE else "$ ") + _cell(row.command) + " †" * row.beside_ui
+        prompt = ("2 $ " if row.where == BARE else "$ ") + _cell(row.shown) + " †" * row.beside_ui
         said = (str(outcome.code), _cell(outcome.line(row)[:SHOWN_WIDTH])) if outcome else ("", "not typed")
         lines.append(f"| {row.what.replace('|', '')} | {prompt} | {said[0]} | {said[1]} |")
     return "\n".join(lines) + "\n"
