@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Type every row; exit with 1 if one did not end as expected."""
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `make ui` must end too
     folder = options.folder or Path(tempfile.mkdtemp(prefix="first hour "))
     folder.mkdir(exist_ok=True)
     folder.chmod(0o711)  # the server of Postgres may be another user
@@ -39,7 +41,9 @@ def main() -> None:
         with Web(folder / "web", published.HOSTS, certificate=folder / "web.pem") as web:
             user = User(folder, web.environment)
             user.arrive()
-            _type_all(user, _chosen(options), done, options.images)
+            chosen = [row for row in _chosen(options) if not (options.missing and row.id in done)]
+            is_seen = options.missing and all(stop.name in done for stop in tour.STOPS)
+            _type_all(user, chosen, done, None if is_seen else options.images)
     finally:
         if options.folder is None:
             shutil.rmtree(folder)
@@ -57,6 +61,7 @@ def _options() -> argparse.Namespace:
         "--part", choices=[*rows.PARTS, "none"], action="append", help="only this part; may be repeated"
     )
     parser.add_argument("--only", default="", help="only the commands that contain this text")
+    parser.add_argument("--missing", action="store_true", help="only the commands that were not typed in the folder")
     return parser.parse_args()
 
 
@@ -74,9 +79,9 @@ def _type_all(user: User, chosen: Sequence[Row], done: dict[str, Done], images: 
     with user.ui() if beside or images else nullcontext() as ui:
         if ui:
             _keep(user.folder, done, transcript.UI, ui)
-        if images:
-            print(tour.take(f"http://{HOST}:{user.port}", "admin", user.password, images), flush=True)
         _type(user, beside, done)
+        if images:
+            _look(user, images, done)
     _type(user, alone, done)
 
 
@@ -89,6 +94,12 @@ def _type(user: User, chosen: Sequence[Row], done: dict[str, Done]) -> None:
             f"{outcome.seconds:5.0f} s  {row.command}\n         {outcome.line(row)[:200]}\n         {problems}",
             flush=True,
         )
+
+
+def _look(user: User, images: Path, done: dict[str, Done]) -> None:
+    for name, wrong in tour.take(f"http://{HOST}:{user.port}", "admin", user.password, images).items():
+        _keep(user.folder, done, name, Done(bool(wrong), user.hide(wrong), 0))
+        print(f"{name}: {wrong or 'as expected'}", flush=True)
 
 
 def _keep(folder: Path, done: dict[str, Done], name: str, outcome: Done) -> None:

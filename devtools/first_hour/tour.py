@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from devtools.screenshots import chromium
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 SIZE = (1280, 800)
+FORM = "#form"  # not a part of the path: the button "Trigger" opens it
+PATIENCE_SECONDS = 60
+DRAWN_MILLISECONDS = 1_500  # Airflow's pages ask for news every few seconds, so their network is never idle
 
 
 class Stop(NamedTuple):
@@ -28,8 +31,8 @@ class Stop(NamedTuple):
 
 STOPS = [
     Stop("first-hour-flows", "The flows, without their deployments.", "/dags?tags=flow", "text=ingest_data"),
-    Stop("first-hour-flow", "A flow and its tasks.", "/dags/ingest_data", "text=load_data"),
-    Stop("first-hour-form", "The form of a run.", "/dags/ingest_data?trigger=1", "text=Trigger"),
+    Stop("first-hour-flow", "A flow, its tasks and its runs.", "/dags/ingest_data", "text=load_data"),
+    Stop("first-hour-form", "The form of a run.", f"/dags/ingest_data{FORM}", "[role=dialog] :text('colour')"),
     Stop("first-hour-blocks", "The blocks, as connections.", "/connections", "text=taxi_source"),
     Stop("first-hour-lake", "The lake, as a Variable.", "/variables", "text=taxi_lake"),
     Stop("first-hour-taxi", "The page Taxi: the month of the demo.", "/plugin/taxi", "#coverage-says b", "iframe"),
@@ -40,20 +43,14 @@ def take(url: str, user: str, password: str, into: Path) -> dict[str, str]:
     """Log in, look at every page, and save its picture.
 
     Returns:
-        What the browser complained about, by the name of the stop; empty if it did not.
+        What is wrong, by the name of the stop: errors of the page's scripts, or what it did not show; mostly empty.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, reduced_motion="reduce")
-        complaints: list[str] = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.set_default_timeout(PATIENCE_SECONDS * 1_000)
         _log_in(page, url, user, password)
-        found = {}
-        for stop in STOPS:
-            complaints.clear()
-            _look(page, url, stop)
-            page.screenshot(path=into / f"{stop.name}.png")
-            found[stop.name] = "; ".join(complaints)
+        found = {stop.name: _look(page, url, stop, into) for stop in STOPS}
         browser.close()
     return found
 
@@ -66,11 +63,22 @@ def _log_in(page: Page, url: str, user: str, password: str) -> None:
     page.wait_for_url(lambda address: "/auth/" not in address)
 
 
-def _look(page: Page, url: str, stop: Stop) -> None:
-    page.goto(url + stop.path.partition("?trigger")[0])
-    if "?trigger" in stop.path:
-        page.get_by_role("button", name="Trigger", exact=True).first.click()
-        page.get_by_role("dialog").wait_for()
-    inside = page.frame_locator(stop.frame) if stop.frame else page
-    inside.locator(stop.proof).first.wait_for()
-    page.wait_for_timeout(1_500)  # pages of Airflow ask again every few seconds, so the network is never idle
+def _look(page: Page, url: str, stop: Stop, into: Path) -> str:
+    wrong: list[str] = []
+
+    def listen(error: Error) -> None:
+        wrong.append(str(error))
+
+    page.on("pageerror", listen)
+    try:
+        page.goto(url + stop.path.removesuffix(FORM))
+        if stop.path.endswith(FORM):
+            page.locator("button:has-text('Trigger')").first.click()
+        inside = page.frame_locator(stop.frame) if stop.frame else page
+        inside.locator(stop.proof).first.wait_for()
+    except Error as error:
+        wrong.append(str(error).partition("\n")[0])
+    page.wait_for_timeout(DRAWN_MILLISECONDS)
+    page.screenshot(path=into / f"{stop.name}.png")
+    page.remove_listener("pageerror", listen)
+    return "; ".join(wrong)

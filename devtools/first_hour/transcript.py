@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from devtools.first_hour import rows
 from devtools.first_hour.row import BARE
-from devtools.first_hour.tour import STOPS
+from devtools.first_hour.tour import FORM, STOPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from devtools.first_hour.row import Done, Row
+    from devtools.first_hour.tour import Stop
 
 UI = "make ui"
 SHOWN_LINES, SHOWN_WIDTH = 45, 230
@@ -35,7 +36,12 @@ def page(done: Mapping[str, Done]) -> str:
         done: what came of each row, by its id, and of `make ui`.
     """
     parts = [_INTRODUCTION, _verdict(done), "## The commands\n", *(_block(row, done) for row in rows.START)]
-    parts += ["## The web pages\n", _printed(UI, done.get(UI)), *map(_picture, STOPS), "## The commands of the notes\n"]
+    parts += [
+        "## The web pages\n",
+        _printed(UI, done.get(UI)),
+        *(_picture(stop, done) for stop in STOPS),
+        "## The commands of the notes\n",
+    ]
     parts.append(f"Every line of the column *try* of [notes-to-airflow.md](notes-to-airflow.md).\n{_BESIDE}")
     parts += [_table(rows.of_the_notes(), done), _not_typed(), "## Slips\n", f"Wrong on purpose.\n{_BESIDE}"]
     parts.append("`$` alone stands for the clone, `2 $` for a second clone where nothing is installed yet.\n")
@@ -71,9 +77,11 @@ def _printed(command: str, done: Done | None) -> str:
     return f"```\n$ {command}{took}\n{shown}\n```\n"
 
 
-def _picture(stop: tuple[str, ...]) -> str:
-    name, what, path = stop[:3]
-    return f"{what} `{path.partition('?trigger')[0]}`\n\n![{what}](images/{name}.png)\n"
+def _picture(stop: Stop, done: Mapping[str, Done]) -> str:
+    wrong = done[stop.name].printed if stop.name in done else ""
+    path = stop.path.removesuffix(FORM)
+    problem = f"\nWrong: {wrong}\n" if wrong else ""
+    return f"{stop.what} `{path}`\n\n![{stop.what}](images/{stop.name}.png)\n{problem}"
 
 
 def _table(typed: Sequence[Row], done: Mapping[str, Done]) -> str:
