@@ -16,12 +16,13 @@ HOSTS = [OFFICIAL_HOST, "github.com"]
 MIRROR = "DataTalksClub/nyc-tlc-data/releases/download"
 MONTHS = {
     "official": [
+        "yellow_tripdata_2019-03",
         *(f"{service}_tripdata_2021-{month:02}" for service in ("yellow", "green") for month in (1, 2, 3)),
         *(f"yellow_tripdata_2020-{month:02}" for month in (1, 2)),
         *(f"green_tripdata_2020-{month:02}" for month in (1, 2, 3)),
         *(f"green_tripdata_2022-{month:02}" for month in (1, 2, 3)),
     ],
-    "csv_mirror": ["green_tripdata_2021-01"],
+    "csv_mirror": ["green_tripdata_2021-01", "yellow_tripdata_2021-01"],
 }
 BELOW = {"official": "", "csv_mirror": MIRROR}
 
