@@ -56,10 +56,10 @@ SLIPS = [
     Row("a date that does not exist", "bin/airflow dags test ingest_data 2021-13-01", 2, "2021-13-01"),
     Row("a Dag that is misspelt", "bin/airflow dags test ingest_dat", 1, "ingest_dat"),
     Row(
-        "a table of a schema that does not exist",
-        'bin/airflow dags test ingest_data 2021-01-01 -c \'{"table_name": "nowhere.trips"}\'',
+        "a table name that is none",
+        'bin/airflow dags test ingest_data 2021-01-01 -c \'{"table_name": "a.b.trips"}\'',
         1,
-        "nowhere",
+        "a.b.trips",
     ),
     Row(
         "a table of another service",

@@ -20,7 +20,7 @@ from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.whole_airflow import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from devtools.first_hour.row import Row
 
@@ -45,7 +45,7 @@ class User:
         web: the variables with which programs find the web.
     """
 
-    def __init__(self, folder: Path, web: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, web: dict[str, str]) -> None:
         self.folder = folder
         self.clone = folder / "NYC taxi"
         self.bare = folder / "NYC taxi 2"
