@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 # How the page shows what depends on the machine.
 SHOWN = {"{taken}": "8080", "{port}": "8080", "{warehouse_port}": "25432", "{tools}": "…"}
 TRACEBACK, OF_A_TASK = "Traceback (most recent call last)", "Task failed with exception"  # the latter is Airflow's
+# What Airflow's log puts around a message, and Python before the name of an exception.
+AROUND = re.compile(r"^\d{4}-\S+Z \[\w+ *\] +| +\[[\w.]+\] +loc=.*$|^(?:\w+\.)+(?=[A-Z]\w+: )")
 CLONE, BARE = "clone", "a clone without packages"
 
 
@@ -66,7 +69,7 @@ class Done(NamedTuple):
 
     def line(self, row: Row) -> str:
         """Return the first line that it printed; after it, if that is another, the first one that says what it must."""
-        lines = [line.strip() for line in self.printed.splitlines() if line.strip()]
+        lines = [AROUND.sub("", line).strip() for line in self.printed.splitlines() if line.strip()]
         first = lines[0] if lines else ""
         if not row.says or row.says in first:
             return first

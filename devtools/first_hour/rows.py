@@ -18,6 +18,15 @@ NOT_TYPED = {
     "make psql": "opens a prompt; above, with a query",
 }
 NEEDS_SCHEDULER = ("bin/airflow dags trigger", "bin/airflow backfill create", "bin/airflow dags unpause")
+# A part of what a line of the map prints, by its start.
+SAID = {
+    "bin/airflow dags test ingest_data": "rows",
+    "bin/airflow dags test etl": "rows",
+    "bin/airflow dags test flow_code": "I am a flow",
+    "bin/airflow dags trigger": "queued",
+    "bin/airflow dags list": "ingest_data",
+    "bin/airflow connections get": "taxi_",
+}
 NO_SUCH_MONTH = '{"colour": "green", "year": 2019, "month": 5}'
 NOT_YET = '{"colour": "green", "year": 2099, "month": 1}'
 ELSEWHERE = '{"url": "https://files.example.org/yellow_tripdata_2021-01.parquet"}'
@@ -27,13 +36,13 @@ OTHER_WAREHOUSE = (
 )
 
 START = [
-    Row("what there is", "make", says="make demo"),
-    Row("does this machine have what it needs?", "make doctor", None, "Python"),
-    Row("the first command", "make demo", says="make ui"),
-    Row("the same again", "make demo", says="rows loaded"),
-    Row("through a bucket and BigQuery", "make demo FLOW=bigquery", says="rows in table"),
-    Row("which months are where", "make status", says="yellow"),
-    Row("a query", "make psql ARGS=\"-c 'SELECT count(*) FROM yellow_taxi_trips'\"", says="count"),
+    Row("What there is", "make", says="make demo"),
+    Row("Whether this machine has what is needed", "make doctor", None, "Python"),
+    Row("The first command", "make demo", says="make ui"),
+    Row("The same again", "make demo", says="rows loaded"),
+    Row("Through a bucket and BigQuery", "make demo FLOW=bigquery", says="rows in table"),
+    Row("Which months are where", "make status", says="yellow"),
+    Row("A query", "make psql ARGS=\"-c 'SELECT count(*) FROM yellow_taxi_trips'\"", says="count"),
 ]
 
 SLIPS = [
@@ -63,9 +72,9 @@ SLIPS = [
     ),
     Row(
         "a table of another service",
-        'bin/airflow dags test ingest_data 2021-01-01 -c \'{"table_name": "green_taxi_trips"}\'',
+        'bin/airflow dags test ingest_data 2021-01-01 -c \'{"colour": "green", "table_name": "yellow_taxi_trips"}\'',
         1,
-        "green_taxi_trips",
+        "WarehouseRefused",
     ),
     Row(
         "a URL of another host",
@@ -128,10 +137,14 @@ SLIPS = [
 def of_the_notes() -> list[Row]:
     """Return the lines of the map's column "try" that can be typed, each once."""
     return [
-        Row(what, command, beside_ui=command.startswith(NEEDS_SCHEDULER))
+        Row(what, command, 0, _says(command), beside_ui=command.startswith(NEEDS_SCHEDULER))
         for command, what in _map().items()
         if _why_not(command) is None
     ]
+
+
+def _says(command: str) -> str:
+    return next((says for start, says in SAID.items() if command.startswith(start)), "")
 
 
 def not_typed() -> dict[str, str]:

@@ -63,7 +63,7 @@ def _verdict(done: Mapping[str, Done]) -> str:
 
 
 def _block(row: Row, done: Mapping[str, Done]) -> str:
-    return f"{row.what.capitalize()}:\n\n{_printed(row.shown, done.get(row.id))}"
+    return f"{row.what}:\n\n{_printed(row.shown, done.get(row.id))}"
 
 
 def _printed(command: str, done: Done | None) -> str:
