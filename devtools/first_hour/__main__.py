@@ -41,8 +41,8 @@ def main() -> None:
         with Web(folder / "web", published.HOSTS, certificate=folder / "web.pem") as web:
             user = User(folder, web.environment)
             user.arrive()
-            chosen = [row for row in _chosen(options) if not (options.missing and row.id in done)]
-            is_seen = options.missing and all(stop.name in done for stop in tour.STOPS)
+            chosen = [row for row in _chosen(options) if not (options.missing and _is_well(row, done))]
+            is_seen = options.missing and all(stop.name in done and not done[stop.name].code for stop in tour.STOPS)
             _type_all(user, chosen, done, None if is_seen else options.images)
     finally:
         if options.folder is None:
@@ -61,13 +61,17 @@ def _options() -> argparse.Namespace:
         "--part", choices=[*rows.PARTS, "none"], action="append", help="only this part; may be repeated"
     )
     parser.add_argument("--only", default="", help="only the commands that contain this text")
-    parser.add_argument("--missing", action="store_true", help="only the commands that were not typed in the folder")
+    parser.add_argument("--missing", action="store_true", help="only what is not in the folder as expected")
     return parser.parse_args()
 
 
 def _chosen(options: argparse.Namespace) -> list[Row]:
     parts = options.part or list(rows.PARTS)
     return [row for part, typed in rows.PARTS.items() if part in parts for row in typed if options.only in row.id]
+
+
+def _is_well(row: Row, done: dict[str, Done]) -> bool:
+    return row.id in done and not done[row.id].problems(row)
 
 
 def _type_all(user: User, chosen: Sequence[Row], done: dict[str, Done], images: Path | None) -> None:

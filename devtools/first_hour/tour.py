@@ -32,7 +32,7 @@ class Stop(NamedTuple):
 STOPS = [
     Stop("first-hour-flows", "The flows, without their deployments.", "/dags?tags=flow", "text=ingest_data"),
     Stop("first-hour-flow", "A flow, its tasks and its runs.", "/dags/ingest_data", "text=load_data"),
-    Stop("first-hour-form", "The form of a run.", f"/dags/ingest_data{FORM}", "[role=dialog] :text('colour')"),
+    Stop("first-hour-form", "The form of a run.", f"/dags/ingest_data{FORM}", "[role=dialog] :text('Service')"),
     Stop("first-hour-blocks", "The blocks, as connections.", "/connections", "text=taxi_source"),
     Stop("first-hour-lake", "The lake, as a Variable.", "/variables", "text=taxi_lake"),
     Stop("first-hour-taxi", "The page Taxi: the month of the demo.", "/plugin/taxi", "#coverage-says b", "iframe"),

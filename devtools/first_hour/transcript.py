@@ -23,8 +23,8 @@ this repository into a folder with a space in its name, types the commands below
 makes mistakes on purpose. Each table shows the exit code of a command and the line that it prints: the first one, or
 the one that gives the reason. Paths, ports and passwords are replaced by `…`.
 
-The web is played on loopback: a proxy answers for the publisher and the CSV mirror with small generated files. Only the
-installation uses the package index.
+The web is played on loopback: a proxy answers for the publisher and the CSV mirror with small generated files, whose
+row counts differ from those of the real files. Only the installation uses the package index.
 """
 _BESIDE = "\n`make ui` runs in another terminal while the commands marked † are typed.\n"
 
