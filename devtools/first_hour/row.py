@@ -68,9 +68,7 @@ class Done(NamedTuple):
         return found
 
     def line(self, row: Row) -> str:
-        """Return the first line that it printed; after it, if that is another, the first one that says what it must."""
+        """Return the first line that it printed that says what it must; the last such one if that is a success."""
         lines = [AROUND.sub("", line).strip() for line in self.printed.splitlines() if line.strip()]
-        first = lines[0] if lines else ""
-        if not row.says or row.says in first:
-            return first
-        return next((line for line in lines if row.says in line), first)
+        saying = [line for line in lines if row.says and row.says in line] or lines or [""]
+        return saying[-1] if row.says and not row.code else saying[0]
