@@ -66,7 +66,10 @@ import logging, runpy, sys
 import airflow
 for name, level in {levels}.items():
     logging.getLogger(name).setLevel(level)
-runpy.run_module("airflow", run_name="__main__", alter_sys=True)
+try:
+    runpy.run_module("airflow", run_name="__main__", alter_sys=True)
+except Exception as error:
+    sys.exit(f"{{type(error).__name__}}: {{str(error).partition(chr(10))[0]}} (-v shows more)")
 """
 BUCKET = "nyc-taxi"
 NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}

@@ -72,7 +72,7 @@ def served(zone_files: Path | None) -> Iterator[tuple[Browser, str]]:
                 airflow.start(["api-server", "dag-processor"])
                 _run(airflow)
                 with sync_playwright() as playwright:
-                    yield playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"]), airflow.url
+                    yield playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"]), airflow.url
             finally:
                 airflow.stop()
     finally:
@@ -168,7 +168,7 @@ def _save(page: Page, path: Path) -> None:
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def _chromium() -> str | None:
+def chromium() -> str | None:
     """The path of an installed Chromium; None for the one that playwright downloads."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -31,11 +31,13 @@ class Publisher:
         folder: its files may change meanwhile; links are followed.
         host: the address to listen on.
         port: the port to listen on; 0 picks a free one.
+        certificate: a file with a certificate and its key, to serve https.
     """
 
-    def __init__(self, folder: Path, *, host: str = HOST, port: int = 0) -> None:
+    def __init__(self, folder: Path, *, host: str = HOST, port: int = 0, certificate: Path | None = None) -> None:
         self.folder = folder
         self.host = host
+        self.certificate = certificate
         self._wanted_port = port
 
     def __enter__(self) -> Self:
@@ -50,6 +52,7 @@ class Publisher:
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=PATIENCE_SECONDS,
+                ssl_certfile=self.certificate,
             )
         )
         self._thread = Thread(target=self._server.run, args=([self._socket],), name="publisher", daemon=True)
@@ -64,4 +67,9 @@ class Publisher:
     @property
     def base_url(self) -> str:
         """The URL of the folder."""
-        return f"http://{self.host}:{self._socket.getsockname()[1]}"
+        return f"http{'s' if self.certificate else ''}://{self.host}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._socket.getsockname()[1])

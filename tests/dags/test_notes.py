@@ -6,26 +6,20 @@ import os
 import re
 import shlex
 import sqlite3
-import ssl
 import sys
 import traceback
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
 from typing import NamedTuple
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from psycopg.conninfo import conninfo_to_dict
 
 from devtools.emulators import LocalCloud
 from devtools.generator import write_month
 from devtools.servers.publisher import Publisher
+from devtools.servers.web import Web
 from include.nyc_taxi import TripFile, catalog, download, landing
 from include.nyc_taxi.lake import Lake
 
@@ -65,39 +59,6 @@ class Done(NamedTuple):
     log: str
 
 
-class Web(BaseHTTPRequestHandler):
-    """A proxy that plays every https host of the web, with the files of a folder."""
-
-    def log_message(self, *_):
-        """Say nothing."""
-
-    def do_CONNECT(self):
-        self.send_response(200)
-        self.end_headers()
-        self.server.files(self.server.secure(self.connection), self.client_address, self.server)
-        self.close_connection = True
-
-
-class Files(SimpleHTTPRequestHandler):
-    log_message = Web.log_message
-
-
-def certificate(host, path):
-    """Write a certificate for the host, and its key, into one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(made.public_bytes(pem) + private)
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """A folder with the files of both sources."""
@@ -113,17 +74,8 @@ def published(tmp_path_factory):
 @pytest.fixture(scope="module")
 def web(published, tmp_path_factory):
     """The variables with which a client finds the web on this machine."""
-    pem = tmp_path_factory.mktemp("web") / "host.pem"
-    certificate(HOST_OF_THE_WEB, pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
-        server.secure = partial(context.wrap_socket, server_side=True)
-        server.files = partial(Files, directory=published)
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        proxy = f"http://127.0.0.1:{server.server_port}"
-        yield {"HTTPS_PROXY": proxy, "https_proxy": proxy, "SSL_CERT_FILE": str(pem)}
-        server.shutdown()
+    with Web(published, [HOST_OF_THE_WEB], certificate=tmp_path_factory.mktemp("web") / "host.pem") as web:
+        yield web.environment
 
 
 @pytest.fixture(scope="module")
