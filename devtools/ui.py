@@ -154,7 +154,7 @@ def _refuse_taken(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            sys.exit(f"cannot use port {port}: {error}. Choose another: make ui PORT=8081")
+            sys.exit(f"cannot use port {port}: {str(error).rstrip('.')}. Choose another: make ui PORT=8081")
 
 
 def _environment(port: int) -> dict[str, str]:

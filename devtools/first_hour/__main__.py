@@ -101,7 +101,8 @@ def _type(user: User, chosen: Sequence[Row], done: dict[str, Done]) -> None:
 
 
 def _look(user: User, images: Path, done: dict[str, Done]) -> None:
-    for name, wrong in tour.take(f"http://{HOST}:{user.port}", "admin", user.password, images).items():
+    url = f"http://{HOST}:{user.port}"
+    for name, wrong in tour.take(url, "admin", user.password, images, str(user.folder)).items():
         _keep(user.folder, done, name, Done(bool(wrong), user.hide(wrong), 0))
         print(f"{name}: {wrong or 'as expected'}", flush=True)
 

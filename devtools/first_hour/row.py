@@ -69,6 +69,6 @@ class Done(NamedTuple):
 
     def line(self, row: Row) -> str:
         """Return the first line that it printed that says what it must; the last such one if that is a success."""
-        lines = [AROUND.sub("", line).strip() for line in self.printed.splitlines() if line.strip()]
+        lines = [" ".join(AROUND.sub("", line).split()) for line in self.printed.splitlines() if line.strip()]
         saying = [line for line in lines if row.says and row.says in line] or lines or [""]
         return saying[-1] if row.says and not row.code else saying[0]

@@ -25,6 +25,7 @@ SAID = {
     "bin/airflow dags test flow_code": "I am a flow",
     "bin/airflow dags trigger": "queued",
     "bin/airflow dags list": "ingest_data",
+    "bin/airflow dags next-execution": "T0",
     "bin/airflow connections get": "taxi_",
 }
 NO_SUCH_MONTH = '{"colour": "green", "year": 2019, "month": 5}'
@@ -54,7 +55,10 @@ SLIPS = [
     Row("a flow that does not exist", "make demo FLOW=duckdb", 2, "duckdb"),
     Row("a target that does not exist", "make status ARGS=--target=mars", 2, "mars"),
     Row(
-        "a month that the publisher lacks", f"bin/airflow dags test ingest_data -c '{NO_SUCH_MONTH}'", 1, "NotPublished"
+        "a month that the publisher lacks",
+        f"bin/airflow dags test ingest_data -c '{NO_SUCH_MONTH}'",
+        1,
+        "NotPublished:",
     ),
     Row("a month of the future", f"bin/airflow dags test ingest_data -c '{NOT_YET}'", 1, "2099-01"),
     Row("a year without a month", "bin/airflow dags test ingest_data -c '{\"year\": 2021}'", 1, "ValueError:"),
@@ -74,7 +78,7 @@ SLIPS = [
         "a table of another service",
         'bin/airflow dags test ingest_data 2021-01-01 -c \'{"colour": "green", "table_name": "yellow_taxi_trips"}\'',
         1,
-        "WarehouseRefused",
+        "WarehouseRefused:",
     ),
     Row(
         "a URL of another host",
@@ -87,7 +91,7 @@ SLIPS = [
         "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY=1 HTTPS_PROXY=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9"
         " bin/airflow dags test ingest_data 2021-02-01 -c '{\"cache_ttl_hours\": 0}'",
         1,
-        "SourceUnavailable",
+        "SourceUnavailable:",
     ),
     Row(
         "a connection that is not JSON",
@@ -107,19 +111,19 @@ SLIPS = [
         "a lake in a folder that is read-only",
         "AIRFLOW_VAR_TAXI_LAKE=file:///sys/lake bin/airflow dags test etl_web_to_gcs 2021-01-01",
         1,
-        "/sys/lake",
+        "SetUpError:",
     ),
     Row(
         "a lake without a scheme",
         "AIRFLOW_VAR_TAXI_LAKE=lake bin/airflow dags test etl_web_to_gcs 2021-01-01",
         1,
-        "lake",
+        "ValueError:",
     ),
     Row(
         "a wrong password of the warehouse",
         f"AIRFLOW_CONN_TAXI_WAREHOUSE='{OTHER_WAREHOUSE}' bin/airflow dags test ingest_data 2021-01-01",
         1,
-        "WarehouseRefused",
+        "WarehouseRefused:",
         beside_ui=True,
     ),
     Row("`make ui` a second time", "make ui", 2, "already running", beside_ui=True),

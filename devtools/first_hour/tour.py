@@ -30,17 +30,26 @@ class Stop(NamedTuple):
 
 
 STOPS = [
-    Stop("first-hour-flows", "The flows, without their deployments.", "/dags?tags=flow", "text=ingest_data"),
-    Stop("first-hour-flow", "A flow, its tasks and its runs.", "/dags/ingest_data", "text=load_data"),
     Stop("first-hour-form", "The form of a run.", f"/dags/ingest_data{FORM}", "[role=dialog] :text('Service')"),
     Stop("first-hour-blocks", "The blocks, as connections.", "/connections", "text=taxi_source"),
     Stop("first-hour-lake", "The lake, as a Variable.", "/variables", "text=taxi_lake"),
+    Stop("first-hour-flows", "The flows, without their deployments.", "/dags?tags=flow", "text=ingest_data"),
+    Stop("first-hour-flow", "A flow, its tasks and its runs.", "/dags/ingest_data", "text=load_data"),
     Stop("first-hour-taxi", "The page Taxi: the month of the demo.", "/plugin/taxi", "#coverage-says b", "iframe"),
 ]
 
 
-def take(url: str, user: str, password: str, into: Path) -> dict[str, str]:
-    """Log in, look at every page, and save its picture.
+# Replaces a text wherever a page shows it.
+HIDE = """hidden => {
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        walker.currentNode.nodeValue = walker.currentNode.nodeValue.replaceAll(hidden, '…');
+    }
+}"""
+
+
+def take(url: str, user: str, password: str, into: Path, hidden: str) -> dict[str, str]:
+    """Log in, look at every page, and save its picture, without a text that is to be hidden.
 
     Returns:
         What is wrong, by the name of the stop: errors of the page's scripts, or what it did not show; mostly empty.
@@ -50,7 +59,7 @@ def take(url: str, user: str, password: str, into: Path) -> dict[str, str]:
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, reduced_motion="reduce")
         page.set_default_timeout(PATIENCE_SECONDS * 1_000)
         _log_in(page, url, user, password)
-        found = {stop.name: _look(page, url, stop, into) for stop in STOPS}
+        found = {stop.name: _look(page, url, stop, into, hidden) for stop in STOPS}
         browser.close()
     return found
 
@@ -63,7 +72,7 @@ def _log_in(page: Page, url: str, user: str, password: str) -> None:
     page.wait_for_url(lambda address: "/auth/" not in address)
 
 
-def _look(page: Page, url: str, stop: Stop, into: Path) -> str:
+def _look(page: Page, url: str, stop: Stop, into: Path, hidden: str) -> str:
     wrong: list[str] = []
 
     def listen(error: Error) -> None:
@@ -79,6 +88,7 @@ def _look(page: Page, url: str, stop: Stop, into: Path) -> str:
     except Error as error:
         wrong.append(str(error).partition("\n")[0])
     page.wait_for_timeout(DRAWN_MILLISECONDS)
+    page.evaluate(HIDE, hidden)
     page.screenshot(path=into / f"{stop.name}.png")
     page.remove_listener("pageerror", listen)
     return "; ".join(wrong)

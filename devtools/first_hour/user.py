@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devtools.environment import POSTGRES_HOME, ROOT
-from devtools.first_hour.row import BARE, CLONE, Done
+from devtools.first_hour.row import BARE, CLONE, SHOWN, Done
 from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.whole_airflow import free_port
 
@@ -33,6 +33,8 @@ DEVELOPERS = re.compile(r"AIRFLOW|TAXI_|MAKE|VIRTUAL_ENV|PYTHON")
 KNOWN_HOSTS = (
     r"127\.0\.0\.1|localhost|github\.com|docs\.docker\.com|files\.example\.org|d37ci6vzurychx\.cloudfront\.net"
 )
+# A generated password, or its beginning where Airflow breaks the cell of a table; an edition has 8 digits.
+GENERATED = r"\b(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{9,}\b"
 OLD_PYTHON = '#!/bin/sh\n[ "$1" = -V ] && echo "Python 3.9.2" && exit\nexit 1\n'
 NO_PIP = '#!/bin/sh\n[ "$1 $2" = "-m pip" ] && echo "No module named pip" >&2 && exit 1\nexec \'{python}\' "$@"\n'
 
@@ -72,7 +74,8 @@ class User:
         started = time.monotonic()
         try:
             with socket.create_server((HOST, 0)) as other:
-                command = self._filled(row.command, other.getsockname()[1])
+                taken = other.getsockname()[1]
+                command = self._filled(row.command, taken)
                 done = subprocess.run(
                     ["/bin/sh", "-c", command],
                     cwd=folder,
@@ -87,7 +90,8 @@ class User:
                 )
         finally:
             subprocess.run(["git", "checkout", "--quiet", ".env"], cwd=folder, check=True)  # noqa: S607 - any git
-        return Done(done.returncode, self.hide(done.stdout), time.monotonic() - started)
+        printed = self.hide(done.stdout.replace(f"port {taken}", f"port {SHOWN['{taken}']}"))
+        return Done(done.returncode, printed, time.monotonic() - started)
 
     @contextmanager
     def ui(self) -> Iterator[Done]:
@@ -129,6 +133,8 @@ class User:
         text = re.sub(rf"{re.escape(HOST)}:(?!8080\b)\d+", f"{HOST}:{HIDDEN}", text)
         text = re.sub(rf"(https?://)(?!(?:{KNOWN_HOSTS})\b)[^\s/\"',;)]+", rf"\g<1>{HIDDEN}", text)
         text = re.sub(r"(?<![\w/…])/(?:etc|home|opt|root|tmp|usr|var|work)/[^\s:'\",;]*", HIDDEN, text)
+        text = re.sub(rf"{re.escape(HOST)}\", port \d+", f'{HOST}", port {HIDDEN}', text)
+        text = re.sub(GENERATED, HIDDEN, text)
         text = re.sub(r"\x1b\[[0-9;]*m", "", text)
         for name in {socket.gethostname(), getpass.getuser()} - {"", "airflow"}:
             text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", HIDDEN, text)

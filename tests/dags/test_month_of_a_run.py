@@ -1,6 +1,7 @@
 """However a run is started, its month is found: real runs, made by Airflow's own API and command line code."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -207,3 +208,16 @@ def test_a_cache_lifetime_that_no_clock_has_is_refused_by_name(hours):
 
     with pytest.raises(ValueError, match="param cache_ttl_hours="):
         _cache_ttl(hours)
+
+
+@pytest.mark.parametrize(
+    ("started", "due", "expected"), [(2021, 2026, "2026"), (2026, 2021, "2026"), (None, 2025, "2025")]
+)
+def test_a_run_counts_from_when_it_was_started_even_if_dags_test_starts_it_in_the_past(started, due, expected):
+    from include.orchestration.requests import _wish
+
+    run = SimpleNamespace(
+        start_date=started and datetime(started, 1, 1, tzinfo=UTC), run_after=datetime(due, 1, 1, tzinfo=UTC)
+    )
+
+    assert _wish({"params": {}, "dag_run": run}).asked_at.startswith(expected)

@@ -69,6 +69,7 @@ def test_the_line_that_gives_the_reason_is_shown():
 
 def test_nothing_of_a_machine_is_shown(user):
     user.password = "5e37e7"
+    assert user.hide("15e1cbff 1234567890 8c21133b5a7a29365bb4889f") == "15e1cbff 1234567890 …"
     said = f"{user.clone}/README.md {Path.home()} /tmp/x {socket.gethostname()} 5e37e7 http://pypi.example.org:8/simple"
 
     shown = user.hide(f"{said} http://127.0.0.1:{user.port} http://127.0.0.1:45123/x \x1b[1m/sys/lake")
