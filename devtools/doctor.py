@@ -182,12 +182,12 @@ def docker() -> list[Finding]:
         return [Finding(NOTE, "Docker is not installed; only make up needs it: https://docs.docker.com/engine/install")]
     version, error = _printed("docker", "version", "--format", "{{.Server.Version}}")
     if version is None:
-        return [Finding(PROBLEM, f"Docker does not answer ({error}); for make up, start it, and join the group docker")]
+        return [Finding(NOTE, f"Docker does not answer ({error}); for make up, start it, and join the group docker")]
     compose, _ = _printed("docker", "compose", "version", "--short")
     major = re.match(r"v?(\d+)", compose or "")
     if major is None or int(major[1]) < OLDEST_COMPOSE:
         wanted = "expected Compose v2 for make up: https://docs.docker.com/compose/install"
-        return [Finding(PROBLEM, f"Docker {version} with Compose {compose or 'missing'}; {wanted}")]
+        return [Finding(NOTE, f"Docker {version} with Compose {compose or 'missing'}; {wanted}")]
     return [Finding(OK, f"Docker {version} with Compose {compose}")]
 
 

@@ -135,13 +135,13 @@ def test_settings_that_are_no_text_are_a_problem(tree):
         (None, "note     Docker is not installed; only make up needs it: https://docs.docker.com/"),
         (
             "echo permission denied >&2; exit 1",
-            "problem  Docker does not answer (permission denied); for make up, start",
+            "note     Docker does not answer (permission denied); for make up, start",
         ),
         (
             'test "$1" = version && echo 20.10',
-            "problem  Docker 20.10 with Compose missing; expected Compose v2 for make up",
+            "note     Docker 20.10 with Compose missing; expected Compose v2 for make up",
         ),
-        ('test "$1" = version && echo 20.10 || echo 1.29.2', "problem  Docker 20.10 with Compose 1.29.2; expected"),
+        ('test "$1" = version && echo 20.10 || echo 1.29.2', "note     Docker 20.10 with Compose 1.29.2; expected"),
         ('test "$1" = version && echo 28.1 || echo v2.26.1', "ok       Docker 28.1 with Compose v2.26.1"),
     ],
 )
@@ -215,6 +215,7 @@ def test_the_connections_of_a_deployment_are_asked(tmp_path, warehouse, monkeypa
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_CSV_MIRROR", nowhere)
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps(cloud))
     monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{tmp_path}/lake")
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_DUCKDB", json.dumps({"conn_type": "generic", "host": f"{tmp_path}/taxi.db"}))
     for name in ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
         monkeypatch.delenv(name, raising=False)
 
@@ -227,6 +228,7 @@ def test_the_connections_of_a_deployment_are_asked(tmp_path, warehouse, monkeypa
         "Postgres (connection": OK,
         "Lake (Variable": OK,
         "BigQuery (connection": NOTE,
+        "DuckDB (connection": OK,
     }
     assert target["dbname"] in found["Postgres (connection"].text
 
