@@ -31,7 +31,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-demo: .demo-choice install ## load months with the real Dags and query them [FLOW=bigquery SOURCE=... COLOUR=... MONTH=YYYY-MM MONTHS=YYYY-MM..YYYY-MM YEAR=YYYY]
+demo: .demo-choice install ## load months with the real Dags and query them [FLOW=bigquery|duckdb SOURCE=... COLOUR=... MONTH=YYYY-MM MONTHS=YYYY-MM..YYYY-MM YEAR=YYYY]
 	@$(RUN) devtools.demo $(DEMO_CHOICE)
 
 # Before the installation, which takes a minute, the demo's variables are checked. An unsupported Python is told of there.

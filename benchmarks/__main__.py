@@ -111,7 +111,7 @@ class _Bench:
             inputs_4x = self._prepared("4x", 4 * rows)
             runs_4x = {
                 contestant.name: self._timed(contestant, "4x rows")
-                for contestant in [*self._steps(self.folder / "4x", inputs_4x), self._into_bigquery(self.folder / "4x")]
+                for contestant in [*self._steps(self.folder / "4x", inputs_4x), *self._into_others(self.folder / "4x")]
             }
             shutil.rmtree(self.folder / "4x")
             large = LARGE_ROWS if rows >= ROWS else rows
@@ -150,6 +150,12 @@ class _Bench:
             "transform parquet", "ours: parquet to data/ and rejects/", _ours("transform", official, "official")
         )
 
+    def _into_others(self, folder: Path) -> Iterator[Contestant]:
+        """Return our load step into each target but Postgres."""
+        yield self._into_bigquery(folder)
+        command = _ours("load_duckdb", str(folder / "csv_mirror"), str(folder / "taxi.duckdb"))
+        yield Contestant("load duckdb", "ours: data/ to a month of a DuckDB file", command)
+
     def _into_bigquery(self, folder: Path) -> Contestant:
         command = _ours("load_bigquery", str(folder / "csv_mirror"), str(folder / "cloud"))
         return Contestant("load bigquery", "ours: data/ to the partition of the emulator, with its start", command)
@@ -163,6 +169,7 @@ class _Bench:
         yield Contestant("transform fhvhv", "", _ours("transform", lake, "official", LARGE_FILE))
         kept = inputs["official"]["rows_kept"]
         yield Contestant("load fhvhv", "", _ours("load", lake, LARGE_FILE), LARGE_TABLE, kept)
+        yield Contestant("load fhvhv duckdb", "", _ours("load_duckdb", lake, str(folder / "taxi.duckdb"), LARGE_FILE))
 
     def _contestants(self, folder: Path, inputs: dict[str, Any]) -> Iterator[Contestant]:
         csv, official = inputs["csv_mirror"], inputs["official"]
@@ -171,7 +178,7 @@ class _Bench:
             "limit", "COPY of encoded rows from a file of the server", self._limit(folder), "bench_limit", kept
         )
         yield from self._steps(folder, inputs)
-        yield self._into_bigquery(folder)
+        yield from self._into_others(folder)
         yield Contestant("stream csv", "bare pyarrow: csv.gz to parquet", _ours("stream_csv", csv["raw"], scratch))
         yield Contestant(
             "stream parquet", "bare pyarrow: parquet to parquet", _ours("stream_parquet", official["raw"], scratch)

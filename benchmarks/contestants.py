@@ -89,6 +89,16 @@ def load(lake_folder: str, name: str = FILE) -> None:
         targets.get("postgres").replace_month(connection, TripFile.parse(name), Lake.at(lake_folder))
 
 
+def load_duckdb(lake_folder: str, database: str, name: str = FILE) -> None:
+    """Run our load step into a DuckDB file that is not there yet."""
+    from include.nyc_taxi import TripFile, targets
+    from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+
+    Path(database).unlink(missing_ok=True)
+    targets.get("duckdb").replace_month(DatabaseFile(Path(database)), TripFile.parse(name), Lake.at(lake_folder))
+
+
 def load_bigquery(lake_folder: str, cloud_folder: str, name: str = FILE) -> None:
     """Run our load step into the emulated BigQuery. Prints the peak memory of the emulator, in MB."""
     import psutil

@@ -5,15 +5,16 @@
 - **What**: runs the tasks of `etl_web_to_gcs` for every month of `months` in `year` and every service of `colour`.
   `load` then loads the month into `target`, if that is not `none`. The map index shows the month: `yellow-2021-01`.
 - **Grain**: every month of `months` for every service of `colour`, in one `year`.
-- **Re-run safety**: idempotent, as its steps are those of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq`. Months
-  that are up to date are skipped. `edition` chooses an earlier edition of each file, such as that of a date.
+- **Re-run safety**: idempotent, as its steps are those of the Dags for one month. Months that are up to date are
+  skipped. `edition` chooses an earlier edition of each file, such as that of a date.
 - **Failures**: a failed month does not stop the others. `summary` runs even if every month failed, logs the outcome of
   each, and fails if one did.
 
 ### Triage
 
 - `summary` failed: its log names the months. Open the failed task of that map index and fix what its error says (the
-  docs of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq` explain it). Then clear it; `summary` runs again.
+  docs of `etl_web_to_gcs`, `ingest_data`, `etl_gcs_to_bq` and `etl_web_to_duckdb` explain it). Then clear it;
+  `summary` runs again.
 - `which_months` failed with `ValueError`: a param, a connection or a Variable is wrong; with `SetUpError`,
   `WarehouseRefused`, `LakeUnavailable` or `WarehouseBusy`: the lake or the target refuses or does not answer. The error
   gives the value and what was expected.

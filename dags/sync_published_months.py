@@ -11,8 +11,9 @@
   with `edition`, until they are loaded without it. One run at a time.
 - **Requests**: checks the newest and the unknown months of each service, then `max_files_per_run` older files in
   rotation, so that every published file is checked about once a month.
-- **Deployments**: `daily` keeps Postgres up to date, `daily_bigquery` BigQuery and `daily_lake` the lake. One of them
-  is enough for BigQuery too, as `etl_gcs_to_bq.any` loads every month that they put into the lake.
+- **Deployments**: `daily` keeps Postgres up to date, `daily_bigquery` BigQuery, `daily_duckdb` DuckDB and `daily_lake`
+  the lake. One of them is enough for BigQuery too, as `etl_gcs_to_bq.any` loads every month that they put into the
+  lake.
 - **Result**: one line reports what was loaded, what remains, and what republished files changed. It is also the note
   of the asset `published months`.
 
@@ -23,8 +24,8 @@ it.
 
 - `survey_publisher` succeeded, but the report says that the survey ended early: the publisher was down or throttled
   us. Normal if the next run's report does not say so.
-- A month's task failed: the docs of `etl_web_to_gcs`, `ingest_data` and `etl_gcs_to_bq` explain the first word of its
-  error.
+- A month's task failed: the docs of `etl_web_to_gcs`, `ingest_data`, `etl_gcs_to_bq` and `etl_web_to_duckdb` explain
+  the first word of its error.
 - `ShrunkenEdition` (fetch, clean): a republished file lost more than a tenth of its rows, and the earlier edition stays
   loaded. The run fails every day until you accept the file (the error says how) or the publisher replaces
   it.

@@ -94,6 +94,12 @@ def _defaults() -> dict[str, str]:
         "AIRFLOW__API__HOST": "127.0.0.1",
         # Airflow warns of both at every start, and neither matters to users.
         "PYTHONWARNINGS": "ignore:Could not import graphviz,ignore:GitWildMatchPattern",
-        # ObjectStoragePath does not decode the path: a space must not become %20.
-        "TAXI_LAKE": f"file://{LOCAL / 'lake'}",
-    }
+    } | _homes_of_targets()
+
+
+def _homes_of_targets() -> dict[str, str]:
+    """Return what describes the connections, and the Variable, of the targets that need no server."""
+    from include.nyc_taxi import targets
+
+    homes = {target.connection.upper(): target.home(LOCAL) for target in targets.every()}
+    return {name: home for name, home in homes.items() if home is not None}

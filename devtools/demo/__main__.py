@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devtools import environment as project
@@ -22,7 +23,7 @@ from devtools.demo import flow
 from devtools.demo.published import GENERATED, origin, path_of
 from devtools.environment import LOCAL, WAREHOUSE
 from devtools.run import BUCKET, keep_cloud, keep_warehouse, prepare_airflow, warehouse_connection
-from include.nyc_taxi import catalog, editions
+from include.nyc_taxi import catalog, editions, targets
 from include.nyc_taxi.errors import TaxiError
 from include.nyc_taxi.lake import Lake, raw_key
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from devtools.demo.choice import Choice
     from devtools.demo.published import Origin
 
+DUCKDB = "AIRFLOW_CONN_TAXI_DUCKDB"
 RETRY_DELAY = "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY"
 ASK_EACH_TIME = {"cache_ttl_hours": 0}  # somebody may have changed the file a moment ago
 
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         someone_watches = {RETRY_DELAY: "1"}
         environment = project.project_environment(someone_watches | dict(os.environ)) | source.environment
         environment[connection] = json.dumps({"conn_type": "http", "host": source.base_url})
-        show = _through_bigquery if choice.flow == "bigquery" else _through_postgres
+        show = {"postgres": _through_postgres, "bigquery": _through_bigquery, "duckdb": _into_duckdb}[choice.flow]
         show(choice, source, environment)
 
 
@@ -77,6 +79,17 @@ def _through_bigquery(choice: Choice, source: Origin, environment: dict[str, str
     _refuse_real(choice, lake)
     _prepare(environment)
     report.of_bigquery(choice, lake, _run(choice, source.source, environment))
+
+
+def _into_duckdb(choice: Choice, source: Origin, environment: dict[str, str]) -> None:
+    from devtools.demo import report
+
+    lake = Lake.at(LOCAL / "lake")
+    _refuse_real(choice, lake)
+    _prepare(environment)
+    home = targets.get("duckdb").home(LOCAL) or ""
+    environment |= {DUCKDB: home, "AIRFLOW_VAR_TAXI_LAKE": f"file://{LOCAL / 'lake'}"}
+    report.of_duckdb(Path(json.loads(home)["host"]), choice, lake, _run(choice, source.source, environment))
 
 
 def _prepare(environment: dict[str, str]) -> None:

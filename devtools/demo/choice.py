@@ -68,7 +68,9 @@ def parse(arguments: Sequence[str] | None = None, today: date | None = None) -> 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="make demo", description="Load one or more months with the real Dags.")
     parser.add_argument("--source", help="folder or URL of the publisher's files; default: generated months")
-    parser.add_argument("--flow", default="postgres", choices=["postgres", "bigquery"], help="the target of the rows")
+    parser.add_argument(
+        "--flow", default="postgres", choices=["postgres", "bigquery", "duckdb"], help="the target of the rows"
+    )
     parser.add_argument("--colour", default="yellow", help=f"one of {', '.join(sorted(catalog.services()))}")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--month", help=f"YYYY-MM; default: {DEFAULT_MONTH}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from devtools.demo.choice import Choice
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.trip_file import TripFile
 
 POSTGRES_QUESTION = """\
 SELECT extract(hour FROM pickup_datetime)::int AS hour,
@@ -40,6 +42,15 @@ WHERE file_month BETWEEN '{first}' AND '{last}'
 GROUP BY hour
 ORDER BY trips DESC
 LIMIT 3"""
+DUCKDB_QUESTION = """\
+SELECT hour(pickup_datetime) AS hour,
+       count(*) AS trips,
+       median(dropoff_datetime - pickup_datetime) AS median_duration
+FROM {table}
+WHERE file_month BETWEEN '{first}' AND '{last}'
+GROUP BY hour
+ORDER BY trips DESC
+LIMIT 3"""
 COUNT = "SELECT COUNT(*) FROM `{table}` WHERE file_month BETWEEN '{first}' AND '{last}'"
 
 
@@ -53,7 +64,38 @@ Next:
 def of_postgres(connection: psycopg.Connection[Any], choice: Choice, lake: Lake, seconds: float) -> None:
     """Print what the warehouse holds of the files, and when most of their trips begin."""
     postgres = targets.get("postgres")
-    table, own = postgres.table(choice.service), postgres.own_loads(connection)
+    table = postgres.table(choice.service)
+    _show_loads(str(table), postgres.own_loads(connection), choice, lake, seconds)
+    first, end = (sql.Literal(file.month.first_day) for file in (choice.files[0], choice.files[-1]))
+    question = sql.SQL(POSTGRES_QUESTION).format(table=table.identifier, first=first, last=end)
+    _show_query(question.as_string(connection))
+    for hour, trips, median_duration in connection.execute(question):
+        print(f"    {hour:02d} h {trips:>10,} {_trips(choice)}, median duration {median_duration}")
+    print(NEXT)
+
+
+def of_duckdb(path: Path, choice: Choice, lake: Lake, seconds: float) -> None:
+    """Print what the DuckDB file holds of the files, and when most of their trips begin."""
+    from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+
+    place, database = targets.get("duckdb"), DatabaseFile(path, read_only=True)
+    table = place.table(choice.service)
+    _show_loads(str(table), place.own_loads(database), choice, lake, seconds)
+    question = DUCKDB_QUESTION.format(table=table, first=choice.months[0].first_day, last=choice.months[-1].first_day)
+    _show_query(question)
+    with database.reading() as connection:
+        rows = connection.execute(question).fetchall() if connection else []
+    for hour, trips, median_duration in rows:
+        print(f"    {hour:02d} h {trips:>10,} {_trips(choice)}, median duration {median_duration}")
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    print(
+        f'\nNext:\n  duckdb.connect("{shown}", read_only=True) in Python, or duckdb -readonly {shown}\n'
+        "  make ui      starts Airflow with its web page\n"
+    )
+
+
+def _show_loads(table: str, own: Mapping[TripFile, Load], choice: Choice, lake: Lake, seconds: float) -> None:
+    """Print what became of the rows of the files, by the ledger."""
     if missing := [file.name for file in choice.files if file not in own]:
         sys.exit(f"the flow succeeded, but load_ledger has no row for {', '.join(missing)}: please report this")
     loads = [own[file] for file in choice.files]
@@ -67,12 +109,6 @@ def of_postgres(connection: psycopg.Connection[Any], choice: Choice, lake: Lake,
         f"{_reasons(load.rejected_by_reason for load in loads)}\n"
         f"{_seconds(loads, seconds)}{_editions(lake, choice, [(load.source, load.source_sha256) for load in loads])}"
     )
-    first, end = (sql.Literal(file.month.first_day) for file in (choice.files[0], choice.files[-1]))
-    question = sql.SQL(POSTGRES_QUESTION).format(table=table.identifier, first=first, last=end)
-    _show_query(question.as_string(connection))
-    for hour, trips, median_duration in connection.execute(question):
-        print(f"    {hour:02d} h {trips:>10,} {_trips(choice)}, median duration {median_duration}")
-    print(NEXT)
 
 
 def of_bigquery(choice: Choice, lake: Lake, seconds: float) -> None:

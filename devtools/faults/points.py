@@ -29,6 +29,7 @@ LOOKED = "after looking at the lake"
 READING = "before data/ is read"
 IN_COPY = "in mid-COPY"
 SWAPPED = "between swap and commit"
+WRITTEN = "between rows and commit"
 BEFORE_UPLOAD = "before the upload"
 LOADED = "between load job and count"
 COUNTED = "between count and ledger row"
@@ -134,6 +135,7 @@ class _HeldUpCopy:
 def instrument(at: At) -> None:
     """Have the steps that this process runs call `at` at every point but those in a download."""
     from include.nyc_taxi import landing
+    from include.nyc_taxi.targets.duckdb import load as into_file
     from include.nyc_taxi.targets.postgres.load import _Replacement
     from include.orchestration import connections, steps
 
@@ -160,6 +162,8 @@ def instrument(at: At) -> None:
     for step, point in (("land", DOWNLOADED), ("stage", DOWNLOADED), ("load", LANDED)):
         setattr(steps, step, _before(getattr(steps, step), partial(at, point)))
     landing.publish = _before(landing.publish, lambda: at(STAGED))
+    in_file = into_file._Replacement  # noqa: SLF001 - as below
+    in_file._replace = _after(in_file._replace, lambda: at(WRITTEN))  # type: ignore[method-assign]
     _Replacement._swap = _after(_Replacement._swap, lambda: at(SWAPPED))  # type: ignore[method-assign] # noqa: SLF001
 
 

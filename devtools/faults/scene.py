@@ -19,21 +19,8 @@ from devtools.faults.flow import Ended, Meddling
 from devtools.faults.ground import start
 from devtools.faults.months import FILE, KNOWN_URL, PATH, Edition, edition, zones
 from devtools.faults.proxies import FrontEnd, Network
-from devtools.faults.targets import InBigQuery, InLake, InPostgres, InZones
-from devtools.faults.tasks import (
-    CHECK,
-    CHECK_SET_UP,
-    COMMIT,
-    DOWNLOAD,
-    FETCH_ZONES,
-    INGEST_DATA,
-    LAND,
-    LOAD,
-    LOAD_ZONES,
-    STAGE,
-    Conditions,
-    Wanted,
-)
+from devtools.faults.targets import WAYS, InBigQuery, InDuckDB, InLake, InPostgres, InZones
+from devtools.faults.tasks import FETCH_ZONES, INGEST_DATA, LOAD_ZONES, Conditions, Wanted
 from devtools.servers import misbehaving as web
 from include.nyc_taxi.lake import Lake
 
@@ -56,11 +43,7 @@ _RIGHT = 3
 _EDITIONS = {"zones": zones}
 _WRITES = "-c default_transaction_read_only=off -c statement_timeout=0 -c search_path=public"
 Server = TypeVar("Server")
-FLOWS = {
-    "postgres": (CHECK_SET_UP, DOWNLOAD, LAND, LOAD),
-    "bigquery": (CHECK_SET_UP, DOWNLOAD, STAGE, CHECK, COMMIT, LOAD),
-    "lake": (CHECK_SET_UP, DOWNLOAD, STAGE, CHECK, COMMIT),
-}
+FLOWS = {target: way.tasks for target, way in WAYS.items()}
 """The tasks that bring a month into a target, as the Dags have them."""
 OTHER_FLOWS = {"zones": (FETCH_ZONES, LOAD_ZONES), "airflow": (INGEST_DATA,)}
 """The zones, and a Dag of which Airflow runs every task."""
@@ -76,6 +59,7 @@ class Scene:
         self.name = f"fault_{number}"
         self.folder: Path = ground.folder / self.name
         self.lake_folder = self.folder / "lake"
+        self.database_file = self.folder / "taxi.duckdb"
         self.tasks = (FLOWS | OTHER_FLOWS)[fault.target]
         self.clean_tasks = FLOWS["postgres"] if fault.target == "airflow" else self.tasks
         target = "postgres" if fault.target in OTHER_FLOWS else fault.target
@@ -141,6 +125,7 @@ class Scene:
             "AIRFLOW_VAR_TAXI_LAKE": self.lake_url,
             "AIRFLOW_CONN_TAXI_SOURCE": json.dumps(self.source),
             "AIRFLOW_CONN_TAXI_WAREHOUSE": json.dumps(self.warehouse),
+            "AIRFLOW_CONN_TAXI_DUCKDB": json.dumps({"conn_type": "generic", "host": str(self.database_file)}),
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
             "SSL_CERT_DIR": str(self.folder),  # reading the web's certificates takes longer than the rest
@@ -400,6 +385,7 @@ class Scene:
         made: dict[str, Callable[[], Place]] = {
             "postgres": lambda: InPostgres(lambda: self.conninfo),
             "bigquery": lambda: InBigQuery(self.bigquery, self.name),
+            "duckdb": lambda: InDuckDB(self.database_file),
             "lake": lambda: lake,
             "zones": lambda: InZones(lambda: self.conninfo),
             "airflow": lambda: InPostgres(lambda: self.conninfo),

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import duckdb
 import psycopg
 from pyarrow import compute, parquet
 
 from devtools.faults.months import FILE, MARK, NOTHING, Held
+from devtools.faults.points import (
+    BEFORE_UPLOAD,
+    BETWEEN_MOVES,
+    COUNTED,
+    DOWNLOADED,
+    IN_COPY,
+    LANDED,
+    LOADED,
+    LOOKED,
+    READING,
+    STAGED,
+    STAGING,
+    SWAPPED,
+    WRITTEN,
+)
+from devtools.faults.tasks import CHECK, CHECK_SET_UP, COMMIT, DOWNLOAD, LAND, LOAD, STAGE
 from include.nyc_taxi.errors import LakeUnavailable
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
 from include.nyc_taxi.targets.bigquery import BigQuery
+from include.nyc_taxi.targets.duckdb import DuckDB
+from include.nyc_taxi.targets.duckdb.database import DatabaseFile
 from include.nyc_taxi.targets.postgres import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import LiteralString
 
     from google.cloud import bigquery as bq
@@ -40,6 +60,32 @@ _SUMMARY = "SELECT trips FROM public.trips_by_month WHERE service = %s AND month
 READER = "reader"
 """The name of a reader's sessions."""
 _PATIENT = "-c statement_timeout=60s -c search_path=public"
+
+
+class Way(NamedTuple):
+    """The way of a month into a target: the tasks of a flow, and the points at which a run may be met.
+
+    At those of `holding` the run has what other runs of the month wait for, such as a lock.
+    """
+
+    tasks: tuple[str, ...]
+    points: tuple[str, ...] = ()
+    holding: tuple[str, ...] = ()
+
+
+_THROUGH_THE_LAKE = (CHECK_SET_UP, DOWNLOAD, STAGE, CHECK, COMMIT)
+_TO_THE_LAKE = (DOWNLOADED, STAGING, STAGED, BETWEEN_MOVES, LANDED)
+WAYS = {
+    "postgres": Way(
+        (CHECK_SET_UP, DOWNLOAD, LAND, LOAD),
+        (*_TO_THE_LAKE, LOOKED, READING, IN_COPY, SWAPPED),
+        holding=(READING, IN_COPY, SWAPPED),
+    ),
+    "bigquery": Way((*_THROUGH_THE_LAKE, LOAD), (*_TO_THE_LAKE, LOOKED, READING, BEFORE_UPLOAD, LOADED, COUNTED)),
+    "lake": Way(_THROUGH_THE_LAKE),
+    "duckdb": Way((*_THROUGH_THE_LAKE, LOAD), (*_TO_THE_LAKE, READING, WRITTEN), holding=(WRITTEN,)),
+}
+"""Each target's way."""
 
 
 class Place(ABC):
@@ -166,6 +212,40 @@ class InBigQuery(Place):
     def left_behind(self) -> list[str]:
         """Name nothing: a load job leaves nothing."""
         return []
+
+
+class InDuckDB(Place):
+    """A DuckDB file, opened by readers for a moment; while a run writes it, it gives no answer."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def reader(self) -> Iterator[Callable[[], Held | None]]:
+        """Open the file for each look, as a person's notebook should."""
+        question = f"SELECT count(*), min({MARK}), max({MARK}) FROM green_taxi_trips"
+
+        def read() -> Held | None:
+            if not self.path.exists():
+                return NOTHING
+            try:
+                with duckdb.connect(str(self.path), read_only=True) as connection:
+                    row = connection.execute(question).fetchone()
+            except duckdb.CatalogException:
+                return NOTHING
+            except (duckdb.IOException, duckdb.ConnectionException, duckdb.ResourceInUseException):
+                return None
+            return Held(*row) if row else NOTHING
+
+        yield read
+
+    def last_load(self) -> Load | None:
+        """Return the ledger's last row of the month."""
+        return DuckDB().loads(DatabaseFile(self.path)).get(FILE)
+
+    def left_behind(self) -> list[str]:
+        """Look for files beside the database: its log, and what did not fit into memory."""
+        return [path.name for path in self.path.parent.glob(f"{self.path.name}?*")]
 
 
 class InLake(Place):

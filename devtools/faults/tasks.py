@@ -32,6 +32,7 @@ PRELOADED = [
     "include.orchestration.zone_steps",
     "include.nyc_taxi.targets.postgres.load",
     "include.nyc_taxi.targets.bigquery.load",
+    "include.nyc_taxi.targets.duckdb.load",
     "include.nyc_taxi.targets.lake.loads",
     "airflow.providers.postgres.hooks.postgres",
     "airflow.providers.google.cloud.hooks.bigquery",

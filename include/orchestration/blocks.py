@@ -33,6 +33,7 @@ CONNECTIONS = {
     "taxi_csv_archive": "Your copy of the publisher's CSV files of 2009 to 2020-06: base URL",
     "taxi_warehouse": "The Postgres that the flows load into",
     "taxi_warehouse_reader": "The role that the coverage page reads Postgres with",
+    "taxi_duckdb": "The DuckDB file that the flows load into: its absolute path as the host",
     "taxi_gcp": "Google Cloud for gs:// and BigQuery. Anonymous: the emulators on this machine, if they run",
     "taxi_alerts": "Who is notified of failures and missed deadlines",
 }

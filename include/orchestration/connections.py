@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +19,7 @@ from include.nyc_taxi.errors import LakeUnavailable, SetUpError, WarehouseRefuse
 from include.nyc_taxi.lake import Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     import psycopg
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
     from include.nyc_taxi.targets import Target
+    from include.nyc_taxi.targets.duckdb.database import DatabaseFile
 
 CLOUD_CONNECTION = "taxi_gcp"
 WAREHOUSE_CONNECTION = "taxi_warehouse"
+FILE_CONNECTION = "taxi_duckdb"
 READER_CONNECTION = "taxi_warehouse_reader"
 LAKE_VARIABLE = "taxi_lake"
 
@@ -52,6 +55,13 @@ _NOTICES_LOST_SERVERS = {
     "keepalives_interval": 10,
     "keepalives_count": 6,
     "tcp_user_timeout": 120_000,
+}
+_READ_WITHIN_SECONDS = 5.0
+_SIZE = re.compile(r"\d+(\.\d+)? ?[KMGT]i?B", re.IGNORECASE)
+_FILE_OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "memory_limit": ("a size such as 2GB", lambda value: isinstance(value, str) and bool(_SIZE.fullmatch(value))),
+    "threads": ("a whole number from 1", lambda value: type(value) is int and value > 0),
+    "patience_seconds": ("a number of seconds", lambda value: type(value) in (int, float) and value >= 0),
 }
 _ONLY_BRIEF_QUESTIONS = "-c default_transaction_read_only=on -c statement_timeout=5s"
 
@@ -356,9 +366,44 @@ def _real_bigquery(hook: BigQueryHook) -> bigquery.Client:
     return Client(project=hook.project_id, credentials=hook.get_credentials(), client_options=options)
 
 
+def duckdb_file(*, read_only: bool = False) -> DatabaseFile:
+    """Return the DuckDB file that the connection `taxi_duckdb` names; nothing is opened yet.
+
+    Its path is the connection's host, or what a URI such as `duckdb:///folder/file.duckdb` has as its schema. The extra
+    may have `memory_limit`, `threads` and `patience_seconds`. A reader waits for a writer for some seconds only.
+
+    Raises:
+        ValueError: the connection is not set, its path is not absolute, or an option has another type than expected.
+        SetUpError: its folder cannot be written.
+    """
+    from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+
+    connection = get(FILE_CONNECTION)
+    what = f"connection {FILE_CONNECTION!r}"
+    path = Path(connection.host or f"/{connection.schema or ''}")
+    if not path.is_absolute() or not path.name:
+        raise ValueError(f"{what} has the host {connection.host!r}; expected the absolute path of a DuckDB file")
+    options = _file_options(connection.extra_dejson, what)
+    if read_only:
+        return DatabaseFile(path, read_only=True, **options | {"patience_seconds": _READ_WITHIN_SECONDS})
+    check_folder(path.parent, what)
+    return DatabaseFile(path, **options)
+
+
+def _file_options(extra: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return the options of a DuckDB file that an extra has."""
+    found = {name: extra[name] for name in _FILE_OPTIONS if name in extra}
+    for name, value in found.items():
+        expected, is_right = _FILE_OPTIONS[name]
+        if not is_right(value):
+            raise ValueError(f"{name} in the extra of {what} is {value!r}; expected {expected}")
+    return found
+
+
 # How each target's client is opened, by the target's connection. A new target adds its line here.
 _ADAPTERS: dict[str, Callable[[bool], AbstractContextManager[Any]]] = {
     WAREHOUSE_CONNECTION: lambda read_only: closing(warehouse_reader() if read_only else warehouse()),
     CLOUD_CONNECTION: lambda _read_only: closing(bigquery_client()),
     LAKE_VARIABLE: lambda _read_only: nullcontext(lake()),
+    FILE_CONNECTION: lambda read_only: nullcontext(duckdb_file(read_only=read_only)),
 }

@@ -25,6 +25,7 @@ DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 FLOWS = {
     "etl_gcs_to_bq",
     "etl_parent_flow",
+    "etl_web_to_duckdb",
     "etl_web_to_gcs",
     "flow_code",
     "ingest_data",
@@ -203,8 +204,9 @@ def test_the_form_offers_what_the_core_knows():
     assert form["colour"].schema["enum"] == sorted(catalog.services())
     assert form["source"].schema["enum"] == sorted(catalog.sources())
     assert form["target"].schema["enum"] == ["none", *(target.name for target in targets.loadable())]
-    assert form["dataset"].value == targets.get("bigquery").default_namespace
-    assert form["schema"].value == targets.get("postgres").default_namespace
+    for kind in ("dataset", "schema"):
+        defaults = {target.default_namespace for target in targets.loadable() if target.namespace_kind == kind}
+        assert form[kind].value == (defaults.pop() if len(defaults) == 1 else None)
 
 
 AT_THE_TOP = {"colour", "colours", "year", "month", "months", "since", "source", "max_files_per_run"}

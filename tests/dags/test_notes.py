@@ -181,7 +181,7 @@ def test_a_command_of_the_notes_does_what_it_says(run, command):
 @pytest.mark.xfail(
     strict=True, raises=AttributeError, reason="a deadline: https://github.com/apache/airflow/issues/73428"
 )
-@pytest.mark.parametrize("name", ["daily", "daily_lake", "daily_bigquery"])
+@pytest.mark.parametrize("name", ["daily", "daily_lake", "daily_bigquery", "daily_duckdb"])
 def test_a_dag_with_a_deadline_can_be_tested(run, name):
     conf = json.dumps({"colours": ["fhv"], "since": f"{datetime.now(UTC):%Y-%m}"})
 

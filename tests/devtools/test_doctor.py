@@ -215,6 +215,7 @@ def test_the_connections_of_a_deployment_are_asked(tmp_path, warehouse, monkeypa
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_CSV_MIRROR", nowhere)
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", json.dumps(cloud))
     monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{tmp_path}/lake")
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_DUCKDB", json.dumps({"conn_type": "generic", "host": f"{tmp_path}/taxi.db"}))
     for name in ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
         monkeypatch.delenv(name, raising=False)
 
@@ -227,6 +228,7 @@ def test_the_connections_of_a_deployment_are_asked(tmp_path, warehouse, monkeypa
         "Postgres (connection": OK,
         "Lake (Variable": OK,
         "BigQuery (connection": NOTE,
+        "DuckDB (connection": OK,
     }
     assert target["dbname"] in found["Postgres (connection"].text
 

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 
 from devtools.faults.fault import RIGHT, Fault
 from devtools.faults.flow import wait_until_stopped
-from devtools.faults.kinds.processes import POINTS, at
+from devtools.faults.kinds.processes import at
 from devtools.faults.points import (
     BEFORE_UPLOAD,
     BETWEEN_MOVES,
-    COUNTED,
     DOWNLOADED,
-    IN_COPY,
     IN_DOWNLOAD,
     LANDED,
     LOOKED,
+    READING,
     STAGED,
-    SWAPPED,
 )
 from devtools.faults.scene import FLOWS, check
+from devtools.faults.targets import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from devtools.faults.scene import Scene
 
 _KIND = "concurrency"
-_WITH_THE_LOCK = {"before data/ is read", IN_COPY, SWAPPED}  # of Postgres: the other run waits for this one
 
 
 def faults() -> Iterator[Fault]:
@@ -40,14 +38,13 @@ def faults() -> Iterator[Fault]:
 
 
 def _held_up() -> Iterator[Fault]:
-    for target, points in POINTS.items():
-        for point in (IN_DOWNLOAD, *points):
-            is_waited_for = point in _WITH_THE_LOCK and COUNTED not in points
+    for target, way in WAYS.items():
+        for point in (IN_DOWNLOAD, *way.points) if way.points else ():
             yield Fault(
                 _KIND,
                 f"overtaken {point}, into {target}",
                 f"Another run brings edition 3 while this one, with edition 2, is held up {point}.",
-                _overtaken_while_held(point) if is_waited_for else _overtaken(point),
+                _overtaken_while_held(point) if point in way.holding else _overtaken(point),
                 target=target,
                 is_short=point in (LANDED, BETWEEN_MOVES),
             )
@@ -56,6 +53,7 @@ def _held_up() -> Iterator[Fault]:
         (LOOKED, "postgres"),
         (BEFORE_UPLOAD, "bigquery"),
         (DOWNLOADED, "lake"),
+        (READING, "duckdb"),
     ):
         yield Fault(
             _KIND,

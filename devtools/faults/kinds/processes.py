@@ -8,22 +8,9 @@ from typing import TYPE_CHECKING
 from devtools.faults.fault import RIGHT, Fault
 from devtools.faults.flow import wait_until_stopped
 from devtools.faults.months import large
-from devtools.faults.points import (
-    BEFORE_UPLOAD,
-    BETWEEN_MOVES,
-    COUNTED,
-    DOWNLOADED,
-    IN_COPY,
-    IN_DOWNLOAD,
-    LANDED,
-    LOADED,
-    LOOKED,
-    READING,
-    STAGED,
-    STAGING,
-    SWAPPED,
-)
+from devtools.faults.points import BETWEEN_MOVES, COUNTED, IN_COPY, IN_DOWNLOAD, LOOKED, STAGING, SWAPPED, WRITTEN
 from devtools.faults.scene import FLOWS
+from devtools.faults.targets import WAYS
 from devtools.faults.tasks import LAND, LOAD, STAGE
 
 if TYPE_CHECKING:
@@ -33,26 +20,21 @@ if TYPE_CHECKING:
     from devtools.faults.scene import Scene
 
 _KIND = "processes"
-POINTS = {
-    "postgres": (DOWNLOADED, STAGING, STAGED, BETWEEN_MOVES, LANDED, LOOKED, READING, IN_COPY, SWAPPED),
-    "bigquery": (DOWNLOADED, STAGING, STAGED, BETWEEN_MOVES, LANDED, LOOKED, READING, BEFORE_UPLOAD, LOADED, COUNTED),
-}
-"""The points on the way into a target."""
 _LONGEST_SECONDS = 0.6
 _MEGABYTE = 1 << 20
 
 
 def faults() -> Iterator[Fault]:
     """List the faults of this kind."""
-    for target, points in POINTS.items():
-        for point in (IN_DOWNLOAD, *points):
+    for target, way in WAYS.items():
+        for point in (IN_DOWNLOAD, *way.points) if way.points else ():
             yield Fault(
                 _KIND,
                 f"killed {point}, into {target}",
                 f"SIGKILL {point}.",
                 _at(point, lambda running: running.kill()),
                 target=target,
-                is_short=point in (BETWEEN_MOVES, SWAPPED, COUNTED),
+                is_short=point in (BETWEEN_MOVES, SWAPPED, COUNTED, WRITTEN),
             )
     yield from _at_random()
     yield from _ended_and_stopped()

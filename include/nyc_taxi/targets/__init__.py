@@ -14,6 +14,7 @@ from typing import Any
 
 from include.nyc_taxi.targets.base import Target
 from include.nyc_taxi.targets.bigquery import BigQuery
+from include.nyc_taxi.targets.duckdb import DuckDB
 from include.nyc_taxi.targets.lake import InLake
 from include.nyc_taxi.targets.postgres import Postgres
 from include.nyc_taxi.targets.table import Table
@@ -23,7 +24,7 @@ __all__ = ["NO_TARGET", "Table", "Target", "every", "get", "loadable", "summaris
 NO_TARGET = "none"
 """What the param `target` says where a month is only to be in the lake."""
 
-_REGISTRY: tuple[Target[Any, Any], ...] = (Postgres(), InLake(), BigQuery())
+_REGISTRY: tuple[Target[Any, Any], ...] = (Postgres(), InLake(), BigQuery(), DuckDB())
 
 
 def every() -> tuple[Target[Any, Any], ...]:

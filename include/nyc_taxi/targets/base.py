@@ -15,6 +15,7 @@ from include.nyc_taxi.targets.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.precedence import Claim
@@ -84,6 +85,10 @@ class Target(ABC, Generic[Client, TableT]):
 
     def address(self, table: TableT) -> str | None:  # noqa: ARG002 - most have none that holds wherever one asks
         """The URI by which the rest of the world knows the table, for assets; None where only the name is known."""
+        return None
+
+    def home(self, folder: Path) -> str | None:  # noqa: ARG002 - most are servers, which a person names
+        """What its connection, or the lake's Variable, says of a place in a folder; None if it needs a server."""
         return None
 
     @abstractmethod

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -16,6 +17,7 @@ from pyarrow import parquet
 from devtools.faults.points import (
     DOWNLOADED,
     LANDED,
+    LOOKED,
     STAGED,
     At,
     HeldUpClient,
@@ -28,6 +30,8 @@ from include.nyc_taxi.lake import Lake, data_key, rejects_key
 from include.nyc_taxi.precedence import Wish
 from include.nyc_taxi.targets.bigquery import BigQuery
 from include.nyc_taxi.targets.bigquery import Table as BigQueryTable
+from include.nyc_taxi.targets.duckdb import DuckDB
+from include.nyc_taxi.targets.duckdb.database import DatabaseFile
 from include.nyc_taxi.targets.ledger import Load, Loaded, Run
 from include.nyc_taxi.targets.postgres import Postgres
 from tests.nyc_taxi.trips import FILE, Row, trip
@@ -98,7 +102,31 @@ class InBigQuery:
         return BigQuery().default_table("green", self.dataset)
 
 
-Place = InPostgres | InBigQuery
+@dataclass(frozen=True)
+class InDuckDB:
+    """A DuckDB file."""
+
+    path: str
+
+    def load(self, lake: Lake, at: At, **options: Any) -> Loaded:
+        at(LOOKED)
+        return DuckDB().replace_month(DatabaseFile(Path(self.path)), FILE, lake, **options)
+
+    @contextmanager
+    def reader(self) -> Iterator[Callable[[], Held]]:
+        question = "SELECT count(*), min(total_amount), max(total_amount) FROM green_taxi_trips"
+
+        def read() -> Held:
+            with DatabaseFile(Path(self.path)).reading() as connection:
+                return Held(*connection.execute(question).fetchone())
+
+        yield read
+
+    def last_load(self) -> Load:
+        return DuckDB().loads(DatabaseFile(Path(self.path)))[FILE]
+
+
+Place = InPostgres | InBigQuery | InDuckDB
 
 
 def tried(step: Callable[[], T]) -> T:

@@ -40,6 +40,7 @@ from tests.nyc_taxi.targets import held_up
 from tests.nyc_taxi.targets.held_up import (
     Held,
     InBigQuery,
+    InDuckDB,
     InPostgres,
     Place,
     assert_consistent,
@@ -56,7 +57,9 @@ EVERYWHERE = [IN_DOWNLOAD, DOWNLOADED, STAGING, STAGED, BETWEEN_MOVES, LANDED, L
 POINTS = [
     *((point, "postgres") for point in [*EVERYWHERE, IN_COPY]),
     *((point, "bigquery") for point in [*EVERYWHERE, BEFORE_UPLOAD, LOADED, COUNTED]),
+    *((point, "duckdb") for point in EVERYWHERE),
 ]
+TARGETS = ["postgres", "bigquery", "duckdb"]
 WITH_THE_LOCK = [(READING, "postgres"), (IN_COPY, "postgres")]
 PATIENCE_SECONDS = 60
 HELD_UP = """
@@ -90,6 +93,8 @@ def place_of(request: pytest.FixtureRequest) -> Callable[[str], Place]:
     def place(name: str) -> Place:
         if name == "postgres":
             return InPostgres(request.getfixturevalue("warehouse"))
+        if name == "duckdb":
+            return InDuckDB(str(request.getfixturevalue("tmp_path") / "taxi.duckdb"))
         request.getfixturevalue("cloud")
         return InBigQuery(f"d{uuid4().hex[:8]}")
 
@@ -199,14 +204,16 @@ def _is_waited_for(place: InPostgres) -> bool:
         return bool(connection.execute(question).fetchone()[0])
 
 
-@pytest.mark.parametrize(("point", "target"), [(STAGED, "postgres"), (LOOKED, "postgres"), (BEFORE_UPLOAD, "bigquery")])
+@pytest.mark.parametrize(
+    ("point", "target"), [(STAGED, "postgres"), (LOOKED, "postgres"), (BEFORE_UPLOAD, "bigquery"), (READING, "duckdb")]
+)
 def test_process_that_is_stopped_and_wakes_after_a_newer_edition_was_brought_changes_nothing(
     tmp_path: Path, publisher: Editions, place_of: Callable[[str], Place], point: str, target: str
 ):
     place, lake = place_of(target), Lake.at(tmp_path / "lake")
     bring(lake, publisher.url, place)
     publisher.publish(2)
-    address = place.conninfo if isinstance(place, InPostgres) else place.dataset
+    [address] = vars(place).values()
     asked_at = datetime.now(UTC).isoformat()
     command = [sys.executable, "-c", HELD_UP, lake.root, publisher.url, type(place).__name__, address, point, asked_at]
 
@@ -223,7 +230,7 @@ def test_process_that_is_stopped_and_wakes_after_a_newer_edition_was_brought_cha
     assert_consistent(lake, place, 3, publisher.sha256[3])
 
 
-@pytest.mark.parametrize("target", ["postgres", "bigquery"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_six_runs_at_once_with_three_editions_end_with_the_newest_everywhere(
     lake: Lake, publisher: Editions, place_of: Callable[[str], Place], target: str
 ):
@@ -255,7 +262,7 @@ def test_six_runs_at_once_with_three_editions_end_with_the_newest_everywhere(
 # What a person asks for
 
 
-@pytest.mark.parametrize("target", ["postgres", "bigquery"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_edition_that_is_asked_for_by_name_goes_over_a_newer_one_until_it_is_let_go(
     lake: Lake, publisher: Editions, place_of: Callable[[str], Place], target: str
 ):
@@ -278,7 +285,7 @@ def test_edition_that_is_asked_for_by_name_goes_over_a_newer_one_until_it_is_let
     assert place.last_load().asked_for is None
 
 
-@pytest.mark.parametrize("target", ["postgres", "bigquery"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_letting_go_of_the_current_edition_is_written_down(
     lake: Lake, publisher: Editions, place_of: Callable[[str], Place], target: str
 ):
@@ -293,7 +300,7 @@ def test_letting_go_of_the_current_edition_is_written_down(
     assert_consistent(lake, place, 1, publisher.sha256[1])
 
 
-@pytest.mark.parametrize("target", ["postgres", "bigquery"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_load_of_another_profile_that_is_held_up_is_superseded_by_one_that_was_asked_for_later(
     lake: Lake, publisher: Editions, place_of: Callable[[str], Place], target: str
 ):

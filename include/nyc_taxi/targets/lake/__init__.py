@@ -10,6 +10,8 @@ from include.nyc_taxi.targets.base import Target
 from include.nyc_taxi.targets.ledger import Loaded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from include.nyc_taxi.precedence import Claim
     from include.nyc_taxi.targets.lake.loads import Footers
     from include.nyc_taxi.targets.ledger import Load, Run
@@ -47,6 +49,10 @@ class InLake(Target[Lake, Folder]):
     def parse_table(self, name: str) -> Folder:
         """Refuse the name: the lake has one folder per service."""
         raise ValueError(f"table name {name!r}: the lake has no tables; expected none")
+
+    def home(self, folder: Path) -> str:
+        """The URL of the folder `lake`."""
+        return f"file://{folder / 'lake'}"
 
     def check(self, client: Lake, lake: Lake, table: Folder, service: str) -> str:  # noqa: ARG002 - its own is the lake
         """See that the lake can be listed; returns its address."""

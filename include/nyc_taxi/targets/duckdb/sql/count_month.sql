@@ -1,0 +1,3 @@
+SELECT count(*)
+FROM {table}
+WHERE file_month = $month

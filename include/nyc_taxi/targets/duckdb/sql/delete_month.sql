@@ -1,0 +1,2 @@
+DELETE FROM {table}
+WHERE file_month = $month

@@ -1,0 +1,2 @@
+SELECT DISTINCT strftime(file_month, '%Y-%m')
+FROM {table}
