@@ -1,11 +1,10 @@
 """Keep a target up to date with the publisher. Unpause `sync_published_months.daily` to do so every day.
 
-`survey_publisher` → `choose_files` → for each file: `fetch` → `clean` → `write_local` → `write_gcs` → `load`; then
-`report`
+`survey_publisher` → `choose_files` → for each file: `fetch` → `land` → `load`; then `report`
 
 - **What**: asks the publisher, in few requests, what is published; compares that with what `target` holds; and loads
   what is new or republished, the newest first, up to `max_files_per_run`. Each file takes the steps of
-  `etl_parent_flow`. The first runs catch up; later runs load nothing, or only what is new.
+  `ingest_data`. The first runs catch up; later runs load nothing, or only what is new.
 - **Grain**: the moment at which the run starts. It loads months of services.
 - **Re-run safety**: idempotent: months that are up to date are not loaded again, nor are those that somebody loaded
   with `edition`, until they are loaded without it. One run at a time.
@@ -26,7 +25,7 @@ it.
   us. Normal if the next run's report does not say so.
 - A month's task failed: the docs of `etl_web_to_gcs`, `ingest_data`, `etl_gcs_to_bq` and `etl_web_to_duckdb` explain
   the first word of its error.
-- `ShrunkenEdition` (fetch, clean): a republished file lost more than a tenth of its rows, and the earlier edition stays
+- `ShrunkenEdition` (fetch, land): a republished file lost more than a tenth of its rows, and the earlier edition stays
   loaded. The run fails every day until you accept the file (the error says how) or the publisher replaces
   it.
 - `ValueError`, `SetUpError`, `WarehouseRefused` (survey_publisher): a param, a connection or a Variable is wrong, or
@@ -46,7 +45,7 @@ from include.orchestration.params import reading_params, sync_params, target_par
 from include.orchestration.requests import this_sync
 from include.orchestration.retries import DEFAULT_ARGS
 from include.orchestration.tags import EVERY_TARGET, Tag
-from include.orchestration.task_groups import web_to_target
+from include.orchestration.task_groups import land_and_load
 from include.orchestration.xcoms import Surveyed
 
 
@@ -92,7 +91,7 @@ def sync_published_months(lineage: Lineage) -> None:
 
     survey = survey_publisher()
     files = choose_files(survey)  # type: ignore[arg-type] # tasks are given what tasks return
-    months = web_to_target.partial(lineage=lineage).expand(file=files)
+    months = land_and_load.partial(lineage=lineage).expand(file=files)
     # A teardown also runs after a failed month, and does not hide that failure from the run's state.
     months >> report(survey, files).as_teardown()
 
