@@ -220,18 +220,18 @@ def _backfill(airflow: Airflow, dag: str, files: Sequence[TripFile]) -> Backfill
     servers = [process.pid for process in airflow.processes.values()]
     started, before = time.monotonic(), cpu_of_trees(servers)
     airflow.post("/backfills", dag_id=dag, max_active_runs=16, **span)
-    runs = airflow.wait(partial(_ended_runs, airflow, dag, len(files)), "the backfill", PATIENCE_SECONDS)
+    states = airflow.wait(partial(_ended_runs, airflow, dag, len(files)), "the backfill", PATIENCE_SECONDS)
     took = Backfill(time.monotonic() - started, cpu_of_trees(servers) - before, tasks=4 * len(files))
-    failed = [run["dag_run_id"] for run in runs if run["state"] != "success"]
+    failed = [run for run, state in states.items() if state != "success"]
     if failed:
         raise RuntimeError(f"runs {failed} of {dag} did not succeed; logs are in {airflow.home}")
     return took
 
 
-def _ended_runs(airflow: Airflow, dag: str, expected: int) -> list[dict[str, Any]]:
+def _ended_runs(airflow: Airflow, dag: str, expected: int) -> dict[str, str]:
     """Return the backfill's runs once all have ended; Airflow marks a backfill as completed up to 30 s later."""
-    runs = [run for run in airflow.runs(dag) if run["run_type"] == "backfill" and run["state"] in ENDED]
-    return runs if len(runs) == expected else []
+    states = airflow.ended_runs(dag, "backfill")
+    return states if len(states) == expected else {}
 
 
 def _write(pairs: list[Pair], core: float, options: argparse.Namespace) -> Path:

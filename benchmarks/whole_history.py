@@ -131,10 +131,10 @@ def _run(airflow: Airflow, server: EmbeddedPostgres, rows: Mapping[TripFile, int
 
 def _sync(airflow: Airflow, target: str) -> None:
     conf = {"target": target, "max_files_per_run": FILES_PER_RUN}
-    run = airflow.post(f"/dags/{SYNC}/dagRuns", logical_date=None, conf=conf)
-    ended = airflow.ended(SYNC, run["dag_run_id"], PATIENCE_SECONDS)
-    if ended["state"] != "success":
-        raise RuntimeError(f"the run into {target} ended as {ended['state']}; logs are in {airflow.home}")
+    run = airflow.post(f"/dags/{SYNC}/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
+    state = airflow.wait(lambda: airflow.ended_runs(SYNC, "manual").get(run), run, PATIENCE_SECONDS)
+    if state != "success":
+        raise RuntimeError(f"the run into {target} ended as {state}; logs are in {airflow.home}")
 
 
 def _check(airflow: Airflow, rows: Mapping[TripFile, int]) -> None:
