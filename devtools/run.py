@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 AIRFLOW = [sys.executable, "-P", "-m", "airflow"]
 QUIET_AIRFLOW = [sys.executable, "-P", str(ROOT / "devtools" / "quiet.py")]
 
+# On one machine the API server reads logs from disk. Airflow's log servers would listen on all addresses.
+WITHOUT_LOG_SERVER = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
 USES_SERVERS = {
     ("api-server",),  # serves the coverage page
     ("celery", "worker"),
@@ -214,7 +216,8 @@ def _become_airflow(arguments: Sequence[str]) -> NoReturn:
             environment |= metadata.copied(environment)
             if {"-v", "--verbose"}.isdisjoint(arguments) and not project.is_set(LOG_LEVEL, environment):
                 _become_quiet_airflow(arguments, environment)
-    _become([*AIRFLOW, *arguments], environment)
+    skipping = WITHOUT_LOG_SERVER.get(arguments[0], []) if arguments else []
+    _become([*AIRFLOW, *arguments, *skipping], environment)
 
 
 def _become_quiet_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
