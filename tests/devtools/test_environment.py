@@ -301,7 +301,14 @@ EXPECTED = (
         ),
         (
             "AIRFLOW_CONN_MINE=elsewhere",
-            f"AIRFLOW_CONN_MINE: found neither JSON nor a URI; {EXPECTED.format('MINE')}",
+            f"AIRFLOW_CONN_MINE: found neither JSON nor a URI; {EXPECTED.format('AIRFLOW_CONN_MINE')}",
+        ),
+        (
+            "AIRFLOW_CONN_TAXI_WAREHOUSE=db.example.org",
+            (
+                "AIRFLOW_CONN_TAXI_WAREHOUSE: found neither JSON nor a URI; expected a connection as JSON, in single "
+                'quotes: AIRFLOW_CONN_TAXI_WAREHOUSE=\'{"conn_type": "postgres", "host": "db.example.org", '
+            ),
         ),
         ('TAXI_ALERTS={"host": "x"}', f"TAXI_ALERTS: found no conn_type; {EXPECTED.format('TAXI_ALERTS')}"),
         (
