@@ -341,7 +341,7 @@ def test_a_failed_run_tells_its_error_and_a_running_one_the_step_that_it_is_at(a
     failed = step(10)
     assert (failed.task_id, failed.state) == ("extract_data", "failed")
     assert failed.error.startswith("NotPublished: ")
-    assert failed.error.endswith("HTTP 404: the source does not have the file")
+    assert "HTTP 404: the source does not have the file; official has green from 2014-01 to " in failed.error
 
     with psycopg.connect(airflow.warehouse) as connection:
         connection.execute("LOCK TABLE load_ledger")  # so that the run waits
