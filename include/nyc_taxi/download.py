@@ -218,7 +218,7 @@ def fetch_url(
         log.info("%s: edition %s is unchanged at %s", name, unchanged.held.id, address)
         return _current(lake, key, "unchanged", edition)
     log.info("%s: downloaded edition %s, %s bytes, from %s", name, added.id, f"{added.bytes:,}", address)
-    return _current(lake, key, "downloaded", edition)
+    return _current(lake, key, "downloaded", edition, offered=added.sha256)
 
 
 @contextmanager
@@ -245,12 +245,19 @@ def _named(lake: Lake, key: str, known: History, name: str) -> Edition | None:
 
 
 def _current(
-    lake: Lake, key: str, outcome: Literal["downloaded", "unchanged", "cached"], edition: str | None = None
+    lake: Lake,
+    key: str,
+    outcome: Literal["downloaded", "unchanged", "cached"],
+    edition: str | None = None,
+    *,
+    offered: str | None = None,
 ) -> Fetched:
     """Return the edition that is current now, or the named one.
 
+    `offered` is the sha256 of what the publisher has, if that was downloaded just now.
+
     Raises:
-        ShrunkenEdition: the newest one is held back.
+        ShrunkenEdition: the newest one is held back, and the publisher has not gone back to the current one.
         NotPublished: the named one is neither in raw/ nor what the publisher offers.
     """
     name, known = key.rpartition("/")[2], editions.history(lake, key)
@@ -261,7 +268,8 @@ def _current(
             raise NotPublished(f"{name}: the bytes of edition {kept} are no longer kept, and the publisher has others")
         return Fetched(named.key, named, outcome)
     newest, current = known.newest, known.current
-    if newest is not None and newest.is_held_back:
+    is_taken_back = offered is not None and known.is_current(offered)
+    if newest is not None and newest.is_held_back and not is_taken_back:
         raise ShrunkenEdition(f"{name}: {editions.shrunken(known, newest)}")
     if newest is None or current is None:
         raise LakeChanged(f"{name}: another run removed what is known of its editions")
