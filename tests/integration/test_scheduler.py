@@ -239,6 +239,7 @@ def test_reprocess_behavior_decides_what_a_second_backfill_loads_again(airflow, 
     def loads():
         return [month for month, _ in ledger() if month in ("2021-12", "2022-01")]
 
+    airflow.unpause(MONTHLY)
     backfill(airflow, reprocess_behavior="none")
 
     states = {run["partition_key"]: run["state"] for run in airflow.runs(MONTHLY)}
@@ -265,6 +266,7 @@ def test_a_trigger_loads_the_month_of_its_params_its_partition_key_or_its_date(a
         body = {"logical_date": None, "conf": {"force": True} | (conf or {})} | body
         return airflow.post(f"/dags/{MONTHLY}/dagRuns", **body)["dag_run_id"]
 
+    airflow.unpause(MONTHLY)
     asked = {
         trigger(partition_key="2022-03"): "2022-03",
         trigger(logical_date="2022-04-17T13:00:00Z"): "2022-04",
