@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from functools import partial
@@ -15,11 +18,16 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from pyarrow import parquet
 
 from benchmarks import history
+from devtools.generator import write_month
 from devtools.servers.postgres import EmbeddedPostgres
+from devtools.servers.publisher import Publisher
 from devtools.servers.whole_airflow import Airflow
-from include.nyc_taxi import Month, TripFile, targets
+from include.nyc_taxi import Month, TripFile, catalog, download, landing, targets
+from include.nyc_taxi.lake import Lake, data_key
+from include.nyc_taxi.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +46,14 @@ ANSWERS = [
     "api/city/yellow/2024-01",
     "api/zones",
 ]
+COUNTED, COUNTED_ROWS, BATCH_ROWS = TripFile("yellow", Month(2021, 1)), 1_369_769, 1 << 17
+START_OF_THE_PLUGIN = """
+from time import perf_counter
+import airflow.plugins_manager
+start = perf_counter()
+import taxi_plugin
+print(1000 * (perf_counter() - start))
+"""
 FAILED = TripFile("fhv", Month(2016, 3))
 RUNS_OF_SEVERAL_MONTHS = 30
 
@@ -48,6 +64,8 @@ def main() -> None:
     folder.chmod(0o711)  # root runs Postgres as another user
     server = EmbeddedPostgres(folder / "postgres")
     try:
+        _time_the_plugin()
+        _time_a_count(folder)
         with server:
             airflow = Airflow(folder / "page", server, publisher="http://127.0.0.1:9", deployments=[])
             with psycopg.connect(airflow.warehouse) as connection:
@@ -67,6 +85,33 @@ def main() -> None:
     finally:
         server.remove()
         shutil.rmtree(folder)
+
+
+def _time_the_plugin() -> None:
+    """How much longer a process of Airflow takes to start, as each imports the plugin."""
+    command = [sys.executable, "-c", START_OF_THE_PLUGIN]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "plugins"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    taken = [float(subprocess.check_output(command, env=environment, text=True).split()[-1]) for _ in range(3)]
+    print(f"the plugin adds {min(taken):.1f} ms to the start of a process")
+
+
+def _time_a_count(folder: Path) -> None:
+    """How long a load counts the trips of a month by hour and zone."""
+    lake, published = Lake.at(folder / "lake"), folder / "published"
+    path = published / catalog.source("official").path_of(COUNTED)
+    path.parent.mkdir(parents=True)
+    write_month(COUNTED, path, rows=COUNTED_ROWS)
+    with Publisher(published) as publisher:
+        download.fetch(COUNTED, lake, base_url=publisher.base_url)
+    landing.land(COUNTED, lake)
+    with lake.local(data_key(COUNTED)) as data:
+        batches = list(parquet.ParquetFile(data).iter_batches(BATCH_ROWS))
+    summary = Summary(COUNTED)
+    start = perf_counter()
+    for batch in batches:
+        summary.add(batch)
+    taken = 1000 * (perf_counter() - start)
+    print(f"counting the {summary.trips:,} trips of {COUNTED} takes {taken:.0f} ms of its load\n")
 
 
 def _write_runs(airflow: Airflow) -> None:

@@ -8,7 +8,7 @@
   into the month's partition of `{dataset}.{colour}_trips`, and checks that it holds as many rows as the file.
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
   run's partition key, else of its logical date. A run for which nobody chose one of these takes the newest month in the
-  lake.
+  lake. The edition is the one in `data/`: for another, run `etl_web_to_gcs` with `edition` first.
 - **Schedule**: the deployment `etl_gcs_to_bq.{colour}` runs when a Dag of that service puts a month into the lake,
   `etl_gcs_to_bq.any` when a Dag for any service does. They skip if the connection `taxi_gcp` is not set.
 - **Re-run safety**: idempotent, also if runs overlap. The load job replaces the partition in one step; a run does

@@ -35,6 +35,7 @@ from devtools.environment import (
     ROOT,
     WAREHOUSE,
 )
+from devtools.quiet import AIRFLOWS_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
 
 # -P keeps the current folder off the import path, where its `include` would hide that of a versioned bundle.
 AIRFLOW = [sys.executable, "-P", "-m", "airflow"]
+QUIET_AIRFLOW = [sys.executable, "-P", str(ROOT / "devtools" / "quiet.py")]
 
+# On one machine the API server reads logs from disk. Airflow's log servers would listen on all addresses.
+WITHOUT_LOG_SERVER = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
 USES_SERVERS = {
     ("api-server",),  # serves the coverage page
     ("celery", "worker"),
@@ -58,19 +62,6 @@ USES_SERVERS = {
 RUNS_TASKS_ALONE = {("dags", "test"), ("tasks", "test")}
 NAMESPACE_LEVELS = "AIRFLOW__LOGGING__NAMESPACE_LEVELS"
 LOG_LEVEL = "AIRFLOW__LOGGING__LOGGING_LEVEL"
-# Levels of Airflow's own lines for these commands, which leave those of this bundle. Airflow's setting reaches only the
-# loggers of structlog, so QUIET sets the others. While a task waits for its retry, `airflow.sdk` warns every second.
-AIRFLOWS_LEVELS = {"airflow": "WARNING", "airflow.sdk.definitions.dag": "ERROR", "task": "WARNING"}
-QUIET = """
-import logging, runpy, sys
-import airflow
-for name, level in {levels}.items():
-    logging.getLogger(name).setLevel(level)
-try:
-    runpy.run_module("airflow", run_name="__main__", alter_sys=True)
-except Exception as error:
-    sys.exit(f"{{type(error).__name__}}: {{str(error).partition(chr(10))[0]}} (-v shows more)")
-"""
 BUCKET = "nyc-taxi"
 NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}
 
@@ -225,14 +216,14 @@ def _become_airflow(arguments: Sequence[str]) -> NoReturn:
             environment |= metadata.copied(environment)
             if {"-v", "--verbose"}.isdisjoint(arguments) and not project.is_set(LOG_LEVEL, environment):
                 _become_quiet_airflow(arguments, environment)
-    _become([*AIRFLOW, *arguments], environment)
+    skipping = WITHOUT_LOG_SERVER.get(arguments[0], []) if arguments else []
+    _become([*AIRFLOW, *arguments, *skipping], environment)
 
 
 def _become_quiet_airflow(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     """Become Airflow's command line with the lines of this bundle, and of Airflow's own only warnings and errors."""
     levels = " ".join(f"{name}={level}" for name, level in AIRFLOWS_LEVELS.items())
-    command = [sys.executable, "-P", "-c", QUIET.format(levels=AIRFLOWS_LEVELS), *arguments]
-    _become(command, {NAMESPACE_LEVELS: levels, **environment})
+    _become([*QUIET_AIRFLOW, *arguments], {NAMESPACE_LEVELS: levels, **environment})
 
 
 def _provide(environment: dict[str, str], *, uses_servers: bool) -> None:

@@ -41,6 +41,7 @@ from devtools.environment import (
 from devtools.run import (
     AIRFLOW,
     BUCKET,
+    WITHOUT_LOG_SERVER,
     addresses,
     log_file,
     names_warehouse,
@@ -65,8 +66,6 @@ SERVERS = {
     "scheduler": "scheduler",
     "triggerer": "triggerer",
 }
-# On one machine the API server reads logs from disk. Airflow's log servers would listen on all addresses.
-ARGUMENTS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
 CLOSED_PORT = "1"  # asked for the logs of running tasks; nobody but root could listen there in place of a log server
 UP_WITHIN_SECONDS = "600"
 TASKS_END_WITHIN_SECONDS = 20
@@ -247,7 +246,7 @@ def _passwords(environment: Mapping[str, str]) -> Path:
 def _start(name: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     with log_file(name).open("w") as log:
         return subprocess.Popen(
-            [*AIRFLOW, name, *ARGUMENTS.get(name, [])],
+            [*AIRFLOW, name, *WITHOUT_LOG_SERVER.get(name, [])],
             cwd=LOCAL,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from textwrap import indent
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,7 +73,7 @@ def show_all(line: Line) -> None:
     if line.task:
         _say(line.task)
     elif line.is_ours:
-        _say(f"    {line.event}")
+        _say_under_task(line.event)
     _show_errors(line)
 
 
@@ -91,13 +92,13 @@ class Months:
             _say(line.task)
         elif line.is_ours and self.task == LAST_TASK and IS_DONE.match(line.event):
             self.done += 1
-            _say(f"    {self.done} of {self.count}  {line.event}")
+            _say_under_task(f"{self.done} of {self.count}  {line.event}")
         _show_errors(line)
 
 
 def _show_errors(line: Line) -> None:
     for error in line.errors:
-        _say(f"    {error}")
+        _say_under_task(error)
 
 
 def _line(text: str) -> Line | None:
@@ -109,6 +110,11 @@ def _line(text: str) -> Line | None:
     except (ValueError, TypeError, KeyError):
         return None
     return line if line.task or line.is_ours or line.errors else None
+
+
+def _say_under_task(text: str) -> None:
+    """Print what a task tells, each line under the task's name."""
+    _say(indent(text, "    "))
 
 
 def _say(text: str) -> None:

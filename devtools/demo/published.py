@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from devtools.demo.choice import OFFICIAL
 from devtools.environment import LOCAL, ROOT
 from include.nyc_taxi import Month, TripFile, catalog
+from include.nyc_taxi.errors import NotPublished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +70,10 @@ def _ask(files: Sequence[TripFile], base_url: str) -> None:
     with connect() as client:
         for file in files:
             known_url = source.known_url(file.service, base_url)
-            ask(client, source.url(file, base_url), known_url, source.redirect_hosts)
+            try:
+                ask(client, source.url(file, base_url), known_url, source.redirect_hosts)
+            except NotPublished as missing:
+                raise NotPublished(f"{missing}; give another MONTH or SOURCE") from None
 
 
 def path_of(file: TripFile) -> Path:

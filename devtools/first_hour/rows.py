@@ -26,7 +26,7 @@ SAID = {
     "bin/airflow dags trigger": "queued",
     "bin/airflow dags list": "ingest_data",
     "bin/airflow dags next-execution": "T0",
-    "bin/airflow connections get": "taxi_",
+    "bin/airflow connections": "taxi_",
 }
 NO_SUCH_MONTH = '{"colour": "green", "year": 2019, "month": 5}'
 NOT_YET = '{"colour": "green", "year": 2099, "month": 1}'

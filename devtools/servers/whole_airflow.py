@@ -19,8 +19,7 @@ import psycopg
 import yaml
 
 from devtools.environment import ROOT
-from devtools.run import AIRFLOW, warehouse_connection
-from devtools.ui import ARGUMENTS
+from devtools.run import AIRFLOW, WITHOUT_LOG_SERVER, warehouse_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +110,7 @@ class Airflow:
         """Start these servers, and wait until the API server answers."""
         self.command("db", "migrate")
         for name in servers:
-            self.start_server(name, *ARGUMENTS.get(name, []))
+            self.start_server(name, *WITHOUT_LOG_SERVER.get(name, []))
         self.wait(self._answers, "the API server to answer", 120)
 
     def start_server(self, name: str, *arguments: str) -> None:

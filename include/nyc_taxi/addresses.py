@@ -144,6 +144,12 @@ def shown_lake(url: str) -> str:
 
 
 def _folder(path: str, wrong: str) -> LakeAddress:
+    host, _, folder = path.partition("/")
+    if folder and host not in ("", "~"):
+        raise ValueError(
+            f"{wrong}: {host!r} stands where a host would, and a folder has none; "
+            f"expected file:///{folder} or file:///{path}"
+        )
     if not path.startswith("/"):
         raise ValueError(f"{wrong}: the folder is not absolute; {_EXPECTED_LAKE}")
     parts = PurePosixPath(path).parts
@@ -175,6 +181,11 @@ def _split_web(url: str) -> SplitResult:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"{shown(url)!r}: {_without_value(error)}; {_EXPECTED_WEB}") from None
+    if parts.scheme.lower() == "file":
+        raise ValueError(
+            f"{shown(url)!r} is a folder; expected the URL of a web server, such as http://127.0.0.1:8000 while "
+            "`python3 -m http.server` serves the folder"
+        )
     if parts.scheme.lower() not in _WEB or not parts.hostname:
         raise ValueError(f"{shown(url)!r} is not the URL of a web server, expected http:// or https:// and a host")
     if port == 0 or " " in parts.netloc or parts.fragment:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -32,7 +33,7 @@ from include.nyc_taxi.lake import Lake, raw_key, sha256_of
 from include.nyc_taxi.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import BinaryIO
@@ -129,7 +130,17 @@ def fetch(
         known_url=origin.known_url(file.service, base_url),
         redirect_hosts=(*origin.redirect_hosts, *redirect_hosts),
         known_bytes=expected.bytes if expected else None,
+        if_missing=_another_month(file.service, source),
         **options,
+    )
+
+
+def _another_month(service: str, source: str) -> str:
+    """Say which months a source publishes, and how to choose one of them."""
+    first, last = catalog.service(service).eras[source][0].since, catalog.service(service).last.get(source)
+    return (
+        f"{source} has {service} from {first} to {last or 'about two months ago'}: choose another month by the params "
+        f"year and month (or months), or correct the host of connection {catalog.source(source).connection!r}"
     )
 
 
@@ -158,6 +169,7 @@ def fetch_elsewhere(
         schema_era=catalog.service(file.service).era(origin.name, file.month).name,
         known_url=None,
         redirect_hosts=redirect_hosts,
+        if_missing="correct the param url",
         **options,
     )
 
@@ -169,6 +181,7 @@ def fetch_url(
     *,
     source: str,
     known_url: str | None,
+    if_missing: str = "correct the URL",
     redirect_hosts: Sequence[str] = (),
     known_bytes: int | None = None,
     most_bytes: int | None = None,
@@ -182,8 +195,8 @@ def fetch_url(
     """Have the current edition of a URL in raw/ under a key; arguments and errors are those of `fetch`.
 
     `known_url` is a URL of the source that has been there for years: it tells "not published" from "throttled", which
-    nothing does if it is None. `known_bytes` is the size that it once had, `most_bytes` the most it may have,
-    `schema_era` the era of its month.
+    nothing does if it is None. `if_missing` says what to do if the source does not have the file. `known_bytes` is the
+    size that it once had, `most_bytes` the most it may have, `schema_era` the era of its month.
     """
     name, asked_at, address = key.rpartition("/")[2], datetime.now(UTC), Address.parse(url, redirect_hosts)
     known = editions.history(lake, key)
@@ -194,7 +207,7 @@ def fetch_url(
     if held and not edition and _is_fresh(known, asked_at, cache_ttl):
         return _current(lake, key, "cached")
     try:
-        with connect(timeout) as client, lake.scratch(key) as path:
+        with connect(timeout) as client, lake.scratch(key) as path, _advised(if_missing):
             with path.open("wb") as out:
                 transfer = _Transfer(client, address, known_url, out=out, path=path, held=held, known_bytes=known_bytes)
                 transfer.run(pause, most_bytes or limits.most_bytes())
@@ -205,7 +218,16 @@ def fetch_url(
         log.info("%s: edition %s is unchanged at %s", name, unchanged.held.id, address)
         return _current(lake, key, "unchanged", edition)
     log.info("%s: downloaded edition %s, %s bytes, from %s", name, added.id, f"{added.bytes:,}", address)
-    return _current(lake, key, "downloaded", edition)
+    return _current(lake, key, "downloaded", edition, offered=added.sha256)
+
+
+@contextmanager
+def _advised(if_missing: str) -> Iterator[None]:
+    """Add what to do to the error of a file that the source does not have."""
+    try:
+        yield
+    except NotPublished as missing:
+        raise NotPublished(f"{missing}; {if_missing}") from None
 
 
 def _named(lake: Lake, key: str, known: History, name: str) -> Edition | None:
@@ -223,12 +245,19 @@ def _named(lake: Lake, key: str, known: History, name: str) -> Edition | None:
 
 
 def _current(
-    lake: Lake, key: str, outcome: Literal["downloaded", "unchanged", "cached"], edition: str | None = None
+    lake: Lake,
+    key: str,
+    outcome: Literal["downloaded", "unchanged", "cached"],
+    edition: str | None = None,
+    *,
+    offered: str | None = None,
 ) -> Fetched:
     """Return the edition that is current now, or the named one.
 
+    `offered` is the sha256 of what the publisher has, if that was downloaded just now.
+
     Raises:
-        ShrunkenEdition: the newest one is held back.
+        ShrunkenEdition: the newest one is held back, and the publisher has not gone back to the current one.
         NotPublished: the named one is neither in raw/ nor what the publisher offers.
     """
     name, known = key.rpartition("/")[2], editions.history(lake, key)
@@ -239,7 +268,8 @@ def _current(
             raise NotPublished(f"{name}: the bytes of edition {kept} are no longer kept, and the publisher has others")
         return Fetched(named.key, named, outcome)
     newest, current = known.newest, known.current
-    if newest is not None and newest.is_held_back:
+    is_taken_back = offered is not None and known.is_current(offered)
+    if newest is not None and newest.is_held_back and not is_taken_back:
         raise ShrunkenEdition(f"{name}: {editions.shrunken(known, newest)}")
     if newest is None or current is None:
         raise LakeChanged(f"{name}: another run removed what is known of its editions")
@@ -591,10 +621,7 @@ def _forbidden(client: httpx.Client, answer: str, known_url: Address) -> Excepti
     """Ask for a known file: the official source answers 403 for an unpublished month and to throttle a client."""
     known = _head(client, known_url).status_code
     if known == HTTPStatus.OK:
-        return NotPublished(
-            f"{answer}, and {known_url} is there: the month is not published (yet); "
-            "the publisher is about two months behind"
-        )
+        return NotPublished(f"{answer}, and {known_url} is there: the source does not have the file")
     return SourceThrottled(f"{answer}, and HTTP {known} for {known_url}, which has been there for years")
 
 

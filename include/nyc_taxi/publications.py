@@ -159,7 +159,10 @@ def newest(
             file = TripFile(service, last - back)
             if way.ask(file) is not None:
                 return file
-    raise NotPublished(f"{service}: {way.origin.name} has no file of {last - _NEWEST_WITHIN_MONTHS + 1} to {last}")
+    raise NotPublished(
+        f"{service}: {way.origin.name} has no file of {last - _NEWEST_WITHIN_MONTHS + 1} to {last}; choose a month by "
+        f"the params year and month, or correct the host of connection {way.origin.connection!r}"
+    )
 
 
 class _Way(NamedTuple):

@@ -94,6 +94,7 @@ def fetch(
         source=SOURCE,
         known_url=origin.known_url(base_url=base_url),
         redirect_hosts=(*origin.redirect_hosts, *redirect_hosts),
+        if_missing=f"correct the host of connection {origin.connection!r}",
         most_bytes=limits.most_bytes_of_zones(),
         cache_ttl=cache_ttl,
     )

@@ -42,6 +42,13 @@ VARIABLES = {
     "taxi_url_hosts": "Hosts that the param url may load a file from, with commas between them",
     "taxi_keep_editions": "How many editions of each file keep their bytes in raw/",
 }
+_POSTGRES = {"conn_type": "postgres", "host": "db.example.org", "login": "taxi", "password": "...", "schema": "ny_taxi"}
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "taxi_warehouse": _POSTGRES,
+    "taxi_warehouse_reader": _POSTGRES,
+    "taxi_gcp": {"conn_type": "google_cloud_platform", "extra": {"project": "my-project"}},
+}
+_USUAL_EXAMPLE = {"conn_type": "http", "host": "https://example.org"}
 FIELDS = {"conn_type", "description", "host", "login", "password", "schema", "port", "extra"}
 PORTS = range(1, 65536)
 
@@ -66,15 +73,15 @@ def problem(name: str, value: str) -> str | None:
     if not value or (block == name and block.lower() not in CONNECTIONS):
         return None
     if not value.lstrip().startswith("{"):
-        return None if "://" in value else f"{name}: found neither JSON nor a URI; {_expected(block)}"
+        return None if "://" in value else f"{name}: found neither JSON nor a URI; {_expected(name)}"
     try:
         described = json.loads(value)
     except ValueError as error:
-        return f"{name}: found JSON that cannot be read ({error}); {_expected(block)}"
+        return f"{name}: found JSON that cannot be read ({error}); {_expected(name)}"
     if unknown := sorted(described.keys() - FIELDS):
         return f"{name}: found {', '.join(map(repr, unknown))}; expected only {', '.join(sorted(FIELDS))}"
     if block == name and not described.get("conn_type"):
-        return f"{name}: found no conn_type; {_expected(block)}"
+        return f"{name}: found no conn_type; {_expected(name)}"
     return _problem_of_parts(name, described)
 
 
@@ -91,9 +98,9 @@ def _problem_of_parts(name: str, described: dict[str, Any]) -> str | None:
     return None
 
 
-def _expected(block: str) -> str:
-    example = {"conn_type": "http", "host": "https://example.org"}
-    return f"expected a connection as JSON, in single quotes: {block}='{json.dumps(example)}'"
+def _expected(name: str) -> str:
+    example = _EXAMPLES.get(name.removeprefix("AIRFLOW_CONN_").lower(), _USUAL_EXAMPLE)
+    return f"expected a connection as JSON, in single quotes: {name}='{json.dumps(example)}'"
 
 
 def create(environment: Mapping[str, str]) -> list[str]:

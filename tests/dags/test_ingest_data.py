@@ -1,6 +1,7 @@
 """The flow from end to end: a publisher on loopback, a lake, a Postgres, and Airflow's own way of running it."""
 
 import json
+import logging
 import os
 import re
 from datetime import UTC, datetime
@@ -9,9 +10,11 @@ from threading import Thread
 from types import NoneType
 
 import pytest
+import structlog
 from airflow.sdk.exceptions import ParamValidationError
 
 from devtools.generator import write_month
+from devtools.quiet import AIRFLOWS_LEVELS, quieten
 from devtools.servers.publisher import Publisher
 from include.nyc_taxi import Month, TripFile, catalog
 from tests.dags.runs import events_of, labels, publish_at, result, states, tries
@@ -225,7 +228,30 @@ def test_a_month_that_is_not_published_fails_at_once_with_a_clear_word(run, erro
 
     assert states(finished)["extract_data"] == "failed"
     assert tries(finished, "extract_data") == 1
-    assert "HTTP 404: the source does not have the file" in errors[0]
+    assert "HTTP 404: the source does not have the file; official has green from 2014-01" in errors[0]
+
+
+@pytest.fixture
+def quiet(airflow, monkeypatch):
+    """The logs as `bin/airflow dags test` shows them."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in AIRFLOWS_LEVELS}
+    handlers = {handler: list(handler.filters) for handler in logging.getLogger().handlers}
+    configured = structlog.get_config()
+    quieten()
+    yield
+    structlog.configure(**configured)
+    for logger, level in levels.items():
+        logger.setLevel(level)
+    for handler, filters in handlers.items():
+        handler.filters = filters
+
+
+def test_a_failed_task_is_told_in_one_line(quiet, run, capfd, caplog):
+    run(**JANUARY, table_name="a.b.trips")
+
+    told = "".join(capfd.readouterr()) + caplog.text
+    assert told.count("ValueError: table name 'a.b.trips' is not table or schema.table") == 1
+    assert "Traceback" not in told
 
 
 def test_a_month_before_the_first_is_refused_with_the_span_of_the_source(run, errors):

@@ -172,10 +172,12 @@ def _code_of_main():
 
 
 @pytest.mark.parametrize("command", RUN_HERE)
-def test_a_command_of_the_notes_does_what_it_says(run, command):
+def test_a_command_of_the_notes_does_what_it_says_and_prints_no_password(run, settings, command):
     done = run(command)
 
     assert done.code == 0, done.log
+    password = json.loads(settings["AIRFLOW_CONN_TAXI_WAREHOUSE"])["password"]
+    assert password[:10] not in done.log  # a table breaks it into several lines
 
 
 @pytest.mark.xfail(

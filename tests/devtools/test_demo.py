@@ -16,6 +16,7 @@ import pytest
 from pyarrow import compute, parquet
 
 from devtools.demo import choice
+from devtools.demo.flow import Line, show_all
 from devtools.generator import city, write_month
 from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.publisher import Publisher
@@ -229,6 +230,13 @@ def test_months_and_years_are_the_published_months(arguments, first, last, count
     months = choice.parse(arguments.split(), TODAY).months
 
     assert (str(months[0]), str(months[-1]), len(months)) == (first, last, count)
+
+
+def test_every_line_that_a_task_tells_stands_under_its_name(capsys):
+    show_all(Line("[DAG TEST] starting task_id=clean map_index=0", "airflow.sdk.definitions.dag"))
+    show_all(Line("the first accepted rows:\nvendor_id: 2, 1", "include.orchestration.steps"))
+
+    assert capsys.readouterr().out.splitlines() == ["clean", "    the first accepted rows:", "    vendor_id: 2, 1"]
 
 
 def test_the_choice_is_checked_without_an_installed_package():

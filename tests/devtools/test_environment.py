@@ -299,7 +299,17 @@ EXPECTED = (
             "TAXI_GCP={'password': 'x'}",
             "TAXI_GCP: found JSON that cannot be read (Expecting property name enclosed in ",
         ),
-        ("AIRFLOW_CONN_MINE=elsewhere", f"AIRFLOW_CONN_MINE: found neither JSON nor a URI; {EXPECTED.format('MINE')}"),
+        (
+            "AIRFLOW_CONN_MINE=elsewhere",
+            f"AIRFLOW_CONN_MINE: found neither JSON nor a URI; {EXPECTED.format('AIRFLOW_CONN_MINE')}",
+        ),
+        (
+            "AIRFLOW_CONN_TAXI_WAREHOUSE=db.example.org",
+            (
+                "AIRFLOW_CONN_TAXI_WAREHOUSE: found neither JSON nor a URI; expected a connection as JSON, in single "
+                'quotes: AIRFLOW_CONN_TAXI_WAREHOUSE=\'{"conn_type": "postgres", "host": "db.example.org", '
+            ),
+        ),
         ('TAXI_ALERTS={"host": "x"}', f"TAXI_ALERTS: found no conn_type; {EXPECTED.format('TAXI_ALERTS')}"),
         (
             'TAXI_SOURCE={"hostname": "x"}',
@@ -398,6 +408,13 @@ def test_a_test_hides_airflows_own_lines_unless_asked_for_them(tree: Tree, comma
     assert quiet["arguments"] == command.split()
     assert "airflow=WARNING" in quiet["environment"][named].split()
     assert named not in verbose["environment"] | chosen["environment"]
+
+
+@pytest.mark.parametrize("server", ["scheduler", "triggerer"])
+def test_no_server_of_airflow_serves_logs_on_all_addresses(tree: Tree, server: str):
+    printed = tree.airflow(server, "--queues=a", **{WAREHOUSE: "{}", CLOUD: "{}"})
+
+    assert printed["arguments"] == [server, "--queues=a", "--skip-serve-logs"]
 
 
 def test_a_warehouse_of_the_caller_is_used(tree: Tree):

@@ -23,11 +23,21 @@ SECRETS = st.text(min_size=4, max_size=20).filter(lambda text: text.isprintable(
 )  # fmt: skip
 def test_a_lake_that_is_not_absolute_or_names_no_store_is_refused(url):
     with pytest.raises(
-        ValueError, match=r"^Variable 'taxi_lake' is .*expected file:///folder or gs://|write '/a b'"
+        ValueError, match=r"^Variable 'taxi_lake' is .*expected file:///(folder or gs://|x or )|write '/a b'"
     ) as refusal:
         parse_lake(url, "Variable 'taxi_lake'")
 
     assert "pw" not in str(refusal.value)
+
+
+def test_a_lake_with_a_host_is_refused_with_the_folders_that_may_be_meant():
+    with pytest.raises(ValueError, match=r"'data' stands where a host .* file:///a lake or file:///data/a lake$"):
+        parse_lake("file://data/a lake", "Variable 'taxi_lake'")
+
+
+def test_a_folder_as_a_source_is_refused_with_how_to_serve_it():
+    with pytest.raises(ValueError, match=r"'file://localhost/x' is a folder; expected .*http://.*http.server"):
+        Address.parse("file://localhost/x")
 
 
 @pytest.mark.parametrize(

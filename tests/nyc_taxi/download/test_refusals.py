@@ -19,7 +19,9 @@ def test_403_with_a_known_month_there_is_not_published(publisher: Publisher, lak
     publisher.files = {KNOWN_PATH: Published(OLD)}
     publisher.missing, publisher.head = 403, no_head
 
-    with pytest.raises(NotPublished, match=r"HTTP 403, and .*2019-03.parquet is there: the month is not published"):
+    with pytest.raises(
+        NotPublished, match=r"HTTP 403, and .*2019-03.parquet is there: the source does not have the file"
+    ):
         fetch(publisher, lake)
 
     asked = [(asked.method, asked.path) for asked in publisher.asked]
@@ -48,6 +50,28 @@ def test_file_that_is_not_there_is_not_published(publisher: Publisher, lake: Lak
 
     assert len(publisher.asked) == 1
     assert_lake_is_empty(lake)
+
+
+@pytest.mark.parametrize(
+    ("source", "span"), [("official", "2014-01 to about two months ago"), ("csv_mirror", "2019-01 to 2021-07")]
+)
+def test_a_month_that_is_not_there_is_refused_with_those_that_may_be(
+    publisher: Publisher, lake: Lake, source: str, span: str
+):
+    publisher.files = {}
+
+    with pytest.raises(NotPublished) as refusal:
+        download.fetch(TripFile("green", Month(2020, 5)), lake, source=source, base_url=publisher.url)
+
+    assert f"; {source} has green from {span}: choose another month by the params year and month" in str(refusal.value)
+
+
+def test_a_url_of_a_run_that_has_no_file_is_to_be_corrected(publisher: Publisher, lake: Lake):
+    publisher.files = {}
+    elsewhere = f"{publisher.url}/copy.parquet"
+
+    with pytest.raises(NotPublished, match=r"copy.parquet: HTTP 404: .* the file; correct the param url$"):
+        download.fetch_elsewhere(TripFile("green", Month(2020, 5)), elsewhere, lake)
 
 
 @pytest.mark.parametrize(("headers", "wait"), [({"Retry-After": "120"}, "120"), ({}, "a while")])

@@ -220,6 +220,21 @@ def test_edition_that_is_held_back_is_an_error_until_somebody_names_it(publisher
     assert fetch(publisher, lake).edition.sha256 == known(lake).current.sha256 == sha256(NEW)
 
 
+def test_edition_that_is_held_back_is_no_error_once_the_publisher_has_taken_it_back(publisher: Publisher, lake: Lake):
+    for content, last_modified in ((OLD, FIRST), (NEW, LATER)):
+        publish(publisher, content, f'"{sha256(content)}"', last_modified)
+        fetch(publisher, lake, cache_ttl=NOW)
+    editions.describe(lake, KEY, sha256(NEW), rows=10, is_held_back=True)
+    publish(publisher, OLD, f'"{sha256(OLD)}"', FIRST)  # as it was, with its old Last-Modified
+
+    fetched = fetch(publisher, lake, cache_ttl=NOW)
+
+    assert (fetched.key, fetched.edition) == (key_of(OLD), known(lake).current)
+    publish(publisher, NEW, f'"{sha256(NEW)}"', LATER)
+    with pytest.raises(ShrunkenEdition):
+        fetch(publisher, lake, cache_ttl=NOW)
+
+
 # Damage, clocks, and odd answers
 
 
