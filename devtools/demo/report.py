@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from devtools.demo.choice import Choice
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.loads import Load
 
 POSTGRES_QUESTION = """\
 SELECT extract(hour FROM pickup_datetime)::int AS hour,
