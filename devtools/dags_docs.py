@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG, Param
 
-    from include.orchestration.deployments import Deployment
+    from include.orchestration.entries import Deployment
 
 PAGE = ROOT / "docs" / "dags.md"
 HEAD = """# The Dags

@@ -35,7 +35,7 @@ CORE_LAYERS = (
     ("plausibility", "precedence", "republication"),
     ("changes", "editions", "seal"),
     ("lake", "reading", "quality", "summary"),
-    ("limits", "trip_file"),
+    ("limits", "order", "trip_file"),
     ("catalog", "faults"),
     ("addresses", "buffers", "errors", "formats", "month", "progress"),
 )

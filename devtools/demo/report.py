@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from devtools.demo.choice import Choice
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.trip_file import TripFile
 
 POSTGRES_QUESTION = """\

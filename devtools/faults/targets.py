@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from google.cloud import bigquery as bq
 
     from devtools.faults.months import Edition
-    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.loads import Load
 
 _LEFT_BEHIND = """
     SELECT relname FROM pg_class WHERE relname ~ '_new_[0-9a-f]{8}' AND relkind IN ('r', 'i')

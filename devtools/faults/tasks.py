@@ -183,7 +183,7 @@ def _commit(wanted: Wanted, staged: Any) -> Any:
 
 
 def _load(wanted: Wanted, landed: Any) -> Any:
-    from include.nyc_taxi.targets.ledger import Run
+    from include.nyc_taxi.precedence import Run
     from include.orchestration import steps
 
     run = Run("campaign", "run", _reading(wanted).wish)

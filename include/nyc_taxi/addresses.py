@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def check_web(url: str, by: str) -> str:
     return url
 
 
-@dataclass(frozen=True)
-class LakeAddress:
+class LakeAddress(NamedTuple):
     """Where the lake is: a folder of this machine, or a bucket and the connection that opens it."""
 
     path: str

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from include.nyc_taxi import Month, TripFile, catalog
-from include.nyc_taxi.editions import Order
+from include.nyc_taxi.order import Order
 from include.nyc_taxi.precedence import pin_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from include.nyc_taxi.publications import Publication
-    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.loads import Load
 
 FIRST_MONTH = Month(2009, 1)
 _SOURCE = "official"

@@ -13,11 +13,11 @@ import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from include.nyc_taxi.errors import LakeChanged, NotPublished
 from include.nyc_taxi.lake import edition_key, history_key
+from include.nyc_taxi.order import Order, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,27 +30,6 @@ log = logging.getLogger(__name__)
 _SHA = re.compile(r"[0-9a-f]{8,64}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _SHOWN_DIGITS = 8
-
-
-@dataclass(frozen=True)
-class Order:
-    """An edition's place among those of its file: what data/ and the ledgers keep of it to compare by.
-
-    What the publisher says comes first: the later Last-Modified. Without two of them, or from another URL, whose times
-    are another server's, the one with the higher number follows.
-    """
-
-    url: str
-    last_modified: str | None
-    number: int
-
-    def is_after(self, other: Order) -> bool:
-        """Whether this edition is the newer one."""
-        if self.url == other.url:
-            ours, theirs = _moment(self.last_modified), _moment(other.last_modified)
-            if ours is not None and theirs is not None and ours != theirs:
-                return ours > theirs
-        return self.number > other.number
 
 
 @dataclass(frozen=True)
@@ -343,7 +322,7 @@ def _is_old_state(held: Edition, seen: Seen) -> bool:
 
 def _are_dated(one: Edition, other: Edition) -> bool:
     """Whether Last-Modified tells which of the two is newer."""
-    dates = _moment(one.last_modified), _moment(other.last_modified)
+    dates = moment(one.last_modified), moment(other.last_modified)
     return one.url == other.url and None not in dates and dates[0] != dates[1]
 
 
@@ -361,15 +340,6 @@ def _newest(editions: Iterable[Edition]) -> Edition | None:
 
 def _rank(known: History, edition: Edition) -> int:
     return sum(edition.follows(other) for other in known.editions)
-
-
-def _moment(http_date: str | None) -> datetime | None:
-    """The time of a Last-Modified; None where it is missing or none."""
-    try:
-        moment = parsedate_to_datetime(http_date) if http_date else None
-    except (ValueError, OverflowError):
-        return None
-    return moment and moment.astimezone(UTC) if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _read(text: bytes | None) -> History | None:

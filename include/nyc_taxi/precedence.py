@@ -6,12 +6,12 @@ there, in the same step that replaces it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from include.nyc_taxi.editions import Order
 from include.nyc_taxi.errors import Superseded
+from include.nyc_taxi.order import Order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,15 @@ class Wish:
         # Spelled alike, times are in order as texts too.
         in_utc = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         return cls(in_utc.isoformat(timespec="microseconds"), asked_for)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who loads, and what they asked for; without a wish, the current edition, now."""
+
+    dag_id: str | None = None
+    run_id: str | None = None
+    wish: Wish = field(default_factory=Wish.of)
 
 
 @dataclass(frozen=True)

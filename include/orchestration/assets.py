@@ -9,8 +9,7 @@ of its runs writes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from airflow.sdk import Asset, get_current_context
 
@@ -48,8 +47,7 @@ def lake_months(service: str = ANY) -> Asset:
     return months_in(targets.the_lake().name, service)
 
 
-@dataclass(frozen=True)
-class Lineage:
+class Lineage(NamedTuple):
     """The assets of a Dag: months of its service, or of any service if its runs choose one.
 
     `target` is where the Dag loads its months; None if its runs choose that.

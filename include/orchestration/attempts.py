@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from include.nyc_taxi.targets import Target
-    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.loads import Load
     from include.orchestration.airflow_api import AirflowApi, DagRun, MappedTask
-    from include.orchestration.deployments import Deployment
+    from include.orchestration.entries import Deployment
 
 
 @dataclass(frozen=True)

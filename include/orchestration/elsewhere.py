@@ -14,7 +14,7 @@ from include.nyc_taxi.errors import SetUpError
 from include.orchestration import connections
 
 if TYPE_CHECKING:
-    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.loads import Load
 
 HOSTS_VARIABLE = "taxi_url_hosts"
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.coverage import Cell
     from include.nyc_taxi.targets import Target
-    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.loads import Load
     from include.orchestration.airflow_api import AirflowApi
 
 log = logging.getLogger(__name__)

@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
 from airflow.sdk import get_current_context
 from airflow.sdk.timezone import make_naive
 
 from include.nyc_taxi import Month, TripFile, targets
-from include.nyc_taxi.precedence import Wish
-from include.nyc_taxi.targets.ledger import Run
+from include.nyc_taxi.precedence import Run, Wish
 from include.orchestration.assets import parse_partition_key
 
 if TYPE_CHECKING:
@@ -34,8 +32,7 @@ _BY_ASSET = "asset_triggered"
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Destination:
+class Destination(NamedTuple):
     """A table of a target, which is named by the target's name; without a table name it is the service's own."""
 
     target: str = targets.NO_TARGET
@@ -43,8 +40,7 @@ class Destination:
     namespace: str | None = None
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """How a run wants its files read, and what it was asked for."""
 
     wish: Wish
@@ -64,8 +60,7 @@ class Origin(TypedDict):
     force: bool
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """How a run wants its files downloaded, read and loaded. Params that its Dag lacks have their defaults here."""
 
     id: Run
@@ -91,8 +86,7 @@ class Request:
         }
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """What a sync keeps up to date: the months of services since one of them, from a source, in a destination."""
 
     services: Sequence[str]
@@ -101,8 +95,7 @@ class Scope:
     destination: Destination
 
 
-@dataclass(frozen=True)
-class SyncRequest:
+class SyncRequest(NamedTuple):
     """What a run of `sync_published_months` keeps up to date, and how."""
 
     scope: Scope

@@ -1,7 +1,7 @@
 """steps: what tasks do. Each step opens what it needs, calls the core and returns names and counts.
 
-Import this inside a task; only the steps that look at rows import pyarrow. A `file` is the name of a trip file, such as
-`green_tripdata_2024-01`.
+Import this inside a task. A step imports what it alone needs, because every task is a process of its own. A `file` is
+the name of a trip file, such as `green_tripdata_2024-01`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.nyc_taxi import TripFile, editions, publications, targets
-from include.nyc_taxi import download as downloading
+from include.nyc_taxi import TripFile, targets
 from include.nyc_taxi.errors import DamagedData, LakeChanged, NotInLake, PermanentError, Superseded
 from include.nyc_taxi.lake import data_key, raw_key
 from include.nyc_taxi.precedence import CLAIM_FIELDS, claim_of
-from include.orchestration import connections, elsewhere
-from include.orchestration.editions import kept, prune
+from include.orchestration import connections
 from include.orchestration.retries import reported
 
 if TYPE_CHECKING:
@@ -28,9 +26,8 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi import landing
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.precedence import Claim
+    from include.nyc_taxi.precedence import Claim, Run
     from include.nyc_taxi.reading import UnknownColumns
-    from include.nyc_taxi.targets.ledger import Run
     from include.orchestration.requests import Destination, Reading
     from include.orchestration.xcoms import Checked, Landed, Loaded, Raw, Reached, Staged, Summary
 
@@ -58,6 +55,8 @@ def check_set_up(service: str, *, source: str, destination: Destination, url: st
     lake = connections.lake()
     connections.check_lake(lake)
     if url:
+        from include.orchestration import elsewhere
+
         elsewhere.allowed(url)
     else:
         connections.base_url(source)
@@ -71,6 +70,8 @@ def check_set_up(service: str, *, source: str, destination: Destination, url: st
 @reported
 def newest_published(service: str, source: str) -> str:
     """Return the name of the newest file that the publisher has of a service, for a run without a month."""
+    from include.nyc_taxi import publications
+
     file = publications.newest(
         service,
         source,
@@ -105,10 +106,14 @@ def download(
 
     With a `url` it is the file there, which is a source of its own.
     """
+    from include.nyc_taxi import download as downloading
+
     lake, trip_file = connections.lake(), TripFile.parse(file)
     connections.check_lake(lake)
     options: downloading.Options = {"edition": edition, "cache_ttl": cache_ttl, "force": force}
     if url:
+        from include.orchestration import elsewhere
+
         there = elsewhere.allowed(url)
         fetched = downloading.fetch_elsewhere(
             trip_file, there.url, lake, redirect_hosts=there.redirect_hosts, **options
@@ -179,6 +184,7 @@ def check(staged: Staged, *, reading: Reading) -> Checked:
 def commit(staged: Staged, *, reading: Reading) -> Landed:
     """Move the staged rows to data/ and rejects/. If they are gone, read the edition again."""
     from include.nyc_taxi import landing
+    from include.orchestration.editions import kept, prune
 
     file, lake, keep = TripFile.parse(staged["file"]), connections.lake(), kept()
     try:
@@ -196,6 +202,7 @@ def commit(staged: Staged, *, reading: Reading) -> Landed:
 def land(file: str, *, source: str, edition: str, reading: Reading) -> Landed:
     """Read an edition into data/ and rejects/, and log how many rows have no passengers before and after."""
     from include.nyc_taxi import landing
+    from include.orchestration.editions import kept, prune
 
     trip_file, lake, keep = TripFile.parse(file), connections.lake(), kept()
     try:
@@ -322,7 +329,7 @@ def _resolve(service: str, destination: Destination) -> tuple[targets.Target[Any
 
 def _land_again(file: TripFile, lake: Lake, claim: Claim) -> None:
     """Land the edition of a claim anew, on its terms."""
-    from include.nyc_taxi import landing
+    from include.nyc_taxi import editions, landing
 
     source, quality, unknown_columns = claim.terms
     known = editions.history(lake, raw_key(file, source))

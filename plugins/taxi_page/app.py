@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 
-    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.targets.summaries import MonthOfTrips, Summaries
     from include.orchestration.airflow_api import AirflowApi
 

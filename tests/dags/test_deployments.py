@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.sdk.exceptions import ParamValidationError
 from pendulum import instance
 
@@ -39,7 +40,7 @@ def parsed(airflow_database, entries, monkeypatch, bag):
     """Parses the bundle with one entry, which is GREEN with changes."""
 
     def parse(**changes):
-        monkeypatch.setattr(module, "deployments", lambda **wanted: deployments(entries(GREEN | changes), **wanted))
+        monkeypatch.setattr(module, "deployments", lambda: deployments(entries(GREEN | changes)))
         return bag("nyc-taxi")
 
     return parse
@@ -325,6 +326,45 @@ def test_a_bad_param_fails_the_parse_of_its_flow_with_the_reason(parsed, params,
 def test_two_entries_of_one_name_are_refused(entries):
     with pytest.raises(ValueError, match=r"\['ingest_data.green_2'\] are in it more than once"):
         deployments(entries(GREEN, GREEN))
+
+
+@pytest.mark.parametrize("dag_id", ["ingest_data", *(entry.dag_id for entry in deployments())])
+def test_a_task_makes_its_own_dag_alone_and_sees_what_the_dag_processor_has_made(dag_id, whole, monkeypatch):
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+
+    in_a_task = BundleDagBag(whole[dag_id].fileloc, bundle_path=ROOT, bundle_name="nyc-taxi")
+
+    assert in_a_task.import_errors == {}
+    assert list(in_a_task.dags) == [dag_id]
+    assert seen_by_tasks(in_a_task.dags[dag_id]) == seen_by_tasks(whole[dag_id])
+
+
+@pytest.fixture(scope="module")
+def whole(bag):
+    """Every DAG, as the DAG processor makes it."""
+    return bag("nyc-taxi").dags
+
+
+def seen_by_tasks(dag):
+    tasks = {
+        task.task_id: (
+            [asset.name for asset in (*task.inlets, *task.outlets)],
+            [task.queue, task.pool, task.owner, task.retries, task.execution_timeout],
+            task.downstream_task_ids,
+        )
+        for task in dag.tasks
+    }
+    return tasks, {name: dag.params.get_param(name).serialize() for name in dag.params}
+
+
+def test_a_bad_entry_stops_no_task_of_another_dag(entries, monkeypatch):
+    monkeypatch.setattr(module, "ENTRIES", entries("ingest_data", {"flow": "ingest_data"}, GREEN))
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "ingest_data.green_2")
+
+    found = BundleDagBag(str(ROOT / "dags" / "ingest_data.py"), bundle_path=ROOT, bundle_name="nyc-taxi")
+
+    assert found.import_errors == {}
+    assert found.dags["ingest_data.green_2"].params["colour"] == "green"
 
 
 @pytest.mark.parametrize("text", ["", "flow: ingest_data", "ingest_data"])

@@ -12,8 +12,7 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from include.nyc_taxi import TripFile, download, editions, landing, targets
 from include.nyc_taxi.lake import Lake, data_key, raw_key
-from include.nyc_taxi.precedence import Wish
-from include.nyc_taxi.targets.ledger import Run
+from include.nyc_taxi.precedence import Run, Wish
 from include.orchestration import connections, steps
 from include.orchestration.editions import edition_lines, pruned_lines
 from tests.dags.runs import result, states, tries

@@ -11,9 +11,10 @@ from include.nyc_taxi import Month, TripFile, coverage
 from include.nyc_taxi.coverage import Attempt, State
 from include.nyc_taxi.errors import WarehouseRefused
 from include.nyc_taxi.lake import rejects_key
+from include.nyc_taxi.precedence import Run
 from include.nyc_taxi.publications import Publication
 from include.nyc_taxi.targets.lake.loads import loads
-from include.nyc_taxi.targets.ledger import Load, Run
+from include.nyc_taxi.targets.loads import Load
 from include.nyc_taxi.targets.postgres import Postgres, Table
 
 JANUARY = TripFile("green", Month(2024, 1))

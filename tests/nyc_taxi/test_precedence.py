@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.nyc_taxi.editions import Order
 from include.nyc_taxi.errors import PermanentError, Superseded, TransientError
+from include.nyc_taxi.order import Order
 from include.nyc_taxi.precedence import Claim, Wish, claim_of, pin_of
 from include.nyc_taxi.targets.bigquery.jobs import claim_of_labels, labels_of
 

@@ -21,8 +21,7 @@ from devtools.run import AIRFLOW, MIGRATE
 from devtools.servers.publisher import Publisher
 from include.nyc_taxi import TripFile, catalog, editions, landing, publications, targets, zones
 from include.nyc_taxi.lake import Lake, raw_key
-from include.nyc_taxi.precedence import Wish
-from include.nyc_taxi.targets.ledger import Run
+from include.nyc_taxi.precedence import Run, Wish
 from tests.nyc_taxi.trips import put_raw
 
 HERE = Path(__file__).resolve().parent

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from include.nyc_taxi.addresses import Address, under
 from include.nyc_taxi.errors import PermanentError
@@ -205,8 +205,7 @@ def _folded(name: str) -> str:
     return name.strip().lower()
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """Describes a published file as it was once seen: its rows, its size in bytes, and when it last changed.
 
     `last_modified` is a date, YYYY-MM-DD.

@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from include.nyc_taxi.errors import LakeChanged, LakeUnavailable
-from include.nyc_taxi.lake.bucket import Bucket
 from include.nyc_taxi.lake.folder import Folder
 from include.nyc_taxi.lake.keys import (
     DAMAGED,
@@ -241,6 +240,8 @@ def _store(fs: AbstractFileSystem | None, root: str) -> Store:
     if fs is None or _LOCAL_PROTOCOL in protocols:
         return Folder(root)
     if _BUCKET_PROTOCOL in protocols:
+        from include.nyc_taxi.lake.bucket import Bucket
+
         return Bucket(fs, root)
     raise _unsupported(f"{protocols[0]}://{root.lstrip('/')}")
 

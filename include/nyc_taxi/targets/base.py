@@ -7,8 +7,7 @@ and pyarrow are imported inside the methods that use them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from include.nyc_taxi.errors import PermanentError
 from include.nyc_taxi.targets.table import Table
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.precedence import Claim
-    from include.nyc_taxi.targets.ledger import Load, Loaded, Run
+    from include.nyc_taxi.precedence import Claim, Run
+    from include.nyc_taxi.targets.ledger import Loaded
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.targets.summaries import Summaries
     from include.nyc_taxi.trip_file import TripFile
     from include.nyc_taxi.zones import Zone
@@ -28,8 +28,7 @@ Client = TypeVar("Client")
 TableT = TypeVar("TableT", bound=Table)
 
 
-@dataclass(frozen=True)
-class ZonesLoaded:
+class ZonesLoaded(NamedTuple):
     """What a load of the taxi zones did, and the tables and views that have them."""
 
     outcome: Literal["replaced", "unchanged"]

@@ -27,12 +27,13 @@ from devtools.faults.points import (
 from include.nyc_taxi import download, landing
 from include.nyc_taxi.errors import LakeChanged, LakeUnavailable, Superseded, TransientError
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
-from include.nyc_taxi.precedence import Wish
+from include.nyc_taxi.precedence import Run, Wish
 from include.nyc_taxi.targets.bigquery import BigQuery
-from include.nyc_taxi.targets.bigquery import Table as BigQueryTable
+from include.nyc_taxi.targets.bigquery.table import Table as BigQueryTable
 from include.nyc_taxi.targets.duckdb import DuckDB
 from include.nyc_taxi.targets.duckdb.database import DatabaseFile
-from include.nyc_taxi.targets.ledger import Load, Loaded, Run
+from include.nyc_taxi.targets.ledger import Loaded
+from include.nyc_taxi.targets.loads import Load
 from include.nyc_taxi.targets.postgres import Postgres
 from tests.nyc_taxi.trips import FILE, Row, trip
 

@@ -29,11 +29,12 @@ from include.nyc_taxi.errors import (
 )
 from include.nyc_taxi.faults import told
 from include.nyc_taxi.lake import Lake, data_key, rejects_key
-from include.nyc_taxi.targets.bigquery import BigQuery, Table
+from include.nyc_taxi.precedence import Run
+from include.nyc_taxi.targets.bigquery import BigQuery
 from include.nyc_taxi.targets.bigquery.load import append_month
 from include.nyc_taxi.targets.bigquery.location import check, may_load
 from include.nyc_taxi.targets.bigquery.server import errors_told
-from include.nyc_taxi.targets.ledger import Run
+from include.nyc_taxi.targets.bigquery.table import Table
 from include.nyc_taxi.targets.postgres import Postgres
 from tests.nyc_taxi.trips import FILE, TRIP, csv_gz, put_raw
 

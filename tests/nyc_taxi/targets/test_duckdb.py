@@ -25,9 +25,10 @@ from include.nyc_taxi.errors import (
     WarehouseRefused,
 )
 from include.nyc_taxi.lake import Lake, data_key
+from include.nyc_taxi.precedence import Run
 from include.nyc_taxi.targets.duckdb import DuckDB, Table
 from include.nyc_taxi.targets.duckdb.database import DatabaseFile
-from include.nyc_taxi.targets.ledger import FIELDS, Run
+from include.nyc_taxi.targets.ledger import FIELDS
 
 PROJECT = Path(__file__).parents[3]
 DUCKDB = DuckDB()

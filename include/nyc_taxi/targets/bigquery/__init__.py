@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from include.nyc_taxi.targets.base import Target
-from include.nyc_taxi.targets.bigquery.table import Table
 
 if TYPE_CHECKING:
     from google.cloud import bigquery as bq
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.precedence import Claim
-    from include.nyc_taxi.targets.ledger import Load, Loaded, Run
+    from include.nyc_taxi.precedence import Claim, Run
+    from include.nyc_taxi.targets.bigquery.table import Table
+    from include.nyc_taxi.targets.ledger import Loaded
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.trip_file import TripFile
 
-__all__ = ["BigQuery", "Table"]
 
-
-class BigQuery(Target["bq.Client", Table]):
+class BigQuery(Target["bq.Client", "Table"]):
     """BigQuery, or a server that speaks its API. Its client is Google's."""
 
     name = "bigquery"
@@ -33,10 +32,14 @@ class BigQuery(Target["bq.Client", Table]):
 
     def default_table(self, service: str, namespace: str | None = None) -> Table:
         """`{dataset}.{service}_trips`, in the dataset `nyc_taxi` unless another one is named."""
+        from include.nyc_taxi.targets.bigquery.table import Table
+
         return Table.parse(f"{namespace or self.default_namespace}.{service}_trips")
 
     def parse_table(self, name: str) -> Table:
         """Read `dataset.table` or `project.dataset.table`."""
+        from include.nyc_taxi.targets.bigquery.table import Table
+
         return Table.parse(name)
 
     def check(self, client: bq.Client, lake: Lake, table: Table, service: str) -> str:

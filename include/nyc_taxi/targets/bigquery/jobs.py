@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from google.api_core import exceptions as api
 
-from include.nyc_taxi.editions import Order
+from include.nyc_taxi.order import Order
 from include.nyc_taxi.precedence import Claim, Wish
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from google.cloud import bigquery as bq
 
 from include.nyc_taxi.errors import WarehouseRefused
 from include.nyc_taxi.targets.bigquery.server import ask, errors_told
-from include.nyc_taxi.targets.ledger import FIELDS, TABLE, loads_of
+from include.nyc_taxi.targets.ledger import FIELDS, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from google.cloud.bigquery.table import Row
 
     from include.nyc_taxi.targets.bigquery.table import Table
-    from include.nyc_taxi.targets.ledger import Load
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.trip_file import TripFile
 
 _TYPES = {"text": "STRING", "integer": "INTEGER", "number": "FLOAT", "counts": "JSON", "moment": "TIMESTAMP"}
@@ -90,6 +90,8 @@ def loads(
         except api.NotFound:
             return {}
     rows.sort(key=lambda row: row["target_table"] == str(default_table(row["service"], dataset)))
+    from include.nyc_taxi.targets.loads import loads_of
+
     return loads_of(rows)
 
 

@@ -21,14 +21,14 @@ from pyarrow import parquet
 from include.nyc_taxi import catalog, landing, seal
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import data_key
-from include.nyc_taxi.precedence import Claim, claim_of
+from include.nyc_taxi.precedence import Claim, Run, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.targets import ledger as fields
 from include.nyc_taxi.targets.bigquery import ledger
 from include.nyc_taxi.targets.bigquery.jobs import Chain, claim_of_labels, label, labels_of
 from include.nyc_taxi.targets.bigquery.location import check
 from include.nyc_taxi.targets.bigquery.server import ask, errors_told, have_table
-from include.nyc_taxi.targets.ledger import Loaded, Run
+from include.nyc_taxi.targets.ledger import Loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,21 +6,20 @@ import json
 from typing import TYPE_CHECKING
 
 from include.nyc_taxi.targets.base import Target
-from include.nyc_taxi.targets.duckdb.table import Table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.precedence import Claim
+    from include.nyc_taxi.precedence import Claim, Run
     from include.nyc_taxi.targets.duckdb.database import DatabaseFile
-    from include.nyc_taxi.targets.ledger import Load, Loaded, Run
+    from include.nyc_taxi.targets.duckdb.table import Table
+    from include.nyc_taxi.targets.ledger import Loaded
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.trip_file import TripFile
 
-__all__ = ["DuckDB", "Table"]
 
-
-class DuckDB(Target["DatabaseFile", Table]):
+class DuckDB(Target["DatabaseFile", "Table"]):
     """A DuckDB file. Its client opens the file for the moment of a question or a transaction."""
 
     name = "duckdb"
@@ -35,10 +34,14 @@ class DuckDB(Target["DatabaseFile", Table]):
 
     def default_table(self, service: str, namespace: str | None = None) -> Table:
         """`{schema}.{service}_taxi_trips`, in the schema `main` unless another one is named."""
+        from include.nyc_taxi.targets.duckdb.table import Table
+
         return Table.parse(f"{namespace or self.default_namespace}.{service}_taxi_trips")
 
     def parse_table(self, name: str) -> Table:
         """Read `table` or `schema.table`."""
+        from include.nyc_taxi.targets.duckdb.table import Table
+
         return Table.parse(name)
 
     def home(self, folder: Path) -> str:

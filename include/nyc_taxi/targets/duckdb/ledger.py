@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from include.nyc_taxi.targets.duckdb import relations
 from include.nyc_taxi.targets.duckdb.database import statement
 from include.nyc_taxi.targets.duckdb.table import Table
-from include.nyc_taxi.targets.ledger import FIELDS, TABLE, loads_of
+from include.nyc_taxi.targets.ledger import FIELDS, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from include.nyc_taxi.targets.duckdb.database import DatabaseFile
-    from include.nyc_taxi.targets.ledger import Field, Load
+    from include.nyc_taxi.targets.ledger import Field
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.trip_file import TripFile
 
 _TYPES = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "counts": "JSON", "moment": "TIMESTAMPTZ"}
@@ -64,6 +65,8 @@ def loads(database: DatabaseFile, default_table: Callable[[str], str]) -> dict[T
         rows = list(_rows(connection, "last_loads"))
         months = {name: _months_in(connection, Table.parse(name)) for name in {row["target_table"] for row in rows}}
     there = [row for row in rows if (found := months[row["target_table"]]) is not None and _is_held(row, found)]
+    from include.nyc_taxi.targets.loads import loads_of
+
     return loads_of(sorted(there, key=lambda row: row["target_table"] == default_table(row["service"])))
 
 

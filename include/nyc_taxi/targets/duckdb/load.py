@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from include.nyc_taxi import landed_rows, seal
 from include.nyc_taxi.errors import CountMismatch, LakeChanged
 from include.nyc_taxi.lake import data_key
-from include.nyc_taxi.precedence import Claim, claim_of
+from include.nyc_taxi.precedence import Claim, Run, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.targets import ledger as fields
 from include.nyc_taxi.targets.duckdb import ledger, relations, schema
 from include.nyc_taxi.targets.duckdb.database import statement
-from include.nyc_taxi.targets.ledger import Loaded, Run
+from include.nyc_taxi.targets.ledger import Loaded
 
 if TYPE_CHECKING:
     from typing import BinaryIO

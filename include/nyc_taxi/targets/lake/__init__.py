@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from include.nyc_taxi.lake import Lake
 from include.nyc_taxi.targets.base import Target
-from include.nyc_taxi.targets.ledger import Loaded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from include.nyc_taxi.precedence import Claim
+    from include.nyc_taxi.lake import Lake
+    from include.nyc_taxi.precedence import Claim, Run
     from include.nyc_taxi.targets.lake.loads import Footers
-    from include.nyc_taxi.targets.ledger import Load, Run
+    from include.nyc_taxi.targets.ledger import Loaded
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.trip_file import TripFile
 
 
-@dataclass(frozen=True)
-class Folder:
+class Folder(NamedTuple):
     """The folder of the lake's data/ that holds a service's files, such as `data/green`."""
 
     service: str
@@ -28,7 +26,7 @@ class Folder:
         return f"data/{self.service}"
 
 
-class InLake(Target[Lake, Folder]):
+class InLake(Target["Lake", Folder]):
     """The lake. Its client is the lake itself."""
 
     name = "lake"
@@ -72,6 +70,7 @@ class InLake(Target[Lake, Folder]):
     ) -> Loaded:
         """See that the month lies there whole, as landing has left it."""
         from include.nyc_taxi import landed_rows
+        from include.nyc_taxi.targets.ledger import Loaded
 
         landed = landed_rows.to_load(file, client, found)
         return Loaded("landed", table or self.default_table(file.service), landed, landed.rows_accepted, 0.0)

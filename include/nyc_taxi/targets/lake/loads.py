@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from include.nyc_taxi import landed_rows
 from include.nyc_taxi.lake import data_key
-from include.nyc_taxi.targets.ledger import LOAD_FIELDS, Load
+from include.nyc_taxi.targets.loads import LOAD_FIELDS, Load
 from include.nyc_taxi.trip_file import TripFile
 
 if TYPE_CHECKING:

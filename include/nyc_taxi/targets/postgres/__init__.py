@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import psycopg
 
     from include.nyc_taxi.lake import Lake
-    from include.nyc_taxi.precedence import Claim
-    from include.nyc_taxi.targets.ledger import Load, Loaded, Run
+    from include.nyc_taxi.precedence import Claim, Run
+    from include.nyc_taxi.targets.ledger import Loaded
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.targets.summaries import Summaries
     from include.nyc_taxi.trip_file import TripFile
     from include.nyc_taxi.zones import Zone

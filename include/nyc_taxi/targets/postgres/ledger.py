@@ -8,7 +8,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.nyc_taxi.targets.ledger import FIELDS, Load, loads_of
+from include.nyc_taxi.targets.ledger import FIELDS
 from include.nyc_taxi.targets.postgres.server import errors_told, questions, template, text, value
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from include.nyc_taxi.targets.ledger import Field
+    from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.trip_file import TripFile
 
 _TYPES = {"text": "text", "integer": "bigint", "number": "double precision", "counts": "jsonb", "moment": "timestamptz"}
@@ -59,6 +60,8 @@ def loads(connection: psycopg.Connection[Any], schema: str) -> dict[TripFile, Lo
         WarehouseBusy: the connection broke, or the question took too long.
         WarehouseRefused: a right is missing.
     """
+    from include.nyc_taxi.targets.loads import loads_of
+
     with errors_told("load_ledger"), questions(connection), connection.cursor(row_factory=dict_row) as cursor:
         ledger = cursor.execute("SELECT to_regclass('load_ledger') AS name").fetchone()
         if ledger == {"name": None}:

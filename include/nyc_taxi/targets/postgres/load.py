@@ -19,11 +19,11 @@ from psycopg import sql
 from include.nyc_taxi import landed_rows, seal
 from include.nyc_taxi.errors import CountMismatch, LakeChanged, WarehouseBusy
 from include.nyc_taxi.lake import data_key
-from include.nyc_taxi.precedence import Claim, claim_of
+from include.nyc_taxi.precedence import Claim, Run, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.summary import Summary
 from include.nyc_taxi.targets import ledger as fields
-from include.nyc_taxi.targets.ledger import Loaded, Run
+from include.nyc_taxi.targets.ledger import Loaded
 from include.nyc_taxi.targets.postgres import copy_binary, ledger, summaries
 from include.nyc_taxi.targets.postgres.schema import are_taken, columns_of, definitions, oid_of, partition_of, prepare
 from include.nyc_taxi.targets.postgres.server import (

@@ -8,8 +8,7 @@ from pyarrow import parquet
 
 from include.nyc_taxi import editions, landing
 from include.nyc_taxi.lake import raw_key, rejects_key
-from include.nyc_taxi.precedence import Wish
-from include.nyc_taxi.targets.ledger import Run
+from include.nyc_taxi.precedence import Run, Wish
 from tests.nyc_taxi.targets.postgres.loading import JANUARY, rows_of
 
 
