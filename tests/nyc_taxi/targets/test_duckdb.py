@@ -26,8 +26,9 @@ from include.nyc_taxi.errors import (
 )
 from include.nyc_taxi.lake import Lake, data_key
 from include.nyc_taxi.precedence import Run
-from include.nyc_taxi.targets.duckdb import DuckDB, Table
+from include.nyc_taxi.targets.duckdb import DuckDB
 from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+from include.nyc_taxi.targets.duckdb.table import Table
 from include.nyc_taxi.targets.ledger import FIELDS
 
 PROJECT = Path(__file__).parents[3]
