@@ -1,5 +1,6 @@
 """A landed month in a DuckDB file: whole, once, replaced in one transaction, counted, written down."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from include.nyc_taxi.errors import (
 from include.nyc_taxi.lake import Lake, data_key
 from include.nyc_taxi.targets.duckdb import DuckDB, Table
 from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+from include.nyc_taxi.targets.duckdb.refusals import errors_told
 from include.nyc_taxi.targets.ledger import FIELDS, Run
 
 PROJECT = Path(__file__).parents[3]
@@ -39,6 +41,14 @@ import sys, duckdb
 connection = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reads")
 print("open", flush=True)
 sys.stdin.read()
+"""
+IN_A_CONTAINER = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+HASTY = """
+import sys
+from pathlib import Path
+from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+with DatabaseFile(Path(sys.argv[1]), patience_seconds=0).reading():
+    pass
 """
 KILLED = """
 import os, signal, sys
@@ -428,6 +438,27 @@ def test_waiting_ends_after_a_while_and_nothing_is_changed(lake, landed_month, d
                 busy()
 
     assert list(DUCKDB.loads(database)) == [TripFile.parse(JANUARY)]
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare") or bool(subprocess.run([*IN_A_CONTAINER, "true"], check=False).returncode),
+    reason="no process of its own numbers can be started here",
+)
+def test_a_process_of_another_container_is_not_taken_for_this_one(lake, landed_month, database):
+    DUCKDB.replace_month(database, landed_month(JANUARY), lake)
+
+    with held_open(database.path, "writes"):
+        command = [*IN_A_CONTAINER, sys.executable, "-c", HASTY, str(database.path)]
+        asked = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+    assert "taxi.duckdb: a process of another container has had it open for 0 s; " in asked.stderr
+
+
+def test_a_file_system_without_locks_is_a_matter_of_where_the_file_is():
+    error = duckdb.IOException('IO Error: Could not set lock on file "/nfs/taxi.duckdb": No locks available')
+
+    with pytest.raises(WarehouseRefused, match="put the file on a disk of the machine"), errors_told("taxi.duckdb"):
+        raise error
 
 
 def test_readers_do_not_wait_for_one_another(lake, landed_month, database):
