@@ -88,7 +88,7 @@ def as_text(seen: Overview, *, rows_of_years: bool = False) -> str:
     by_year = coverage.rows_by_year(seen.cells.values())
     if rows_of_years:
         rows = {f"{service} {year}": counted for (service, year), counted in by_year.items()}
-        return "\n".join([f"target {seen.target.name}", "", *_row_lines(rows)])
+        return "\n".join([f"target {seen.target.name}", "", *(_row_lines(rows) if rows else ["no month is loaded"])])
     by_service: dict[str, Rows] = {}
     for (service, _year), counted in by_year.items():
         by_service[service] = by_service.get(service, Rows()) + counted

@@ -50,6 +50,13 @@ from include.nyc_taxi.targets.duckdb.database import DatabaseFile
 with DatabaseFile(Path(sys.argv[1]), patience_seconds=0).reading():
     pass
 """
+DRAWS = """
+import sys
+from pathlib import Path
+from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+with DatabaseFile(Path(sys.argv[1])).transaction() as connection:
+    print(*connection.execute("SELECT current_setting('enable_progress_bar')").fetchone())
+"""
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -394,6 +401,12 @@ def test_a_file_that_was_named_as_read_only_is_not_written(lake, landed_month, d
         DUCKDB.replace_month(DatabaseFile(database.path, read_only=True), file, lake)
 
     assert not database.path.exists()
+
+
+def test_nothing_is_drawn_into_the_log_of_a_task_that_is_started_with_its_code(database):
+    command = [sys.executable, "-c", DRAWS, str(database.path)]
+
+    assert subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 # One process writes the file at a time

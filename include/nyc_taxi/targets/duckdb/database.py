@@ -117,6 +117,8 @@ class DatabaseFile:
     def _connected(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
         connection = self._connect(read_only=read_only)
         try:
+            # DuckDB takes `python -c`, by which Airflow starts some tasks, for a person, and draws into their logs.
+            connection.execute("SET enable_progress_bar = false")
             yield connection
         finally:
             connection.close()
