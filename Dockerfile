@@ -8,7 +8,7 @@ FROM ${AIRFLOW_IMAGE} AS airflow
 COPY requirements.txt /tmp/
 RUN pip install --no-cache-dir --requirement /tmp/requirements.txt
 # Without an airflow.cfg, Airflow would write one that freezes today's defaults.
-RUN mkdir -p /opt/airflow/lake /opt/airflow/scratch && touch /opt/airflow/airflow.cfg
+RUN mkdir -p /opt/airflow/duckdb /opt/airflow/lake /opt/airflow/scratch && touch /opt/airflow/airflow.cfg
 COPY --chown=airflow:0 .airflowignore /opt/airflow/bundle/
 COPY --chown=airflow:0 dags /opt/airflow/bundle/dags/
 COPY --chown=airflow:0 deploy/*.py deploy/local-cloud.sh /opt/airflow/bundle/deploy/

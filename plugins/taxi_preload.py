@@ -30,6 +30,7 @@ MODULES = (
     "airflow.sdk.execution_time.task_runner",
     "airflow.sdk.execution_time.timeout",
     "croniter",
+    "duckdb",
     "gcsfs",
     "google.cloud.bigquery",
     "isal.igzip_threaded",

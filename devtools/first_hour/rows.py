@@ -52,7 +52,7 @@ SLIPS = [
     Row("a month that does not exist", "make demo MONTH=2024-13", 2, "2024-13"),
     Row("a month from before the service", "make demo COLOUR=fhvhv MONTH=2010-01", 2, "2010-01"),
     Row("a folder that does not exist", "make demo SOURCE=../nowhere", 2, "nowhere"),
-    Row("a flow that does not exist", "make demo FLOW=duckdb", 2, "duckdb"),
+    Row("a flow that does not exist", "make demo FLOW=redshift", 2, "redshift"),
     Row("a target that does not exist", "make status ARGS=--target=mars", 2, "mars"),
     Row(
         "a month that the publisher lacks",

@@ -86,6 +86,18 @@ class Cell:
     attempt: Attempt | None = None
 
 
+@dataclass(frozen=True)
+class Rows:
+    """How many rows the loaded files have as they were published, and how many of those are in the target."""
+
+    published: int = 0
+    loaded: int = 0
+
+    def __add__(self, other: Rows) -> Rows:
+        """Add the rows of other files."""
+        return Rows(self.published + other.published, self.loaded + other.loaded)
+
+
 def coverage(
     published: Mapping[TripFile, Publication],
     loads: Mapping[TripFile, Load],
@@ -118,6 +130,16 @@ def counts(cells: Iterable[Cell]) -> dict[State, int]:
     """
     found = Counter(state for cell in cells for state in {cell.state, cell.standing})
     return {state: found[state] for state in State}
+
+
+def rows_by_year(cells: Iterable[Cell]) -> dict[tuple[str, int], Rows]:
+    """The rows of the loaded months of each service and year, in their order."""
+    found: dict[tuple[str, int], Rows] = {}
+    for cell in sorted(cells, key=lambda cell: cell.file):
+        if cell.load is not None:
+            year = cell.file.service, cell.file.month.year
+            found[year] = found.get(year, Rows()) + Rows(cell.load.rows_read, cell.load.rows_loaded)
+    return found
 
 
 def _cell(

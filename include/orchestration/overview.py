@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -110,9 +110,17 @@ def as_json(seen: Overview) -> dict[str, Any]:
         "counts": coverage.counts(seen.cells.values()),
         "published": published,
         "held": loaded,
+        "rows": _rows_by_service(seen),
         "months": months,
         "standings": standings,
     }
+
+
+def _rows_by_service(seen: Overview) -> dict[str, dict[str, dict[str, int]]]:
+    by_service: dict[str, dict[str, dict[str, int]]] = {}
+    for (service, year), rows in coverage.rows_by_year(seen.cells.values()).items():
+        by_service.setdefault(service, {})[str(year)] = asdict(rows)
+    return by_service
 
 
 def answer(ask: Callable[[], _Known], problems: list[str], problem: str) -> _Known | None:

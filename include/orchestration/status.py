@@ -2,6 +2,7 @@
 
 make status
 make status ARGS="--target lake --json"
+make status ARGS="--target duckdb --rows"
 make status ARGS="--editions green"
 
 Running and failed loads come from Airflow's API server. It is found and logged in to with `AIRFLOW_API_URL`,
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from include.nyc_taxi import catalog, coverage, targets
-from include.nyc_taxi.coverage import State
+from include.nyc_taxi.coverage import Rows, State
 from include.orchestration import connections
 from include.orchestration.editions import edition_lines
 
@@ -49,6 +50,7 @@ def main() -> None:
     )
     parser.add_argument("--target", choices=names, default=names[0])
     parser.add_argument("--json", action="store_true", help="print every month and its state, for a program")
+    parser.add_argument("--rows", action="store_true", help="print the rows of the loaded months, year by year")
     parser.add_argument(
         "--editions",
         metavar="SERVICE",
@@ -70,14 +72,39 @@ def main() -> None:
     except AirflowUnavailable as error:
         print(f"Running and failed loads are not shown: {error}", file=sys.stderr)
     seen = overview(targets.get(options.target), api)
-    print(json.dumps(as_json(seen), indent=2) if options.json else as_text(seen))
+    print(json.dumps(as_json(seen), indent=2) if options.json else as_text(seen, rows_of_years=options.rows))
     for problem in seen.problems:
         print(problem, file=sys.stderr)
     sys.exit(1 if seen.problems else 0)
 
 
-def as_text(seen: Overview) -> str:
-    """Return a line per year with a mark per month, a block per service, and what the marks mean."""
+def as_text(seen: Overview, *, rows_of_years: bool = False) -> str:
+    """Return a line per year with a mark per month, a block per service, what the marks mean, and the rows.
+
+    Args:
+        seen: the months of a target.
+        rows_of_years: return the rows alone, with a line per service and year, not per service.
+    """
+    by_year = coverage.rows_by_year(seen.cells.values())
+    if rows_of_years:
+        rows = {f"{service} {year}": counted for (service, year), counted in by_year.items()}
+        return "\n".join([f"target {seen.target.name}", "", *(_row_lines(rows) if rows else ["no month is loaded"])])
+    by_service: dict[str, Rows] = {}
+    for (service, _year), counted in by_year.items():
+        by_service[service] = by_service.get(service, Rows()) + counted
+    return "\n".join([*_month_lines(seen), *(["", *_row_lines(by_service)] if by_service else [])])
+
+
+def _row_lines(rows: Mapping[str, Rows]) -> list[str]:
+    """How many rows the loaded files have, and how many of them are in the target: a line each."""
+    lines = [f"{'rows of loaded months':<22}{'published':>15}{'loaded':>15}{'rejected':>15}"]
+    for name, counted in rows.items():
+        rejected = counted.published - counted.loaded
+        lines.append(f"{name:<22}{counted.published:>15,}{counted.loaded:>15,}{rejected:>15,}")
+    return lines
+
+
+def _month_lines(seen: Overview) -> list[str]:
     lines = [f"target {seen.target.name}", ""]
     years: dict[tuple[str, int], list[str]] = {}
     for file, cell in seen.cells.items():
@@ -90,7 +117,7 @@ def as_text(seen: Overview) -> str:
         lines.append(f"{year}  " + "".join(f"{mark:<14}" for mark in marks).rstrip())
     counts = coverage.counts(seen.cells.values())
     lines += ["", *(f"{MARKS[state]} {count:>5,}  {state.description}" for state, count in counts.items() if count)]
-    return "\n".join(lines)
+    return lines
 
 
 def _logged_in(environment: Mapping[str, str]) -> AirflowApi:

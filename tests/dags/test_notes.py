@@ -93,10 +93,12 @@ def settings(airflow_database, published, web, postgres_server, tmp_path_factory
             download.fetch(TripFile.parse(name), Lake.at(root), base_url=url)
             landing.land(TripFile.parse(name), Lake.at(root))
         source = json.dumps({"conn_type": "http", "host": url})
+        file = tmp_path_factory.mktemp("duckdb") / "nyc_taxi.duckdb"
         yield {
             "AIRFLOW_CONN_TAXI_SOURCE": source,
             "AIRFLOW_CONN_TAXI_CSV_MIRROR": source,
             "AIRFLOW_CONN_TAXI_WAREHOUSE": json.dumps(warehouse),
+            "AIRFLOW_CONN_TAXI_DUCKDB": json.dumps({"conn_type": "generic", "host": str(file)}),
             "AIRFLOW_VAR_TAXI_LAKE": f"file://{root}",
             "AIRFLOW_VAR_TAXI_URL_HOSTS": HOST_OF_THE_WEB,
             **web,

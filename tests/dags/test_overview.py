@@ -253,6 +253,32 @@ def test_the_terminal_shows_the_same_as_the_page(api, ran):
     assert json.loads(json.dumps(page))["counts"]["failed"] == 1
 
 
+def test_the_terminal_shows_the_published_rows_and_the_loaded_ones(deployment, lake, landed_month, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"file://{lake.root}")
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_DUCKDB", json.dumps({"conn_type": "generic", "host": f"{lake.root}.duckdb"}))
+    target = targets.get("duckdb")
+    for name in ("green_tripdata_2024-01", "green_tripdata_2024-12", "green_tripdata_2025-01"):
+        with connections.opened(target) as database:
+            loaded = target.replace_month(database, landed_month(name), lake)
+    rows, kept = loaded.landed.rows_read, loaded.rows_loaded
+
+    seen = overview.overview(target, None)
+    lines, by_year = (status.as_text(seen, rows_of_years=by_year).splitlines() for by_year in (False, True))
+
+    assert 0 < kept < rows
+    assert [line.split() for line in lines[-2:]] == [
+        ["rows", "of", "loaded", "months", "published", "loaded", "rejected"],
+        ["green", f"{3 * rows:,}", f"{3 * kept:,}", f"{3 * (rows - kept):,}"],
+    ]
+    assert [line.split() for line in by_year[-2:]] == [
+        ["green", "2024", f"{2 * rows:,}", f"{2 * kept:,}", f"{2 * (rows - kept):,}"],
+        ["green", "2025", f"{rows:,}", f"{kept:,}", f"{rows - kept:,}"],
+    ]
+    assert overview.as_json(seen)["rows"] == {
+        "green": {"2024": {"published": 2 * rows, "loaded": 2 * kept}, "2025": {"published": rows, "loaded": kept}}
+    }
+
+
 def test_a_reader_of_the_warehouse_changes_nothing_and_does_not_wait_long(deployment):
     with connections.opened(POSTGRES, read_only=True) as reader:
         with pytest.raises(ReadOnlySqlTransaction):

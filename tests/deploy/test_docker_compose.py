@@ -287,6 +287,21 @@ def test_services_that_read_the_lake_mount_it():
     assert with_lake == {"api-server", "cli", "worker-default", "worker-demo"}
 
 
+def test_services_that_open_the_duckdb_file_mount_its_folder_which_the_image_has():
+    described = re.fullmatch(r"\$\{TAXI_DUCKDB:-(.*)\}", STACK["x-blocks"]["TAXI_DUCKDB"])
+    folder = str(Path(json.loads(described[1])["host"]).parent)
+    mounts = {
+        name: volume.partition(":")[2]
+        for name, service in SERVICES.items()
+        for volume in service.get("volumes", ())
+        if volume.startswith("duckdb:")
+    }
+
+    assert mounts.pop("api-server") == f"{folder}:ro"
+    assert mounts == dict.fromkeys(("cli", "worker-default", "worker-demo"), folder)
+    assert f"mkdir -p {folder} " in (ROOT / "Dockerfile").read_text(), "else the volume belongs to root"
+
+
 def test_credentials_for_google_are_mounted_read_only_where_the_lake_is_read_or_written():
     services = yaml.safe_load((ROOT / "deploy" / "google.yaml").read_text())["services"]
 

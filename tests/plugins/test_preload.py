@@ -45,6 +45,7 @@ def test_a_scheduler_that_forks_tasks_imports_third_party_modules_and_starts_not
     found = started("scheduler", "LocalExecutor", tmp_path)
 
     assert {"pyarrow.parquet", "psycopg", "airflow.providers.postgres.hooks.postgres", "gcsfs"} <= set(found["loaded"])
+    assert "duckdb" in found["loaded"]
     assert not [name for name in found["loaded"] if name.partition(".")[0] in {"include", "dags"}]
     assert (found["threads"], found["system_threads"], found["left"]) == (1, 1, [])
 

@@ -54,7 +54,7 @@ print(urllib.request.urlopen(request).read().decode())
 """
 IN_MID_LOAD = "SELECT FROM pg_stat_progress_copy WHERE tuples_processed > 100000"
 
-BLOCKS = {"taxi_source", "taxi_csv_mirror", "taxi_warehouse", "taxi_gcp"}
+BLOCKS = {"taxi_source", "taxi_csv_mirror", "taxi_warehouse", "taxi_duckdb", "taxi_gcp"}
 
 began = time.monotonic()
 

@@ -60,8 +60,6 @@ class Target(ABC, Generic[Client, TableT]):
     """What holds its tables, which is also the param that names it: `schema`, `dataset`."""
     default_namespace: ClassVar[str | None] = None
     write_modes: ClassVar[tuple[str, ...]] = ("replace",)
-    one_writer_at_a_time: ClassVar[bool] = False
-    """Whether loads of different months must wait for one another, as in a database that is a file."""
     has_zones: ClassVar[bool] = False
     """Whether it takes the taxi zones."""
 

@@ -1,5 +1,6 @@
 """A landed month in a DuckDB file: whole, once, replaced in one transaction, counted, written down."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from include.nyc_taxi.lake import Lake, data_key
 from include.nyc_taxi.precedence import Run
 from include.nyc_taxi.targets.duckdb import DuckDB
 from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+from include.nyc_taxi.targets.duckdb.refusals import errors_told
 from include.nyc_taxi.targets.duckdb.table import Table
 from include.nyc_taxi.targets.ledger import FIELDS
 
@@ -41,6 +43,21 @@ import sys, duckdb
 connection = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reads")
 print("open", flush=True)
 sys.stdin.read()
+"""
+IN_A_CONTAINER = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+HASTY = """
+import sys
+from pathlib import Path
+from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+with DatabaseFile(Path(sys.argv[1]), patience_seconds=0).reading():
+    pass
+"""
+DRAWS = """
+import sys
+from pathlib import Path
+from include.nyc_taxi.targets.duckdb.database import DatabaseFile
+with DatabaseFile(Path(sys.argv[1])).transaction() as connection:
+    print(*connection.execute("SELECT current_setting('enable_progress_bar')").fetchone())
 """
 KILLED = """
 import os, signal, sys
@@ -388,6 +405,12 @@ def test_a_file_that_was_named_as_read_only_is_not_written(lake, landed_month, d
     assert not database.path.exists()
 
 
+def test_nothing_is_drawn_into_the_log_of_a_task_that_is_started_with_its_code(database):
+    command = [sys.executable, "-c", DRAWS, str(database.path)]
+
+    assert subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 # One process writes the file at a time
 
 
@@ -430,6 +453,27 @@ def test_waiting_ends_after_a_while_and_nothing_is_changed(lake, landed_month, d
                 busy()
 
     assert list(DUCKDB.loads(database)) == [TripFile.parse(JANUARY)]
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare") or bool(subprocess.run([*IN_A_CONTAINER, "true"], check=False).returncode),
+    reason="no process of its own numbers can be started here",
+)
+def test_a_process_of_another_container_is_not_taken_for_this_one(lake, landed_month, database):
+    DUCKDB.replace_month(database, landed_month(JANUARY), lake)
+
+    with held_open(database.path, "writes"):
+        command = [*IN_A_CONTAINER, sys.executable, "-c", HASTY, str(database.path)]
+        asked = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+    assert "taxi.duckdb: a process of another container has had it open for 0 s; " in asked.stderr
+
+
+def test_a_file_system_without_locks_is_a_matter_of_where_the_file_is():
+    error = duckdb.IOException('IO Error: Could not set lock on file "/nfs/taxi.duckdb": No locks available')
+
+    with pytest.raises(WarehouseRefused, match="put the file on a disk of the machine"), errors_told("taxi.duckdb"):
+        raise error
 
 
 def test_readers_do_not_wait_for_one_another(lake, landed_month, database):

@@ -30,7 +30,6 @@ class DuckDB(Target["DatabaseFile", "Table"]):
     loading_task = "load"
     namespace_kind = "schema"
     default_namespace = "main"
-    one_writer_at_a_time = True
 
     def default_table(self, service: str, namespace: str | None = None) -> Table:
         """`{schema}.{service}_taxi_trips`, in the schema `main` unless another one is named."""

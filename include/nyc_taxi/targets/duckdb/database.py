@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 # By another process, by this one in another way, and by this one while it closes the file.
 _TAKEN = re.compile(
-    r"Conflicting lock is held in (?P<process>.*?\(PID \d+\))?|different configuration|is already attached by database"
+    r"Conflicting lock is held in (?P<process>.*?PID (?P<number>\d+)\)?)|different configuration"
+    r"|is already attached by database"
 )
 _PAUSE_SECONDS = 0.1
 _writers: dict[str, Lock] = {}
@@ -116,6 +117,8 @@ class DatabaseFile:
     def _connected(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
         connection = self._connect(read_only=read_only)
         try:
+            # DuckDB takes `python -c`, by which Airflow starts some tasks, for a person, and draws into their logs.
+            connection.execute("SET enable_progress_bar = false")
             yield connection
         finally:
             connection.close()
@@ -130,7 +133,7 @@ class DatabaseFile:
                 taken = _TAKEN.search(str(error))
                 if taken is None:
                     raise
-                holder = taken["process"] or "this process"
+                holder = _holder(taken)
                 if monotonic() - started >= self.patience_seconds:
                     raise WarehouseBusy(
                         f"{self.path}: {holder} has had it open for {self.patience_seconds:g} s; DuckDB lets one "
@@ -142,6 +145,13 @@ class DatabaseFile:
                 )
                 is_told = True
             sleep(_PAUSE_SECONDS)
+
+
+def _holder(taken: re.Match[str]) -> str:
+    """Who has the file open. The number of a process that this one cannot see is 0, as in another container."""
+    if taken["number"] == "0":
+        return "a process of another container"
+    return taken["process"] or "this process"
 
 
 def statement(name: str, table: Table | None = None, **parts: str) -> str:

@@ -29,6 +29,9 @@ _ROWS: tuple[tuple[type[duckdb.Error], str, Fault], ...] = (
     (duckdb.IOException, "not a valid DuckDB|not read enough bytes|version number|newer version|[Cc]hecksum", Fault(
         WarehouseRefused, "the file is damaged, of another version or something else: name another, or restore it"
     )),
+    (duckdb.IOException, "No locks available|not supported|not implemented", Fault(
+        WarehouseRefused, "its file system has no locks: put the file on a disk of the machine on which tasks run"
+    )),
     (duckdb.IOException, "", _BUSY),
     (duckdb.TransactionException, "", _BUSY),
     (duckdb.ConnectionException, "", _BUSY),
