@@ -83,14 +83,17 @@ def served(zone_files: Path | None) -> Iterator[tuple[Browser, str]]:
 def _fill(airflow: Airflow, zone_files: Path | None) -> None:
     """Write the history with some months missing, different or replaced by the publisher since."""
     lake = Lake.at(airflow.lake)
-    if zone_files:
-        names = zones.read(Lake.at(zone_files), Path(zones.LOOKUP).name, Path(zones.SHAPES).name)
-    else:
-        names = zones.read(lake, *(zones.fetch(path, lake).key for path in (zones.LOOKUP, zones.SHAPES)))
+    for path in (zones.LOOKUP, zones.SHAPES):
+        if zone_files:
+            with lake.staged(f"raw/{zones.SOURCE}/{path}") as there:
+                there.write_bytes((zone_files / Path(path).name).read_bytes())
+        else:
+            zones.fetch(path, lake)
+    zones.land(lake)
     target = targets.get("postgres")
     with psycopg.connect(airflow.warehouse) as connection:
         history.write(connection)
-        target.replace_zones(connection, names)
+        target.replace_zones(connection, lake)
         for name in NOT_LOADED:
             file = TripFile.parse(name)
             for table in ("load_ledger", "trips_by_month", "trips_by_hour", "trips_by_zone"):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from duckdb import DuckDBPyConnection
     from starlette.requests import Request
 
     from devtools.emulators.bigquery.jobs import Job
@@ -116,10 +117,12 @@ class BigQuery:
 
     def _create_table(self, request: Request, body: Resource) -> Resource:
         cursor, table = self.warehouse.cursor(), TableId.of(body["tableReference"], request.path_params["project"])
-        view = (body.get("view") or {}).get("query")
-        query = sql.Translation(sql.parsed(view), self.warehouse, cursor, table.project).sql() if view else None
-        self.warehouse.create_table(cursor, table, body, view_sql=query)
+        self.warehouse.create_table(cursor, table, body, view_sql=self._view_sql(cursor, table, body))
         return self.warehouse.table(cursor, table)
+
+    def _view_sql(self, cursor: DuckDBPyConnection, table: TableId, body: Resource) -> str | None:
+        view = (body.get("view") or {}).get("query")
+        return sql.Translation(sql.parsed(view), self.warehouse, cursor, table.project).sql() if view else None
 
     def _get_table(self, request: Request, _: Resource) -> Resource:
         return self.warehouse.table(self.warehouse.cursor(), _table(request))
@@ -127,7 +130,7 @@ class BigQuery:
     def _patch_table(self, request: Request, body: Resource) -> Resource:
         etag = request.headers.get("if-match")
         cursor, table = self.warehouse.cursor(), _table(request)
-        self.warehouse.patch_table(cursor, table, body, etag)
+        self.warehouse.patch_table(cursor, table, body, etag, view_sql=self._view_sql(cursor, table, body))
         return self.warehouse.table(cursor, table)
 
     def _delete_table(self, request: Request, _: Resource) -> None:
