@@ -21,8 +21,8 @@ from playwright.sync_api import sync_playwright
 from benchmarks import history
 from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.whole_airflow import Airflow
-from include.nyc_taxi import Month, TripFile, publications, targets, zones
-from include.nyc_taxi.lake import Lake
+from include.nyc_taxi import Month, TripFile, landed_zones, publications, targets, zones
+from include.nyc_taxi.lake import ANYTHING, Lake
 from include.nyc_taxi.publications import Publication
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ def served(zone_files: Path | None) -> Iterator[tuple[Browser, str]]:
 def _fill(airflow: Airflow, zone_files: Path | None) -> None:
     """Write the history with some months missing, different or replaced by the publisher since."""
     lake = Lake.at(airflow.lake)
-    for path in (zones.LOOKUP, zones.SHAPES):
-        if zone_files:
-            with lake.staged(f"raw/{zones.SOURCE}/{path}") as there:
-                there.write_bytes((zone_files / Path(path).name).read_bytes())
-        else:
+    if zone_files:
+        found = zones.read(Lake.at(zone_files), Path(zones.LOOKUP).name, Path(zones.SHAPES).name)
+        landed_zones.write(lake, found, str(zone_files), ANYTHING)
+    else:
+        for path in (zones.LOOKUP, zones.SHAPES):
             zones.fetch(path, lake)
-    zones.land(lake)
+        zones.land(lake)
     target = targets.get("postgres")
     with psycopg.connect(airflow.warehouse) as connection:
         history.write(connection)

@@ -407,34 +407,6 @@ def test_the_same_zones_again_change_nothing_and_say_so(read, load, query, caplo
     assert "is up to date with 265 zones" in caplog.text
 
 
-def test_a_new_edition_replaces_names_and_shapes(read, load, query):
-    load(read(lookup_bytes(zone_rows(OF_2020))))
-    moved = [(1, [square(*corner(300))]), *zone_polygons()[1:]]
-
-    rows = read(shapes=shapes_bytes(moved))
-
-    assert load(rows)[0] == "replaced"
-    assert query("TABLE taxi_zones ORDER BY location_id") == rows
-
-
-@pytest.mark.parametrize(
-    "meddling",
-    [
-        "DELETE FROM taxi_zones WHERE location_id = 7",
-        "UPDATE taxi_zones SET zone = 'mine' WHERE location_id = 7",
-        "UPDATE taxi_zones SET shape = NULL",
-        "INSERT INTO taxi_zones VALUES (266, 'a', 'b', 'c')",
-    ],
-)
-def test_what_was_changed_by_hand_is_put_right(read, load, query, meddling):
-    rows = read()
-    load(rows)
-    query(meddling)
-
-    assert load(rows)[0] == "replaced"
-    assert query("TABLE taxi_zones ORDER BY location_id") == rows
-
-
 def test_foreign_keys_to_the_zones_stay(read, load, query):
     load(read())
     query("CREATE TABLE stands (location_id smallint REFERENCES taxi_zones)")
@@ -462,16 +434,6 @@ def test_a_reader_sees_one_edition_or_the_other_never_a_mixture(read, load, ware
 
     assert seen <= {(("old", 265),), (("new", 265),)}
     assert seen
-
-
-def test_runs_at_the_same_time_both_end_well(read, load, query):
-    rows = read()
-
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = [outcome for outcome, _ in pool.map(load, [rows, rows])]
-
-    assert sorted(outcomes) == ["replaced", "unchanged"]
-    assert query("SELECT count(*) FROM taxi_zones") == [(265,)]
 
 
 def test_another_table_of_the_name_is_left_alone(read, load, query):

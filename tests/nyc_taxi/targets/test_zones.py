@@ -3,13 +3,15 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO
 
+import duckdb
 import pytest
 
+from devtools.emulators import LocalCloud
 from devtools.generator.zone_files import OF_2020, TODAY, lookup_bytes, shapes_bytes, zone_rows
 from include.nyc_taxi import TripFile, catalog, landed_zones, targets, zones
 from include.nyc_taxi.errors import NotInLake, WarehouseRefused
@@ -126,6 +128,7 @@ def test_a_new_edition_replaces_the_old_one(place, lake, land):
         "DELETE FROM {zones} WHERE location_id = 7",
         "UPDATE {zones} SET zone = 'mine' WHERE location_id = 7",
         "UPDATE {zones} SET shape = NULL WHERE true",
+        "INSERT INTO {zones} (location_id, borough, zone, service_zone) VALUES (266, 'a', 'b', 'c')",
     ],
 )
 def test_what_was_changed_by_hand_is_put_right(place, lake, land, meddling):
@@ -164,6 +167,45 @@ def test_every_column_says_what_it_means(lake, land, duck):
 @pytest.fixture
 def duck(tmp_path: Path) -> Place:
     return PLACES["duckdb"](str(tmp_path / "taxi.duckdb"))
+
+
+# Geographies
+
+
+@pytest.fixture
+def cloud_with_the_function(tmp_path: Path) -> Iterator[Callable[[], InBigQuery]]:
+    """A local cloud of its own, and what gives its database BigQuery's function, by a macro that marks its argument."""
+    folder, place = tmp_path / "a cloud", InBigQuery("local")
+    macro = "CREATE MACRO st_geogfromgeojson(shape, make_valid := false) AS make_valid || ' geography of ' || shape"
+    with ExitStack() as running, pytest.MonkeyPatch.context() as environment:
+
+        def start() -> InBigQuery:
+            for name, value in running.enter_context(LocalCloud(folder)).environment.items():
+                environment.setenv(name, value)
+            return place
+
+        def restart_with_the_function() -> InBigQuery:
+            running.close()
+            with duckdb.connect(str(folder / "bigquery" / "tables.duckdb")) as connection:
+                connection.execute(macro)
+            return start()
+
+        start()
+        yield restart_with_the_function
+
+
+def test_shapes_become_geographies_once_the_server_can_make_them(cloud_with_the_function, lake, land):
+    """The function is asked for where it is used: an emulator without it has text, until it learns the function."""
+    rows = land()
+    place = InBigQuery("local")
+    place.load(lake)
+    question = f"SELECT shape FROM {place.at('taxi_zones')} WHERE location_id IN (7, 264) ORDER BY location_id"
+    assert [shape and json.loads(shape) for (shape,) in place.ask(question)] == [rows[6].shape, None]
+
+    place = cloud_with_the_function()
+
+    assert place.load(lake).outcome == "unchanged"
+    assert place.ask(question) == [(f"true geography of {landed_zones.geojson(rows[6])}",), (None,)]
 
 
 # Runs at the same time

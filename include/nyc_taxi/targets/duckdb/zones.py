@@ -53,9 +53,7 @@ def replace_zones(database: DatabaseFile, lake: Lake, trips_of: TableOf) -> Zone
         views = _joinable(connection, trips_of)
         for view, trips in views.items():
             _have_view(connection, view, trips)
-    log.info(
-        "%s: joined to trips by %s", TABLE, ", ".join(map(str, views)) or "no view, as there are no tables of trips"
-    )
+    log.info("%s: %s; views: %s", TABLE, outcome, ", ".join(map(str, views)) or "none, as there are no trips yet")
     return ZonesLoaded(outcome, str(TABLE), tuple(map(str, views)))
 
 
