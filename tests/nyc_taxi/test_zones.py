@@ -33,6 +33,7 @@ from include.nyc_taxi.lake import ANYTHING, edition_key, sha256_of
 from include.nyc_taxi.targets.postgres import Postgres
 from include.nyc_taxi.targets.postgres.zones import replace_views, replace_zones
 
+SHAPES_BYTES = shapes_bytes()  # once, as a zip has the time in it
 LOOKUP, SHAPES = f"raw/official/{zones.LOOKUP}", f"raw/official/{zones.SHAPES}"
 REAL = Path(os.environ.get("TLC_REAL_DATA", "/nowhere"), "misc")
 with_real_data = pytest.mark.skipif(
@@ -94,7 +95,7 @@ def by_id(rows):
 
 def offer(lake, lookup=None, shapes=None):
     """Have these files as the newest editions in raw/, as a download does."""
-    for key, content in ((LOOKUP, lookup or lookup_bytes()), (SHAPES, shapes or shapes_bytes())):
+    for key, content in ((LOOKUP, lookup or lookup_bytes()), (SHAPES, shapes or SHAPES_BYTES)):
         with lake.scratch(key) as path:
             path.write_bytes(content)
             seen = editions.Seen(

@@ -162,4 +162,4 @@ def _sql(name: str, **parts: str) -> str:
     text = sql_file(__package__, f"{name}.sql")
     for part, words in parts.items():
         text = text.replace(f"{{{part}}}", words)
-    return text
+    return text.strip()
