@@ -31,7 +31,7 @@ CORE_LAYERS = (
     ("targets",),
     ("publications", "zones"),
     ("download", "landing"),
-    ("landed_rows",),
+    ("landed_rows", "landed_zones"),
     ("plausibility", "precedence", "republication"),
     ("changes", "editions", "seal"),
     ("lake", "reading", "quality", "summary"),

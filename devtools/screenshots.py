@@ -21,8 +21,8 @@ from playwright.sync_api import sync_playwright
 from benchmarks import history
 from devtools.servers.postgres import EmbeddedPostgres
 from devtools.servers.whole_airflow import Airflow
-from include.nyc_taxi import Month, TripFile, publications, targets, zones
-from include.nyc_taxi.lake import Lake
+from include.nyc_taxi import Month, TripFile, landed_zones, publications, targets, zones
+from include.nyc_taxi.lake import ANYTHING, Lake
 from include.nyc_taxi.publications import Publication
 
 if TYPE_CHECKING:
@@ -84,13 +84,16 @@ def _fill(airflow: Airflow, zone_files: Path | None) -> None:
     """Write the history with some months missing, different or replaced by the publisher since."""
     lake = Lake.at(airflow.lake)
     if zone_files:
-        names = zones.read(Lake.at(zone_files), Path(zones.LOOKUP).name, Path(zones.SHAPES).name)
+        found = zones.read(Lake.at(zone_files), Path(zones.LOOKUP).name, Path(zones.SHAPES).name)
+        landed_zones.write(lake, found, str(zone_files), ANYTHING)
     else:
-        names = zones.read(lake, *(zones.fetch(path, lake).key for path in (zones.LOOKUP, zones.SHAPES)))
+        for path in (zones.LOOKUP, zones.SHAPES):
+            zones.fetch(path, lake)
+        zones.land(lake)
     target = targets.get("postgres")
     with psycopg.connect(airflow.warehouse) as connection:
         history.write(connection)
-        target.replace_zones(connection, names)
+        target.replace_zones(connection, lake)
         for name in NOT_LOADED:
             file = TripFile.parse(name)
             for table in ("load_ledger", "trips_by_month", "trips_by_hour", "trips_by_zone"):

@@ -5,12 +5,13 @@ Generated trips get a made-up city, which never replaces real zones.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from devtools.demo.choice import OFFICIAL
 from devtools.demo.published import GENERATED, PUBLISHED
-from include.nyc_taxi import catalog, targets
-from include.nyc_taxi.errors import TaxiError
+from include.nyc_taxi import catalog, landed_zones, targets
+from include.nyc_taxi.errors import DamagedData, NotInLake, TaxiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,8 @@ def bring(
         return
     made_up = _are_made_up(connection)
     is_as_good = made_up is choice.is_generated and _exists(connection, f"{choice.service}_trips_with_zones")
-    if is_as_good or (made_up is False and choice.is_generated):
+    has_real = made_up is False or _are_made_up_in(lake) is False
+    if is_as_good or (has_real and choice.is_generated):
         return
     if choice.is_generated:
         _generate()
@@ -46,10 +48,10 @@ def bring(
 def _load(connection: psycopg.Connection[Any], base_url: str, lake: Lake) -> None:
     from include.nyc_taxi import zones
 
-    lookup, shapes = (zones.fetch(path, lake, base_url=base_url) for path in (zones.LOOKUP, zones.SHAPES))
-    rows = zones.read(lake, lookup.key, shapes.key)
-    for target in targets.with_zones():
-        target.replace_zones(connection, rows)
+    for path in (zones.LOOKUP, zones.SHAPES):
+        zones.fetch(path, lake, base_url=base_url)
+    zones.land(lake)
+    targets.get("postgres").replace_zones(connection, lake)
 
 
 def _generate() -> None:
@@ -69,6 +71,13 @@ def _are_made_up(connection: psycopg.Connection[Any]) -> bool | None:
         return None
     [[made_up]] = connection.execute(_ARE_MADE_UP, [f"{MADE_UP_ZONE}%"])
     return None if made_up is None else bool(made_up)
+
+
+def _are_made_up_in(lake: Lake) -> bool | None:
+    """Return whether the lake's zones are made up; None if it has none."""
+    with suppress(NotInLake, DamagedData), landed_zones.intact(lake) as opened:
+        return landed_zones.read(opened)[0].zone.startswith(MADE_UP_ZONE)
+    return None
 
 
 def _exists(connection: psycopg.Connection[Any], name: str) -> bool:

@@ -20,7 +20,7 @@ from devtools.faults.ground import start
 from devtools.faults.months import FILE, KNOWN_URL, PATH, Edition, edition, zones
 from devtools.faults.proxies import FrontEnd, Network
 from devtools.faults.targets import WAYS, InBigQuery, InDuckDB, InLake, InPostgres, InZones
-from devtools.faults.tasks import FETCH_ZONES, INGEST_DATA, LOAD_ZONES, Conditions, Wanted
+from devtools.faults.tasks import FETCH_ZONES, INGEST_DATA, LAND_ZONES, LOAD_ZONES, Conditions, Wanted
 from devtools.servers import misbehaving as web
 from include.nyc_taxi.lake import Lake
 
@@ -45,7 +45,7 @@ _WRITES = "-c default_transaction_read_only=off -c statement_timeout=0 -c search
 Server = TypeVar("Server")
 FLOWS = {target: way.tasks for target, way in WAYS.items()}
 """The tasks that bring a month into a target, as the Dags have them."""
-OTHER_FLOWS = {"zones": (FETCH_ZONES, LOAD_ZONES), "airflow": (INGEST_DATA,)}
+OTHER_FLOWS = {"zones": (FETCH_ZONES, LAND_ZONES, LOAD_ZONES), "airflow": (INGEST_DATA,)}
 """The zones, and a Dag of which Airflow runs every task."""
 
 

@@ -196,10 +196,16 @@ def _fetch_zones(_: Wanted, __: Any) -> Any:
     return zone_steps.download()
 
 
-def _load_zones(_: Wanted, raw: Any) -> Any:
+def _land_zones(_: Wanted, __: Any) -> Any:
     from include.orchestration import zone_steps
 
-    return zone_steps.load(lookup=raw["lookup"], shapes=raw["shapes"])
+    return zone_steps.land()
+
+
+def _load_zones(_: Wanted, __: Any) -> Any:
+    from include.orchestration import zone_steps
+
+    return zone_steps.load("postgres")
 
 
 def _ingest_data(wanted: Wanted, _: Any) -> Any:
@@ -220,7 +226,8 @@ CHECK_SET_UP, DOWNLOAD, LAND, STAGE, CHECK, COMMIT, LOAD = (
     "commit",
     "load",
 )
-FETCH_ZONES, LOAD_ZONES, INGEST_DATA = "fetch_zones", "load_zones", "ingest_data"
+FETCH_ZONES, LAND_ZONES, LOAD_ZONES = "fetch_zones", "land_zones", "load_zones"
+INGEST_DATA = "ingest_data"
 TASKS: dict[str, Callable[[Wanted, Any], Any]] = {
     CHECK_SET_UP: _check_set_up,
     DOWNLOAD: _download,
@@ -230,6 +237,7 @@ TASKS: dict[str, Callable[[Wanted, Any], Any]] = {
     COMMIT: _commit,
     LOAD: _load,
     FETCH_ZONES: _fetch_zones,
+    LAND_ZONES: _land_zones,
     LOAD_ZONES: _load_zones,
     INGEST_DATA: _ingest_data,
 }

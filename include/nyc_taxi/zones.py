@@ -1,4 +1,4 @@
-"""zones: the taxi zones by name and by shape, from the publisher's lookup and shapefile.
+"""zones: the taxi zones by name and by shape, from the publisher's lookup and shapefile into the lake.
 
 The publisher's lookup names 265 zones, and its shapefile draws 263 of them: 264 (unknown) and 265 (outside the city)
 are no places. The shapefile's LocationID gives the polygons of 57, 104 and 105 to 56 and 103, which share their names;
@@ -8,22 +8,26 @@ its OBJECTID is the number that the lookup uses for each polygon, so zones are k
 from __future__ import annotations
 
 import csv
+import hashlib
+import logging
 import struct
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from io import BytesIO
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from zipfile import ZipFile
 
 import numpy as np
 import pyproj
 import shapefile  # type: ignore[import-untyped] # published without types
 
-from include.nyc_taxi import catalog, limits
+from include.nyc_taxi import catalog, editions, landed_zones, limits
 from include.nyc_taxi.addresses import under
 from include.nyc_taxi.download import Fetched, fetch_url
-from include.nyc_taxi.errors import SchemaMismatch
+from include.nyc_taxi.errors import DamagedData, LakeChanged, NotInLake, SchemaMismatch
+from include.nyc_taxi.landed_zones import Zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,16 +35,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from include.nyc_taxi.editions import Edition
     from include.nyc_taxi.lake import Lake
 
     Points = NDArray[np.float64]
     Polygon = list[Points]
+
+log = logging.getLogger(__name__)
 
 SOURCE = "official"
 LOOKUP = "misc/taxi_zone_lookup.csv"
 SHAPES = "misc/taxi_zones.zip"
 LOCATION_IDS = range(1, 266)
 
+# Raise it when the same published bytes would become other zones, so that they are landed again.
+_VERSION = 1
+_COMMITS = 20
 _HEADER = ["LocationID", "Borough", "Zone", "service_zone"]
 _SHOWN = 10
 _SHAPEFILE = ("taxi_zones.dbf", "taxi_zones.prj", "taxi_zones.shp")
@@ -61,18 +71,6 @@ class Shape(NamedTuple):
 _NO_SHAPE = (None, None, None)
 
 
-class Zone(NamedTuple):
-    """A row of `taxi_zones`."""
-
-    location_id: int
-    borough: str
-    zone: str
-    service_zone: str
-    shape: dict[str, Any] | None
-    centroid_longitude: float | None
-    centroid_latitude: float | None
-
-
 def fetch(
     path: str,
     lake: Lake,
@@ -89,7 +87,7 @@ def fetch(
     origin = catalog.source(SOURCE)
     return fetch_url(
         under(base_url or origin.base_url, path),
-        f"raw/{SOURCE}/{path}",
+        _raw_key(path),
         lake,
         source=SOURCE,
         known_url=origin.known_url(base_url=base_url),
@@ -98,6 +96,52 @@ def fetch(
         most_bytes=limits.most_bytes_of_zones(),
         cache_ttl=cache_ttl,
     )
+
+
+def land(lake: Lake) -> Literal["replaced", "unchanged"]:
+    """Put the zones of both files' current editions into the lake, in one move, unless they are there.
+
+    Raises:
+        NotInLake: a file was never downloaded.
+        SchemaMismatch: a file is not just what is known of it: header, ids, polygons, projection.
+        LakeChanged: other runs wrote the zones meanwhile, again and again.
+    """
+    for _ in range(_COMMITS):
+        # Editions only ever follow one another, so those that are read after the stamp are no older than what it shows.
+        stamp = lake.stamp(landed_zones.KEY)
+        current = [_current(lake, path) for path in (LOOKUP, SHAPES)]
+        recipe = _recipe(current)
+        if stamp is not None and _landed_recipe(lake) == recipe:
+            log.info("%s is up to date with %s", lake.url(landed_zones.KEY), " and ".join(map(str, current)))
+            return "unchanged"
+        zones = read(lake, *(edition.key for edition in current))
+        with suppress(LakeChanged):
+            landed_zones.write(lake, zones, recipe, stamp)
+            log.info("%s: %d zones of %s", lake.url(landed_zones.KEY), len(zones), " and ".join(map(str, current)))
+            return "replaced"
+    raise LakeChanged(f"{lake.url(landed_zones.KEY)}: other runs wrote it {_COMMITS} times meanwhile")
+
+
+def _current(lake: Lake, path: str) -> Edition:
+    current = editions.history(lake, _raw_key(path)).current
+    if current is None:
+        raise NotInLake(f"{lake.url(_raw_key(path))} was never downloaded: fetch it first")
+    return current
+
+
+def _recipe(current: Iterable[Edition]) -> str:
+    return hashlib.sha256(f"{_VERSION} {' '.join(edition.sha256 for edition in current)}".encode()).hexdigest()
+
+
+def _landed_recipe(lake: Lake) -> str | None:
+    """What the lake's zones were made from; None if there are none, or they are damaged and so set aside."""
+    with suppress(NotInLake, DamagedData), landed_zones.intact(lake) as opened:
+        return landed_zones.recipe(opened)
+    return None
+
+
+def _raw_key(path: str) -> str:
+    return f"raw/{SOURCE}/{path}"
 
 
 def read(lake: Lake, lookup: str, shapes: str) -> list[Zone]:

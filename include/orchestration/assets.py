@@ -26,6 +26,7 @@ PUBLISHED_MONTHS = Asset(name="published months", uri="x-nyc-taxi://published", 
 
 WEB_ZONES = Asset(name="web zones", uri="x-nyc-taxi://web/zones", group=_GROUP)
 RAW_ZONES = Asset(name="raw zones", uri="x-nyc-taxi://raw/zones", group=_GROUP)
+LAKE_ZONES = Asset(name="lake zones", uri="x-nyc-taxi://lake/zones", group=_GROUP)
 ZONES = Asset(name="zones", uri="x-nyc-taxi://zones", group=_GROUP)
 
 Result = TypeVar("Result", bound=Mapping[str, object])

@@ -194,6 +194,23 @@ def target_params(default: str = targets.NO_TARGET) -> dict[str, Param]:
     } | _namespace_params(targets.loadable())
 
 
+def zone_params() -> dict[str, Param]:
+    """Return the param of which targets the taxi zones are loaded into once they are in the lake."""
+    names = [targets.NO_TARGET, *(target.name for target in targets.with_zones() if not target.is_the_lake)]
+    return {
+        "target": Param(
+            [],
+            type=["array", "string"],
+            items={"type": "string", "enum": names},
+            examples=names,
+            title="Targets",
+            description_md="One or more targets that the zones are loaded into once they are in the lake; empty loads "
+            f"every target whose connection is set, and **{targets.NO_TARGET}** alone stops in the lake.",
+            section=_DESTINATION,
+        ),
+    }
+
+
 def force_params() -> dict[str, Param]:
     """Return the param that re-runs a load."""
     return {"force": _force(_DESTINATION)}

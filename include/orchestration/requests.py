@@ -189,6 +189,22 @@ def these_files() -> list[str]:
     return list(dict.fromkeys(file.name for file in files))
 
 
+def these_targets() -> list[str]:
+    """Return the names of the targets that the current run asks for; none if it leaves the choice.
+
+    Raises:
+        ValueError: the run has a param that its Dag does not know.
+    """
+    asked: list[str] | str = _checked()["params"]["target"]
+    return [asked] if isinstance(asked, str) else asked
+
+
+def label_target(name: str) -> str:
+    """Name the current task's map index after the target; returns its name."""
+    get_current_context()["label"] = name  # type: ignore[typeddict-unknown-key]
+    return name
+
+
 def service_of(file: str) -> str:
     """Return the service of a file, by its name."""
     return TripFile.parse(file).service

@@ -87,10 +87,17 @@ class RawZones(TypedDict):
     bytes: int
 
 
-class LoadedZones(TypedDict):
-    """The taxi zones in every target that takes them."""
+class LandedZones(TypedDict):
+    """The taxi zones in the lake."""
 
+    key: str
+    outcome: str
+
+
+class LoadedZones(TypedDict):
+    """The taxi zones in a target; `views` is how many views join them to trips."""
+
+    target: str
     table: str
-    zones: int
     views: int
     outcome: str

@@ -231,7 +231,7 @@ def test_no_field_of_the_form_is_bounded_silently(dags, flow):
 
 
 def test_most_dags_have_params(dags):
-    assert {flow for flow in FLOWS if not dags[flow].params} == {"flow_code", "ingest_taxi_zones"}
+    assert {flow for flow in FLOWS if not dags[flow].params} == {"flow_code"}
 
 
 @pytest.mark.parametrize("service", catalog.services())

@@ -17,10 +17,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from devtools.emulators import LocalCloud
-from devtools.generator import write_month
+from devtools.generator import write_month, zone_files
 from devtools.servers.publisher import Publisher
 from devtools.servers.web import Web
-from include.nyc_taxi import TripFile, catalog, download, landing
+from include.nyc_taxi import TripFile, catalog, download, landing, zones
 from include.nyc_taxi.lake import Lake
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +68,9 @@ def published(tmp_path_factory):
             path = folder / catalog.source(source).path_of(TripFile.parse(name))
             path.parent.mkdir(exist_ok=True)
             write_month(TripFile.parse(name), path, source=source, rows=200)
+    for path, content in ((zones.LOOKUP, zone_files.lookup_bytes()), (zones.SHAPES, zone_files.shapes_bytes())):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(content)
     return folder
 
 

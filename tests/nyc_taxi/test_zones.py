@@ -3,6 +3,7 @@
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
@@ -11,6 +12,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 import shapefile
+from pyarrow import parquet
 
 from devtools.generator.zone_files import (
     HEADER,
@@ -25,12 +27,13 @@ from devtools.generator.zone_files import (
     zone_rows,
 )
 from devtools.servers.publisher import Publisher
-from include.nyc_taxi import editions, zones
-from include.nyc_taxi.errors import DamagedFile, SchemaMismatch, WarehouseBusy, WarehouseRefused
-from include.nyc_taxi.lake import edition_key, sha256_of
+from include.nyc_taxi import editions, landed_zones, zones
+from include.nyc_taxi.errors import DamagedData, DamagedFile, NotInLake, SchemaMismatch, WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.lake import ANYTHING, edition_key, sha256_of
 from include.nyc_taxi.targets.postgres import Postgres
 from include.nyc_taxi.targets.postgres.zones import replace_views, replace_zones
 
+SHAPES_BYTES = shapes_bytes()  # once, as a zip has the time in it
 LOOKUP, SHAPES = f"raw/official/{zones.LOOKUP}", f"raw/official/{zones.SHAPES}"
 REAL = Path(os.environ.get("TLC_REAL_DATA", "/nowhere"), "misc")
 with_real_data = pytest.mark.skipif(
@@ -63,12 +66,13 @@ def query(warehouse):
 
 
 @pytest.fixture
-def load(warehouse):
+def load(warehouse, lake):
     """Replaces the zones over a connection of its own, and the views after them."""
 
     def load(rows):
+        landed_zones.write(lake, rows, "a recipe", ANYTHING)
         with psycopg.connect(warehouse) as connection:
-            return replace_zones(connection, rows), [view.name for view in replace_views(connection)]
+            return replace_zones(connection, lake), [view.name for view in replace_views(connection)]
 
     return load
 
@@ -87,6 +91,29 @@ def load_trips(warehouse, lake, landed_month):
 
 def by_id(rows):
     return {row.location_id: row for row in rows}
+
+
+def offer(lake, lookup=None, shapes=None):
+    """Have these files as the newest editions in raw/, as a download does."""
+    for key, content in ((LOOKUP, lookup or lookup_bytes()), (SHAPES, shapes or SHAPES_BYTES)):
+        with lake.scratch(key) as path:
+            path.write_bytes(content)
+            seen = editions.Seen(
+                sha256=sha256_of(path),
+                source="official",
+                url=f"https://publisher/{key}",
+                etag=None,
+                last_modified=None,
+                bytes=len(content),
+                at=datetime.now(UTC),
+                after=len(editions.history(lake, key).editions),
+            )
+            editions.add(lake, key, path, seen)
+
+
+def in_lake(lake):
+    with landed_zones.intact(lake) as opened:
+        return landed_zones.read(opened)
 
 
 def rings_of(zone):
@@ -253,6 +280,99 @@ def test_other_shapes_are_refused_with_what_is_wrong(read, shapes, said):
     assert "expected" in str(error.value)
 
 
+# The lake
+
+
+def test_the_lake_has_the_zones_in_one_file_with_shapes_as_geojson(read, any_lake):
+    offer(any_lake)
+
+    assert zones.land(any_lake) == "replaced"
+
+    with any_lake.local("zones/zones.parquet") as path:
+        table = parquet.read_table(path)
+    assert table.column_names == list(landed_zones.Zone._fields)
+    assert all(field.metadata[b"description"] for field in table.schema)
+    rows = [row | {"shape": row["shape"] and json.loads(row["shape"])} for row in table.to_pylist()]
+    assert rows == [row._asdict() for row in read()]
+
+
+def test_the_same_editions_again_leave_the_file_as_it_is(any_lake):
+    offer(any_lake)
+    zones.land(any_lake)
+    before = any_lake.stamp(landed_zones.KEY)
+    offer(any_lake)
+
+    assert zones.land(any_lake) == "unchanged"
+    assert any_lake.stamp(landed_zones.KEY) == before
+
+
+def test_a_new_edition_of_either_file_is_landed(lake):
+    offer(lake)
+    zones.land(lake)
+    offer(lake, lookup=lookup_bytes(zone_rows(OF_2020)))
+    assert zones.land(lake) == "replaced"
+    offer(lake, lookup=lookup_bytes(zone_rows(OF_2020)), shapes=shapes_bytes(folder="taxi_zones/"))
+
+    assert zones.land(lake) == "replaced"
+    assert in_lake(lake)[-1].zone == "NA"
+
+
+@pytest.mark.parametrize("names", ["written first", "written meanwhile"])
+def test_a_run_that_was_held_up_puts_no_older_zones_over_newer_ones(names, any_lake, monkeypatch):
+    """It is held up with the older edition in its hands, just before it writes."""
+    offer(any_lake)
+    if names == "written first":
+        zones.land(any_lake)
+        offer(any_lake, lookup=lookup_bytes([HEADER, *([*row[:3], "middle"] for row in ROWS[1:])]))
+    write, is_held_up = landed_zones.write, [True]
+
+    def held_up(*values):
+        if is_held_up:
+            is_held_up.clear()
+            offer(any_lake, lookup=lookup_bytes(zone_rows(OF_2020)))
+            assert zones.land(any_lake) == "replaced"
+        write(*values)
+
+    monkeypatch.setattr(landed_zones, "write", held_up)
+
+    assert zones.land(any_lake) == "unchanged"
+    assert in_lake(any_lake)[-1].zone == "NA"
+
+
+def test_a_damaged_file_is_set_aside_and_landed_again(lake):
+    offer(lake)
+    zones.land(lake)
+    path = Path(lake.path(landed_zones.KEY))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(DamagedData, match=r"zones\.parquet was damaged"):
+        in_lake(lake)
+    path.write_bytes(content)
+
+    assert zones.land(lake) == "replaced"
+    assert len(in_lake(lake)) == 265
+
+
+def test_without_a_download_there_is_nothing_to_land_and_without_zones_nothing_to_read(lake):
+    with pytest.raises(NotInLake, match=r"taxi_zone_lookup\.csv was never downloaded: fetch it first"):
+        zones.land(lake)
+    with pytest.raises(NotInLake, match=r"zones/zones\.parquet is not there: run ingest_taxi_zones"):
+        in_lake(lake)
+
+
+def test_a_file_that_cannot_be_read_leaves_the_zones_in_place(lake):
+    offer(lake)
+    zones.land(lake)
+    offer(lake, lookup=lookup_bytes(zone_rows()[:-1]))
+
+    with pytest.raises(SchemaMismatch):
+        zones.land(lake)
+
+    assert len(in_lake(lake)) == 265
+
+
 # The table
 
 
@@ -288,34 +408,6 @@ def test_the_same_zones_again_change_nothing_and_say_so(read, load, query, caplo
     assert "is up to date with 265 zones" in caplog.text
 
 
-def test_a_new_edition_replaces_names_and_shapes(read, load, query):
-    load(read(lookup_bytes(zone_rows(OF_2020))))
-    moved = [(1, [square(*corner(300))]), *zone_polygons()[1:]]
-
-    rows = read(shapes=shapes_bytes(moved))
-
-    assert load(rows)[0] == "replaced"
-    assert query("TABLE taxi_zones ORDER BY location_id") == rows
-
-
-@pytest.mark.parametrize(
-    "meddling",
-    [
-        "DELETE FROM taxi_zones WHERE location_id = 7",
-        "UPDATE taxi_zones SET zone = 'mine' WHERE location_id = 7",
-        "UPDATE taxi_zones SET shape = NULL",
-        "INSERT INTO taxi_zones VALUES (266, 'a', 'b', 'c')",
-    ],
-)
-def test_what_was_changed_by_hand_is_put_right(read, load, query, meddling):
-    rows = read()
-    load(rows)
-    query(meddling)
-
-    assert load(rows)[0] == "replaced"
-    assert query("TABLE taxi_zones ORDER BY location_id") == rows
-
-
 def test_foreign_keys_to_the_zones_stay(read, load, query):
     load(read())
     query("CREATE TABLE stands (location_id smallint REFERENCES taxi_zones)")
@@ -345,16 +437,6 @@ def test_a_reader_sees_one_edition_or_the_other_never_a_mixture(read, load, ware
     assert seen
 
 
-def test_runs_at_the_same_time_both_end_well(read, load, query):
-    rows = read()
-
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = [outcome for outcome, _ in pool.map(load, [rows, rows])]
-
-    assert sorted(outcomes) == ["replaced", "unchanged"]
-    assert query("SELECT count(*) FROM taxi_zones") == [(265,)]
-
-
 def test_another_table_of_the_name_is_left_alone(read, load, query):
     query("CREATE TABLE taxi_zones (the_geom text)")
 
@@ -367,13 +449,13 @@ def test_another_table_of_the_name_is_left_alone(read, load, query):
     assert query("SELECT count(*) FROM taxi_zones") == [(0,)]
 
 
-def test_a_connection_that_is_gone_can_be_tried_again(read, warehouse, query):
-    rows = read()
+def test_a_connection_that_is_gone_can_be_tried_again(read, lake, warehouse, query):
+    landed_zones.write(lake, read(), "a recipe", ANYTHING)
     with psycopg.connect(warehouse) as connection:
         query(f"SELECT pg_terminate_backend({connection.info.backend_pid})")
 
         with pytest.raises(WarehouseBusy, match=r"public\.taxi_zones"):
-            replace_zones(connection, rows)
+            replace_zones(connection, lake)
 
 
 # The views

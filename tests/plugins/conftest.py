@@ -19,8 +19,9 @@ from devtools.environment import project_environment
 from devtools.generator import write_month
 from devtools.run import AIRFLOW, MIGRATE
 from devtools.servers.publisher import Publisher
-from include.nyc_taxi import TripFile, catalog, editions, landing, publications, targets, zones
-from include.nyc_taxi.lake import Lake, raw_key
+from include.nyc_taxi import TripFile, catalog, editions, landed_zones, landing, publications, targets, zones
+from include.nyc_taxi.lake import ANYTHING, Lake, raw_key
+from include.nyc_taxi.landed_zones import Zone
 from include.nyc_taxi.precedence import Run, Wish
 from tests.nyc_taxi.trips import put_raw
 
@@ -99,11 +100,12 @@ class Site:
             for number in (1, 2, 3)
         }
         rows = [
-            zones.Zone(number, "Queens", f"Zone {number}", "Boro Zone", shapes.get(number), None, None)
+            Zone(number, "Queens", f"Zone {number}", "Boro Zone", shapes.get(number), None, None)
             for number in zones.LOCATION_IDS
         ]
+        landed_zones.write(self.lake, rows, "a recipe", ANYTHING)
         with psycopg.connect(self.warehouse) as connection:
-            POSTGRES.replace_zones(connection, rows)
+            POSTGRES.replace_zones(connection, self.lake)
 
 
 @pytest.fixture(scope="session")

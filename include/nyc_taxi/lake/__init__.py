@@ -1,8 +1,9 @@
-"""lake: a folder or bucket with three zones, where an object appears under its key only when it is complete.
+"""lake: a folder or bucket with four zones, where an object appears under its key only when it is complete.
 
     raw/{source}/{service}/          the bytes as published, every edition of a file
     data/{service}/                  accepted rows, in the canonical schema
     rejects/{service}/               rejected rows, each with its reason
+    zones/                           the taxi zones
 
 The lake is a local folder, which is written without a copy, or a bucket of Google Cloud Storage. Files that are not
 committed yet are in .staging/ for a day at most.

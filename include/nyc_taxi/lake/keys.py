@@ -3,6 +3,7 @@
 raw/{source}/{service}/          the bytes as published, every edition under a key of its own
 data/{service}/                  accepted rows, in the canonical schema
 rejects/{service}/               rejected rows, each with its reason
+zones/                           the taxi zones, in one file
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from include.nyc_taxi.errors import PermanentError
 from include.nyc_taxi.targets.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from include.nyc_taxi.lake import Lake
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.targets.summaries import Summaries
     from include.nyc_taxi.trip_file import TripFile
-    from include.nyc_taxi.zones import Zone
 
 Client = TypeVar("Client")
 TableT = TypeVar("TableT", bound=Table)
@@ -31,7 +29,7 @@ TableT = TypeVar("TableT", bound=Table)
 class ZonesLoaded(NamedTuple):
     """What a load of the taxi zones did, and the tables and views that have them."""
 
-    outcome: Literal["replaced", "unchanged"]
+    outcome: Literal["replaced", "unchanged", "landed"]
     table: str
     views: tuple[str, ...]
 
@@ -141,6 +139,14 @@ class Target(ABC, Generic[Client, TableT]):
             if load.target_table == str(self.default_table(file.service, namespace))
         }
 
-    def replace_zones(self, client: Client, zones: Sequence[Zone]) -> ZonesLoaded:  # noqa: ARG002 - of those that can
-        """Make the table of zones hold just these, with a view per service that joins them, where `has_zones`."""
+    def replace_zones(self, client: Client, lake: Lake) -> ZonesLoaded:  # noqa: ARG002 - of those that can
+        """Make the table of zones hold just those of the lake, with a view per service that joins them.
+
+        Only where `has_zones`. Does nothing if they are in place, and puts nothing older over what is newer.
+
+        Raises:
+            NotInLake: the lake has no zones.
+            WarehouseRefused: a right is missing, or something else has the name of the table or of a view.
+            WarehouseBusy: the way there failed, or somebody else uses the table.
+        """
         raise PermanentError(f"{self.title} holds no zones")

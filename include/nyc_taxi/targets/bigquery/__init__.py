@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.precedence import Claim, Run
+    from include.nyc_taxi.targets.base import ZonesLoaded
     from include.nyc_taxi.targets.bigquery.table import Table
     from include.nyc_taxi.targets.ledger import Loaded
     from include.nyc_taxi.targets.loads import Load
@@ -29,6 +30,7 @@ class BigQuery(Target["bq.Client", "Table"]):
     namespace_kind = "dataset"
     default_namespace = "nyc_taxi"
     write_modes = ("replace", "append")
+    has_zones = True
 
     def default_table(self, service: str, namespace: str | None = None) -> Table:
         """`{dataset}.{service}_trips`, in the dataset `nyc_taxi` unless another one is named."""
@@ -81,3 +83,9 @@ class BigQuery(Target["bq.Client", "Table"]):
         from include.nyc_taxi.targets.bigquery import ledger
 
         return ledger.loads(client, namespace or self.default_namespace, self.default_table)
+
+    def replace_zones(self, client: bq.Client, lake: Lake) -> ZonesLoaded:
+        """Replace the zones by one load job, and keep the views over them in step: see `zones.replace_zones`."""
+        from include.nyc_taxi.targets.bigquery import zones
+
+        return zones.replace_zones(client, lake, self.default_table)

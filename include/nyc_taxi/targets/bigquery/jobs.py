@@ -1,4 +1,4 @@
-"""jobs: the load jobs of a month, numbered one after the other, so that only one run can be the next to replace it.
+"""jobs: the load jobs of a month, or of the zones, in a row of numbers: only one run can be the next to replace it.
 
 BigQuery takes each job id once in a project. A run looks for the last number that was taken, compares its rows with
 those of that job, and asks for the next number: if another run was faster, BigQuery refuses the id and the run looks
@@ -42,13 +42,13 @@ class Done(NamedTuple):
 
 
 class Chain:
-    """The load jobs of one month of one table."""
+    """The load jobs of one part of one table, such as a month."""
 
-    def __init__(self, client: bq.Client, table: Table, month: Month, location: str) -> None:
+    def __init__(self, client: bq.Client, table: Table, part: Month | str, location: str) -> None:
         self.client = client
         self.location = location
         digest = hashlib.sha256(str(table.reference(client)).encode()).hexdigest()[:_DIGITS]
-        self._prefix = f"nyc_taxi-{digest}-{month}"
+        self._prefix = f"nyc_taxi-{digest}-{part}"
 
     def job_id(self, number: int) -> str:
         """The id of the job with this number."""

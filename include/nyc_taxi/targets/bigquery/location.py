@@ -51,6 +51,14 @@ def check(client: bq.Client, lake: Lake, table: Table, service: str) -> str:
         return found
 
 
+def create_dataset(client: bq.Client, lake: Lake, table: Table) -> str:
+    """Create the table's dataset if it is missing, where the lake's bucket is; returns its location."""
+    reference = table.reference(client)
+    wanted = bq.Dataset(bq.DatasetReference(reference.project, reference.dataset_id))
+    wanted.location = _bucket_location(lake) or _DEFAULT_LOCATION
+    return str(client.create_dataset(wanted, exists_ok=True).location)
+
+
 def _check_table(client: bq.Client, dataset: bq.Dataset, table: Table, service: str) -> None:
     """Refuse a table of another service, and one that expires: a partition's age counts from the month it is for."""
     try:

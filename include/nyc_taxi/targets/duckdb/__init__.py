@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.precedence import Claim, Run
+    from include.nyc_taxi.targets.base import ZonesLoaded
     from include.nyc_taxi.targets.duckdb.database import DatabaseFile
     from include.nyc_taxi.targets.duckdb.table import Table
     from include.nyc_taxi.targets.ledger import Loaded
@@ -30,6 +31,7 @@ class DuckDB(Target["DatabaseFile", "Table"]):
     loading_task = "load"
     namespace_kind = "schema"
     default_namespace = "main"
+    has_zones = True
 
     def default_table(self, service: str, namespace: str | None = None) -> Table:
         """`{schema}.{service}_taxi_trips`, in the schema `main` unless another one is named."""
@@ -82,3 +84,9 @@ class DuckDB(Target["DatabaseFile", "Table"]):
         from include.nyc_taxi.targets.duckdb import ledger
 
         return ledger.loads(client, lambda service: str(self.default_table(service, namespace)))
+
+    def replace_zones(self, client: DatabaseFile, lake: Lake) -> ZonesLoaded:
+        """Replace the table `taxi_zones` and the views that join it to trips, in one transaction."""
+        from include.nyc_taxi.targets.duckdb import zones
+
+        return zones.replace_zones(client, lake, self.default_table)

@@ -8,8 +8,6 @@ from include.nyc_taxi.targets.base import Target, ZonesLoaded
 from include.nyc_taxi.targets.postgres.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import psycopg
 
     from include.nyc_taxi.lake import Lake
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.targets.summaries import Summaries
     from include.nyc_taxi.trip_file import TripFile
-    from include.nyc_taxi.zones import Zone
 
 __all__ = ["Postgres", "Table"]
 
@@ -90,9 +87,9 @@ class Postgres(Target["psycopg.Connection[Any]", Table]):
 
         return ledger.loads(client, namespace or self.default_namespace)
 
-    def replace_zones(self, client: psycopg.Connection[Any], zones: Sequence[Zone]) -> ZonesLoaded:
+    def replace_zones(self, client: psycopg.Connection[Any], lake: Lake) -> ZonesLoaded:
         """Replace the table `taxi_zones` and the views that join it to trips, each in one transaction."""
         from include.nyc_taxi.targets.postgres.zones import TABLE, replace_views, replace_zones
 
-        outcome = replace_zones(client, zones)
+        outcome = replace_zones(client, lake)
         return ZonesLoaded(outcome, str(TABLE), tuple(map(str, replace_views(client))))

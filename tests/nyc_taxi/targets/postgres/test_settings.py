@@ -10,10 +10,12 @@ import pytest
 from psycopg import sql
 
 from devtools.servers.postgres import EmbeddedPostgres
+from include.nyc_taxi import landed_zones
 from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
+from include.nyc_taxi.lake import ANYTHING
+from include.nyc_taxi.landed_zones import Zone
 from include.nyc_taxi.targets.postgres import Postgres, Table
 from include.nyc_taxi.targets.postgres.load import _Replacement
-from include.nyc_taxi.zones import Zone
 from tests.nyc_taxi.targets.postgres.loading import COUNTS, JANUARY, PROJECT, rows_of, wait_until
 
 ZONES = [
@@ -59,13 +61,14 @@ def test_a_setting_of_the_role_changes_nothing(name, value, role_setting, landed
     query("CREATE SCHEMA elsewhere")
     role_setting(name, value)
     file, postgres = landed_month(JANUARY), Postgres()
+    landed_zones.write(lake, ZONES, "a recipe", ANYTHING)
 
     with psycopg.connect(warehouse) as connection:
         postgres.check(connection, lake, postgres.default_table("green"), "green")
         outcomes = [
             postgres.replace_month(connection, file, lake, force=force).outcome for force in (False, False, True)
         ]
-        zones = [postgres.replace_zones(connection, ZONES).outcome for _ in range(2)]
+        zones = [postgres.replace_zones(connection, lake).outcome for _ in range(2)]
         loads, months = postgres.loads(connection), postgres.summaries.months(connection)
         shapes = postgres.summaries.shapes(connection)
 
@@ -174,11 +177,12 @@ def test_a_process_that_is_stopped_before_its_commit_does_not_keep_readers_waiti
 
 def test_nothing_is_prepared_in_a_session_that_a_pooler_shares(landed_month, warehouse, lake):
     file = landed_month(JANUARY)
+    landed_zones.write(lake, ZONES, "a recipe", ANYTHING)
 
     with psycopg.connect(warehouse, prepare_threshold=None) as connection:
         for _ in range(7):
             Postgres().replace_month(connection, file, lake)
-            Postgres().replace_zones(connection, ZONES)
+            Postgres().replace_zones(connection, lake)
         assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
         shown = connection.execute("SELECT current_setting('search_path'), current_setting('lock_timeout')").fetchone()
 

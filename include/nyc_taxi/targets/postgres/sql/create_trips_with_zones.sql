@@ -1,14 +1,10 @@
 -- The trips' columns come last: CREATE OR REPLACE VIEW takes new columns at the end, where ADD COLUMN puts them too.
 CREATE OR REPLACE VIEW {view} AS
 SELECT
-    pickup.borough AS pickup_borough,
-    pickup.zone AS pickup_zone,
-    dropoff.borough AS dropoff_borough,
-    dropoff.zone AS dropoff_zone,
+    {names},
     trips.*
 FROM {trips} AS trips
 LEFT JOIN {zones} AS pickup ON pickup.location_id = trips.pickup_location_id
 LEFT JOIN {zones} AS dropoff ON dropoff.location_id = trips.dropoff_location_id;
 
-COMMENT ON VIEW {view} IS
-    'Every trip, with the names of the zones where it began and ended; null where it has no location id.';
+COMMENT ON VIEW {view} IS {comment};

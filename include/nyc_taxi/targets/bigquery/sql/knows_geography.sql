@@ -1,0 +1,1 @@
+SELECT ST_GEOGFROMGEOJSON('{"type": "Point", "coordinates": [0, 0]}') IS NOT NULL

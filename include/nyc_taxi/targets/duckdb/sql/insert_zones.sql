@@ -1,0 +1,3 @@
+INSERT INTO {table} BY NAME
+SELECT {columns}
+FROM read_parquet($path)
