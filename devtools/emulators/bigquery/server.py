@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from duckdb import DuckDBPyConnection
     from starlette.requests import Request
 
     from devtools.emulators.bigquery.jobs import Job
@@ -116,9 +117,7 @@ class BigQuery:
 
     def _create_table(self, request: Request, body: Resource) -> Resource:
         cursor, table = self.warehouse.cursor(), TableId.of(body["tableReference"], request.path_params["project"])
-        view = (body.get("view") or {}).get("query")
-        query = sql.Translation(sql.parsed(view), self.warehouse, cursor, table.project).sql() if view else None
-        self.warehouse.create_table(cursor, table, body, view_sql=query)
+        self.warehouse.create_table(cursor, table, body, view_sql=self._view(cursor, table, body))
         return self.warehouse.table(cursor, table)
 
     def _get_table(self, request: Request, _: Resource) -> Resource:
@@ -127,8 +126,13 @@ class BigQuery:
     def _patch_table(self, request: Request, body: Resource) -> Resource:
         etag = request.headers.get("if-match")
         cursor, table = self.warehouse.cursor(), _table(request)
-        self.warehouse.patch_table(cursor, table, body, etag)
+        self.warehouse.patch_table(cursor, table, body, etag, view_sql=self._view(cursor, table, body))
         return self.warehouse.table(cursor, table)
+
+    def _view(self, cursor: DuckDBPyConnection, table: TableId, body: Resource) -> str | None:
+        """Return the query of the view that a resource describes, translated for DuckDB; None if it describes none."""
+        query = (body.get("view") or {}).get("query")
+        return sql.Translation(sql.parsed(query), self.warehouse, cursor, table.project).sql() if query else None
 
     def _delete_table(self, request: Request, _: Resource) -> None:
         self.warehouse.delete_table(self.warehouse.cursor(), _table(request))

@@ -230,13 +230,22 @@ class Warehouse:
         return found
 
     def patch_table(
-        self, cursor: DuckDBPyConnection, table: TableId, changes: Resource, etag: str | None = None
+        self,
+        cursor: DuckDBPyConnection,
+        table: TableId,
+        changes: Resource,
+        etag: str | None = None,
+        *,
+        view_sql: str | None = None,
     ) -> Resource:
-        """Change the description of a table, or add columns to it."""
+        """Change the description of a table, add columns to it, or change the query of a view."""
         with self.writing(cursor):
             resource = self.known_table(cursor, table)
             _check_etag(resource, etag)
-            if changes.get("schema"):
+            if view_sql is not None:
+                cursor.execute(f"CREATE OR REPLACE VIEW {table.sql} AS {view_sql}")
+                changes = changes | {"schema": {"fields": fields_of(cursor, view_sql)}}
+            elif changes.get("schema"):
                 fields = [normalised(field) for field in changes["schema"]["fields"]]
                 self._add_columns(cursor, table, resource, fields, may_add=True)
                 check_none_missing(table, resource, fields)

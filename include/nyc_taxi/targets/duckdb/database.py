@@ -144,6 +144,11 @@ class DatabaseFile:
             sleep(_PAUSE_SECONDS)
 
 
+def literal(text: str) -> str:
+    """The text as it stands in a statement that takes no parameters."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def statement(name: str, table: Table | None = None, **parts: str) -> str:
     """The statement in `sql/{name}.sql`, with the table's name and other words of our own filled in."""
     text = sql_file(__package__, f"{name}.sql")

@@ -152,7 +152,7 @@ def test_the_partition_of_a_table_is_not_taken_for_a_table(landed_month, load):
 
 def test_a_column_that_an_older_catalogue_did_not_have_is_added(landed_month, load, query, lake):
     load(landed_month(FEBRUARY))
-    query("ALTER TABLE green_taxi_trips DROP COLUMN trip_distance")
+    query("ALTER TABLE green_taxi_trips DROP COLUMN trip_distance CASCADE")
 
     file = landed_month(JANUARY)
     load(file)
