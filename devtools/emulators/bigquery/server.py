@@ -79,7 +79,7 @@ class BigQuery:
                 PATCH=self._patch_dataset,
                 DELETE=self._delete_dataset,
             ),
-            _route(tables, POST=self._create_table),
+            _route(tables, GET=self._list_tables, POST=self._create_table),
             _route(tables + "/{table}", GET=self._get_table, PATCH=self._patch_table, DELETE=self._delete_table),
         ]
 
@@ -114,6 +114,11 @@ class BigQuery:
         self.warehouse.delete_dataset(self.warehouse.cursor(), project, name, with_tables=with_tables)
 
     # Tables
+
+    def _list_tables(self, request: Request, _: Resource) -> Resource:
+        project, dataset = request.path_params["project"], request.path_params["dataset"]
+        tables = self.warehouse.tables(self.warehouse.cursor(), project, dataset)
+        return {"tables": tables, "totalItems": len(tables)}
 
     def _create_table(self, request: Request, body: Resource) -> Resource:
         cursor, table = self.warehouse.cursor(), TableId.of(body["tableReference"], request.path_params["project"])

@@ -209,6 +209,19 @@ class Warehouse:
             Partitioning.of(resource)
             return self._save(cursor, "table", table.key, resource)
 
+    def tables(self, cursor: DuckDBPyConnection, project: str, dataset: str) -> list[Resource]:
+        """Return the resources of a dataset's tables and views, without their schemas and queries.
+
+        Raises:
+            Refused: the dataset does not exist.
+        """
+        self.dataset(cursor, project, dataset)
+        listed = ("kind", "id", "tableReference", "type", "timePartitioning", "clustering", "labels", "creationTime")
+        return [
+            {name: resource[name] for name in listed if name in resource}
+            for resource in self.every(cursor, "table", f"{dataset}.")
+        ]
+
     def table(self, cursor: DuckDBPyConnection, table: TableId) -> Resource:
         """Return the resource of a table, with its row count.
 
