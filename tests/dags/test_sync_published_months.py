@@ -109,9 +109,7 @@ def test_the_first_day_catches_up_and_later_days_bring_just_what_is_new_or_repla
     assert second.state == "success"
     assert len(loads()) == 2
     assert said(second).startswith("loaded 0 of 0 files (none); 0 remaining")
-    assert {ti.state for ti in second.get_task_instances() if ti.task_id in ("fetch", "land", "load")} == {
-        "skipped"
-    }
+    assert {ti.state for ti in second.get_task_instances() if ti.task_id in ("fetch", "land", "load")} == {"skipped"}
 
     publish("green_tripdata_2024-03")
     publish("green_tripdata_2024-01", rows=ROWS + 1)

@@ -122,8 +122,12 @@ class BigQuery:
 
     def _create_table(self, request: Request, body: Resource) -> Resource:
         cursor, table = self.warehouse.cursor(), TableId.of(body["tableReference"], request.path_params["project"])
-        self.warehouse.create_table(cursor, table, body, view_sql=self._view(cursor, table, body))
+        self.warehouse.create_table(cursor, table, body, view_sql=self._view_sql(cursor, table, body))
         return self.warehouse.table(cursor, table)
+
+    def _view_sql(self, cursor: DuckDBPyConnection, table: TableId, body: Resource) -> str | None:
+        view = (body.get("view") or {}).get("query")
+        return sql.Translation(sql.parsed(view), self.warehouse, cursor, table.project).sql() if view else None
 
     def _get_table(self, request: Request, _: Resource) -> Resource:
         return self.warehouse.table(self.warehouse.cursor(), _table(request))
@@ -131,13 +135,8 @@ class BigQuery:
     def _patch_table(self, request: Request, body: Resource) -> Resource:
         etag = request.headers.get("if-match")
         cursor, table = self.warehouse.cursor(), _table(request)
-        self.warehouse.patch_table(cursor, table, body, etag, view_sql=self._view(cursor, table, body))
+        self.warehouse.patch_table(cursor, table, body, etag, view_sql=self._view_sql(cursor, table, body))
         return self.warehouse.table(cursor, table)
-
-    def _view(self, cursor: DuckDBPyConnection, table: TableId, body: Resource) -> str | None:
-        """Return the query of the view that a resource describes, translated for DuckDB; None if it describes none."""
-        query = (body.get("view") or {}).get("query")
-        return sql.Translation(sql.parsed(query), self.warehouse, cursor, table.project).sql() if query else None
 
     def _delete_table(self, request: Request, _: Resource) -> None:
         self.warehouse.delete_table(self.warehouse.cursor(), _table(request))

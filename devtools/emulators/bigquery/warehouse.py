@@ -251,11 +251,13 @@ class Warehouse:
         *,
         view_sql: str | None = None,
     ) -> Resource:
-        """Change the description of a table, add columns to it, or change the query of a view."""
+        """Change the description of a table, add columns to it, or give a view another query."""
         with self.writing(cursor):
             resource = self.known_table(cursor, table)
             _check_etag(resource, etag)
             if view_sql is not None:
+                if resource["type"] != "VIEW":
+                    raise Refused("invalid", f"Cannot change the type of {table} to VIEW")
                 cursor.execute(f"CREATE OR REPLACE VIEW {table.sql} AS {view_sql}")
                 changes = changes | {"schema": {"fields": fields_of(cursor, view_sql)}}
             elif changes.get("schema"):

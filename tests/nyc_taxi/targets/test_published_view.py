@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from devtools.generator.spellings import schema_of
 from include.nyc_taxi import Month, TripFile, catalog, targets
-from include.nyc_taxi.errors import WarehouseRefused
+from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
 from include.nyc_taxi.lake import Lake, data_key
 from include.nyc_taxi.targets.duckdb.database import DatabaseFile
 
@@ -110,6 +110,12 @@ in_bigquery = pytest.mark.parametrize("house", ["bigquery"], indirect=True)
 
 def view_of(house: Warehouse, service: str, namespace: str | None = None) -> str:
     return str(house.target.published_view(house.target.default_table(service, namespace), service))
+
+
+def older_green() -> catalog.Service:
+    """Green trips as the catalogue had them before the newest column was published."""
+    green = catalog.service("green")
+    return replace(green, eras=green.eras | {"official": green.eras["official"][:-1]})
 
 
 # What the catalogue knows
@@ -211,10 +217,8 @@ def test_a_load_that_finds_the_month_in_place_makes_the_view_that_is_missing(hou
 
 
 def test_a_new_column_of_the_publisher_is_in_the_view_after_the_next_load(house, lake, landed_month, monkeypatch):
-    service = catalog.service("green")
-    *eras, newest = service.eras["official"]
-    older = replace(service, eras=service.eras | {"official": tuple(eras)})
-    file = landed_month(JANUARY)
+    newest = catalog.service("green").eras["official"][-1]
+    file, older = landed_month(JANUARY), older_green()
     with monkeypatch.context() as before:
         before.setattr(catalog, "service", lambda name: {"green": older}[name])
         house.load(file, lake)
@@ -273,6 +277,22 @@ def test_a_load_passes_those_who_read_the_view(house, lake, landed_month, wareho
         reader.execute("SELECT count(*) FROM green_tripdata")  # and its transaction stays open
 
         assert house.load(landed_month(FEBRUARY), lake) == "replaced"
+
+
+@in_postgres
+def test_a_view_that_somebody_reads_is_changed_when_they_are_done(house, lake, landed_month, monkeypatch, warehouse):
+    file, older = landed_month(JANUARY), older_green()
+    with monkeypatch.context() as before:
+        before.setattr(catalog, "service", lambda name: {"green": older}[name])
+        house.load(file, lake)
+    with psycopg.connect(warehouse) as reader:
+        reader.execute("SELECT count(*) FROM green_tripdata")  # and its transaction stays open
+
+        with pytest.raises(WarehouseBusy):
+            house.load(file, lake)
+
+    assert house.load(file, lake) == "unchanged"
+    assert len(house.columns_of("green_tripdata")) == len(catalog.service("green").published)
 
 
 @in_sql

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from include.nyc_taxi import catalog
 from include.nyc_taxi.targets import published_view as shared
-from include.nyc_taxi.targets.postgres.server import ask, limit_lock_waits, template, text
+from include.nyc_taxi.targets.postgres.server import ask, end_when_stopped, limit_lock_waits, template, text
 
 if TYPE_CHECKING:
     import psycopg
@@ -69,6 +69,7 @@ def keep(connection: psycopg.Connection[Any], table: Table, service: str) -> Non
         return
     _check(found, view, table, service)
     limit_lock_waits(connection)
+    end_when_stopped(connection)
     if found is not None and not _may_become(found, service):
         connection.execute(sql.SQL("DROP VIEW {}").format(view.identifier))
     _create(connection, view, table, service)
