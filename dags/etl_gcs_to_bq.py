@@ -24,9 +24,9 @@ The error of a failed task begins with one of these words.
   clear the task if it failed.
 - `NotInLake` (extract_from_gcs): run `etl_web_to_gcs` for the month first.
 - `WarehouseRefused` (preflight, write_bq): credentials, a right, the bucket or the project are missing, the bucket and
-  the dataset are in different locations, the name belongs to another kind of table, or the table holds
-  another service. The error says which. The account of `taxi_gcp` needs the roles BigQuery Data Editor, BigQuery Job
-  User, Storage Object Admin and Storage Legacy Bucket Reader (docs/google-cloud.md).
+  the dataset are in different locations, the name of the table or of its view belongs to something else, or the table
+  holds another service. The error says which. The account of `taxi_gcp` needs the roles BigQuery Data Editor,
+  BigQuery Job User, Storage Object Admin and Storage Legacy Bucket Reader (docs/google-cloud.md).
 - `WarehouseBusy`: BigQuery or the network failed, somebody deleted a table in mid-load, or a quota is used up (the
   error says so; it is renewed with time). The task was retried; clear it.
 - `LakeUnavailable`, `LakeChanged`: the bucket cut a transfer short, or another run replaced the month. The task was

@@ -43,7 +43,7 @@ The error of a failed task begins with one of these words.
   `patience_seconds`, which the error names by its number, or the file's disk is full. Nothing has changed; close it
   there, and clear the task.
 - `WarehouseRefused` (which_month, load): the file is no DuckDB file, is damaged or may not be written, the name
-  belongs to a view or another kind of table, or the table holds another service. The error says which.
+  of the table or of its view belongs to something else, or the table holds another service. The error says which.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. This is a bug in the bundle; please
   report it.
 - `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file,

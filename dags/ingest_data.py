@@ -40,8 +40,8 @@ The error of a failed task begins with one of these words.
 - `WarehouseBusy` (log_table_name, load_data): a long query held the table, somebody changed it in mid-load, or Postgres
   did not answer. Nothing has changed; clear the task.
 - `WarehouseRefused` (log_table_name, load_data): login, password, database or a setting of the connection is wrong, a
-  right is missing, the name belongs to another kind of table, or the table holds another service. The
-  error says which.
+  right is missing, the name of the table or of its view belongs to something else, or the table holds another service.
+  The error says which.
 - `CountMismatch`: rows were lost between two steps, and nothing was replaced. This is a bug in the bundle; please
   report it.
 - `SetUpError`: the lake, the source or a server is set up in another way than expected: a lake that is a file,

@@ -292,7 +292,7 @@ def _namespace(kind: str, its_targets: list[targets.Target[Any, Any]]) -> Param:
         type=["null", "string"],
         pattern=r"^\w+$",
         title=f"{kind.capitalize()} of {' and '.join(defaults)}",
-        description=f"The {kind} of the tables, which is created if it is missing; empty for "
+        description=f"The {kind} of the tables and their views, which is created if it is missing; empty for "
         f"{' or '.join(f'{default} in {title}' for title, default in defaults.items())}.",
         section=_DESTINATION,
     )

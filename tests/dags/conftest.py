@@ -18,7 +18,7 @@ from include.nyc_taxi import TripFile, catalog
 from tests.dags.runs import publish_at
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLES = {"nyc-taxi": ROOT, "tests": ROOT / "tests" / "dags" / "bundle"}
+BUNDLES = {"nyc-taxi": ROOT, "tests": ROOT / "tests" / "dags" / "bundle", "examples": ROOT / "docs" / "examples"}
 
 # Airflow reads its settings when it is first imported, so they must be there before any test module is.
 _home = tempfile.TemporaryDirectory(prefix="nyc-taxi-airflow-")

@@ -1,4 +1,10 @@
-"""With a running scheduler a month that is put into the lake reaches BigQuery once, and the asset graph is true."""
+"""With a running scheduler a month that is put into the lake reaches BigQuery once, and the asset graph is true.
+
+The example that builds models of dbt runs beside it, with a program in dbt's place that writes down how it was called.
+"""
+
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +15,7 @@ from devtools.servers.whole_airflow import ENDED, Airflow
 from include.nyc_taxi import TripFile, catalog
 
 MONTHLY = "ingest_data.green"
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "build_models.py"
 FOLLOWS_GREEN, FOLLOWS_FHV, FOLLOWS_ANY = (f"etl_gcs_to_bq.{name}" for name in ("green", "fhv", "any"))
 DEPLOYMENTS = [
     {
@@ -36,7 +43,17 @@ DEPLOYMENTS = [
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory, postgres_server):
+def calls(tmp_path_factory):
+    """A program in dbt's place, and the file of its calls, one in each line."""
+    folder = tmp_path_factory.mktemp("dbt")
+    program, called = folder / "dbt", folder / "calls"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {shlex.quote(str(called))}\n')
+    program.chmod(0o700)
+    return program, called
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory, postgres_server, calls):
     folder = tmp_path_factory.mktemp("published")
     for name in ("green_tripdata_2022-01", "green_tripdata_2022-02", "fhv_tripdata_2022-01"):
         file = TripFile.parse(name)
@@ -50,12 +67,16 @@ def airflow(tmp_path_factory, postgres_server):
             publisher=publisher.base_url,
             deployments=DEPLOYMENTS,
             AIRFLOW__CORE__EXECUTOR="LocalExecutor",
+            DBT_EXECUTABLE=str(calls[0]),
             **cloud.environment,
         )
+        example = EXAMPLE.read_text().replace('TARGET = "duckdb"', 'TARGET = "postgres"')
+        (airflow.project / "dags" / EXAMPLE.name).write_text(example)
         try:
             airflow.start()
-            for dag_id in (MONTHLY, FOLLOWS_GREEN, FOLLOWS_FHV, FOLLOWS_ANY):
+            for dag_id in (MONTHLY, FOLLOWS_GREEN, FOLLOWS_FHV, FOLLOWS_ANY, EXAMPLE.stem):
                 airflow.knows(dag_id)
+            airflow.unpause(EXAMPLE.stem)
             yield airflow
         finally:
             airflow.stop()
@@ -121,3 +142,29 @@ def test_the_asset_graph_of_the_ui_leads_from_the_web_to_the_targets(airflow):
         ("lake green", "etl_gcs_to_bq.green.write_bq"),
         ("etl_gcs_to_bq.green.write_bq", "bigquery green"),
     }
+
+
+def test_models_are_built_of_just_the_months_whose_rows_have_changed(airflow, calls):
+    conf = {"colour": "green", "year": 2022, "month": 2}
+    for _ in range(2):  # the second load finds the month up to date
+        run_id = airflow.post("/dags/ingest_data/dagRuns", logical_date=None, conf=conf)["dag_run_id"]
+        assert airflow.ended("ingest_data", run_id)["state"] == "success"
+
+    assert followed(airflow, EXAMPLE.stem, "2022-01") == [("asset_triggered", "success")]
+    built = airflow.wait(lambda: _ended_builds(airflow, "green|2022-02", 2), "two runs of the example")
+    assert sorted(built) == ["skipped", "success"]
+    selected = "build --select source:*.green_tripdata+ source:*.green_taxi_trips+ source:*.green_trips+ --vars"
+    assert calls[1].read_text().splitlines() == [
+        f'{selected} {{"service": "green", "month": "{month}"}}' for month in ("2022-01", "2022-02")
+    ]
+
+
+def _ended_builds(airflow, key, count):
+    """The states of the example's task in its runs for a partition, once there are so many that have ended."""
+    runs = [run for run in airflow.runs(EXAMPLE.stem) if run["partition_key"] == key and run["state"] in ENDED]
+    if len(runs) < count:
+        return []
+    instances = [
+        airflow.get(f"/dags/{EXAMPLE.stem}/dagRuns/{run['dag_run_id']}/taskInstances")["task_instances"] for run in runs
+    ]
+    return [instance["state"] for some in instances for instance in some]

@@ -495,7 +495,7 @@ def test_a_month_is_replaced_under_the_view(read, load, load_trips, query):
 
 def test_a_new_column_of_the_trips_does_not_disturb_the_view_and_is_in_it_next_time(read, load, load_trips, query):
     load_trips(rows=300, profile="none")
-    query("ALTER TABLE green_taxi_trips DROP COLUMN trip_distance")
+    query("ALTER TABLE green_taxi_trips DROP COLUMN trip_distance CASCADE")
     load(read())
 
     load_trips(rows=200, profile="none")

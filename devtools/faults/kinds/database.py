@@ -31,14 +31,14 @@ _END = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_OTHERS}"
 _CANCEL = f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {_OTHERS}"
 _PARTITION = "green_taxi_trips_2024_01"
 _CHANGES = {
-    "table dropped": "DROP TABLE green_taxi_trips",
+    "table dropped": "DROP TABLE green_taxi_trips CASCADE",
     "table truncated": "TRUNCATE green_taxi_trips",
     "table renamed": "ALTER TABLE green_taxi_trips RENAME TO other_trips",
     "partition detached": (
         f"ALTER TABLE green_taxi_trips DETACH PARTITION {_PARTITION}; ALTER TABLE {_PARTITION} RENAME TO kept"
     ),
     "partition dropped": f"DROP TABLE {_PARTITION}",
-    "column dropped": "ALTER TABLE green_taxi_trips DROP COLUMN trip_distance",
+    "column dropped": "ALTER TABLE green_taxi_trips DROP COLUMN trip_distance CASCADE",
     "column added": "ALTER TABLE green_taxi_trips ADD COLUMN note text",
     "ledger dropped": "DROP TABLE load_ledger",
     "summaries dropped": "DROP TABLE trips_by_month, trips_by_hour, trips_by_zone",

@@ -31,6 +31,7 @@ PUBLISHED_FILES_VARIABLE = "TAXI_PUBLISHED_FILES"
 _Row = TypeVar("_Row")
 
 _PUBLISHER = "official"
+_WHOLE_NUMBERS = ("int16", "int32")
 _ELSEWHERE = re.compile(r"elsewhere\.[0-9a-f]{8}")
 
 
@@ -52,7 +53,8 @@ class Column:
 
     `type` is int16, int32, float64, timestamp (naive, microseconds) or text; each target has its own name for it.
     `codes` translates words of the files into values; "" is null. `values` are the values that the publisher's
-    dictionary explains, if it lists them.
+    dictionary explains, if it lists them. `published_types` are the types of whole numbers in today's Parquet files, by
+    service, where it is not int64.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Column:
     published_as: tuple[str, ...]
     codes: Mapping[str, str] = field(default_factory=dict, hash=False)
     values: tuple[int | str, ...] = ()
+    published_types: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,6 +74,19 @@ class Column:
     def is_published_as(self, name: str) -> bool:
         """Whether some file has the column under this name, ignoring case and surrounding spaces."""
         return _folded(name) in map(_folded, self.names)
+
+    def published_type(self, service: str) -> str:
+        """Return its type in today's Parquet files of a service: int32, int64, float64, timestamp or text."""
+        return self.published_types.get(service, "int64") if self.type in _WHOLE_NUMBERS else self.type
+
+
+@dataclass(frozen=True)
+class PublishedColumn:
+    """Describes a column of today's files: its published name and type, and the canonical column that it is."""
+
+    name: str
+    type: str
+    column: Column
 
 
 @dataclass(frozen=True)
@@ -185,6 +201,17 @@ class Service:
             span = f"from {eras[0].since} to {last}" if last else f"from {eras[0].since} on"
             raise PermanentError(f"{self.name} {month}: source {source!r} has {self.name} {span}")
         return max((era for era in eras if era.since <= month), key=lambda era: era.since)
+
+    @property
+    def published(self) -> tuple[PublishedColumn, ...]:
+        """The columns of the newest files in their order: the publisher's, then those that only another source has."""
+        found: dict[Column, PublishedColumn] = {}
+        for source in sorted(self.eras, key=lambda source: source != _PUBLISHER):
+            era = self.eras[source][-1]
+            for name in era.columns:
+                if column := self.column_published_as(name, era):
+                    found.setdefault(column, PublishedColumn(name, column.published_type(self.name), column))
+        return tuple(found.values())
 
     @property
     def _by_published_name(self) -> dict[str, Column]:

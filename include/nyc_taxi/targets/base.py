@@ -78,6 +78,13 @@ class Target(ABC, Generic[Client, TableT]):
         """The named table, else the service's default one."""
         return self.parse_table(name) if name else self.default_table(service, namespace)
 
+    def published_view(self, table: TableT, service: str) -> TableT | None:  # noqa: ARG002 - the lake has none
+        """The view that has a table's trips under the publisher's names; None if loads into the table keep none.
+
+        A load into a service's default table keeps it in step, and is refused if something else has its name.
+        """
+        return None
+
     def address(self, table: TableT) -> str | None:  # noqa: ARG002 - most have none that holds wherever one asks
         """The URI by which the rest of the world knows the table, for assets; None where only the name is known."""
         return None

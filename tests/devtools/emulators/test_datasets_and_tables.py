@@ -139,3 +139,32 @@ def test_a_view_shows_the_rows_of_its_query(client, place, dataset, trips, query
     assert query(f"SELECT twice FROM {dataset}.fares") == [(5.0,)]
     assert client.get_table(view).table_type == "VIEW"
     assert [field.name for field in client.get_table(view).schema] == ["twice"]
+
+
+def test_the_tables_and_views_of_a_dataset_are_listed(client, place, dataset, trips):
+    view = Table(f"{place.project}.{dataset}.fares")
+    view.view_query = f"SELECT fare_amount FROM `{place.project}.{dataset}.trips`"
+    client.create_table(view)
+
+    assert {(table.table_id, table.table_type) for table in client.list_tables(dataset)} == {
+        (trips.table_id, "TABLE"),
+        ("fares", "VIEW"),
+    }
+
+
+def test_the_tables_of_a_dataset_that_does_not_exist_are_not_found(client, dataset):
+    with pytest.raises(exceptions.NotFound):
+        list(client.list_tables(f"{dataset}_missing"))
+
+
+def test_a_view_is_given_another_query(client, place, dataset, trips, query):
+    view = Table(f"{place.project}.{dataset}.fares")
+    view.view_query = f"SELECT fare_amount AS once FROM `{place.project}.{dataset}.trips`"
+    view = client.create_table(view)
+
+    view.view_query = f"SELECT fare_amount * 2 AS twice FROM `{place.project}.{dataset}.trips`"
+    client.update_table(view, ["view_query"])
+
+    query(f"INSERT INTO {dataset}.trips (trip_id, fare_amount) VALUES (1, 2.5)")
+    assert query(f"SELECT * FROM {dataset}.fares") == [(5.0,)]
+    assert [field.name for field in client.get_table(view).schema] == ["twice"]

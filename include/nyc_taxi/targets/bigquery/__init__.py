@@ -36,7 +36,11 @@ class BigQuery(Target["bq.Client", "Table"]):
         """`{dataset}.{service}_trips`, in the dataset `nyc_taxi` unless another one is named."""
         from include.nyc_taxi.targets.bigquery.table import Table
 
-        return Table.parse(f"{namespace or self.default_namespace}.{service}_trips")
+        return Table.of_service(service, namespace or self.default_namespace)
+
+    def published_view(self, table: Table, service: str) -> Table | None:
+        """`{dataset}.{service}_tripdata`, beside the service's default table."""
+        return table.published_view(service)
 
     def parse_table(self, name: str) -> Table:
         """Read `dataset.table` or `project.dataset.table`."""

@@ -24,7 +24,7 @@ from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.precedence import Claim, Run, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.targets import ledger as fields
-from include.nyc_taxi.targets.bigquery import ledger
+from include.nyc_taxi.targets.bigquery import ledger, published_view
 from include.nyc_taxi.targets.bigquery.jobs import Chain, claim_of_labels, label, labels_of
 from include.nyc_taxi.targets.bigquery.location import check
 from include.nyc_taxi.targets.bigquery.server import ask, errors_told, have_table
@@ -64,8 +64,8 @@ def replace_month(
     `found` is the claim of the rows that the run has landed or found; without it, whatever data/ holds is loaded. Newer
     rows on the same terms that data/ holds meanwhile are loaded in their place.
 
-    Creates what is missing: dataset, table, columns, ledger. Does nothing if the ledger says that these rows are loaded
-    and the partition still holds as many, unless `force`.
+    Creates what is missing: dataset, table, columns, view, ledger. Does nothing if the ledger says that these rows are
+    loaded and the partition still holds as many, unless `force`.
 
     Raises:
         NotInLake: the month is not in data/.
@@ -177,13 +177,14 @@ class _Load:
         return self._loaded("appended")
 
     def _prepare(self, location: str) -> None:
-        """Create what is missing of the dataset, the table, its columns and the ledger; refuse what is in the way."""
+        """Create what is missing of dataset, ledger, table, columns and view; refuse what is in the way."""
         reference = self.table.reference(self.client)
         dataset = bq.Dataset(bq.DatasetReference(reference.project, reference.dataset_id))
         dataset.location = location
         self.client.create_dataset(dataset, exists_ok=True)
         have_table(self.client, bq.Table(ledger.of_table(self.table).reference(self.client), ledger.schema()))
         have_table(self.client, self._as_it_should_be(reference), self._check_table)
+        published_view.keep(self.client, self.table, self.file.service)
 
     def _check_table(self, table: bq.Table) -> None:
         """Refuse a table that is something else, or that holds another service, whatever its months.

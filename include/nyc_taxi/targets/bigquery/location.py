@@ -9,7 +9,7 @@ from google.api_core import exceptions as api
 from google.cloud import bigquery as bq
 
 from include.nyc_taxi.errors import WarehouseRefused
-from include.nyc_taxi.targets.bigquery import ledger, rights
+from include.nyc_taxi.targets.bigquery import ledger, published_view, rights
 from include.nyc_taxi.targets.bigquery.server import errors_told
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def check(client: bq.Client, lake: Lake, table: Table, service: str) -> str:
     """See that bucket and dataset can be reached and are in compatible locations; returns the dataset's location.
 
     Raises:
-        WarehouseRefused: credentials, a right or the bucket is missing, the locations differ, or the table holds
-            another service.
+        WarehouseRefused: credentials, a right or the bucket is missing, the locations differ, the table holds another
+            service, or something else has the name of its view.
         WarehouseBusy: the way there failed.
     """
     dataset = bq.DatasetReference(table.project or client.project, table.dataset)
@@ -38,6 +38,7 @@ def check(client: bq.Client, lake: Lake, table: Table, service: str) -> str:
         try:
             present = client.get_dataset(dataset)
             _check_table(client, present, table, service)
+            published_view.check(client, table, service)
             found = str(present.location)
         except api.NotFound:
             log.info("dataset %s does not exist yet: the load creates it in %s", name, wanted or _DEFAULT_LOCATION)

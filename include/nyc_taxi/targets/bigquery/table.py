@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from include.nyc_taxi.targets import published_view
+
 if TYPE_CHECKING:
     from google.cloud import bigquery as bq
 
@@ -31,6 +33,16 @@ class Table:
         if match is None:
             raise ValueError(f"table name {text!r} is not dataset.table or project.dataset.table")
         return cls(match["dataset"], match["name"], match["project"])
+
+    @classmethod
+    def of_service(cls, service: str, dataset: str) -> Table:
+        """The default table of a service, `{dataset}.{service}_trips`."""
+        return cls.parse(f"{dataset}.{service}_trips")
+
+    def published_view(self, service: str) -> Table | None:
+        """The view of its trips under the publisher's names, beside it; None unless it is the service's default one."""
+        is_default = self.name == Table.of_service(service, self.dataset).name
+        return self.beside(published_view.name_of(service)) if is_default else None
 
     def reference(self, client: bq.Client, name: str | None = None) -> bq.TableReference:
         """The table, or the named one beside it, as the client knows it."""

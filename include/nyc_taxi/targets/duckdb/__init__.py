@@ -37,7 +37,11 @@ class DuckDB(Target["DatabaseFile", "Table"]):
         """`{schema}.{service}_taxi_trips`, in the schema `main` unless another one is named."""
         from include.nyc_taxi.targets.duckdb.table import Table
 
-        return Table.parse(f"{namespace or self.default_namespace}.{service}_taxi_trips")
+        return Table.of_service(service, namespace or self.default_namespace)
+
+    def published_view(self, table: Table, service: str) -> Table | None:
+        """`{schema}.{service}_tripdata`, beside the service's default table."""
+        return table.published_view(service)
 
     def parse_table(self, name: str) -> Table:
         """Read `table` or `schema.table`."""

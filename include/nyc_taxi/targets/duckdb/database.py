@@ -154,6 +154,11 @@ def _holder(taken: re.Match[str]) -> str:
     return taken["process"] or "this process"
 
 
+def literal(text: str) -> str:
+    """The text as it stands in a statement that takes no parameters."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def statement(name: str, table: Table | None = None, **parts: str) -> str:
     """The statement in `sql/{name}.sql`, with the table's name and other words of our own filled in."""
     text = sql_file(__package__, f"{name}.sql")

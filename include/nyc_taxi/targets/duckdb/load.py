@@ -16,7 +16,7 @@ from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.precedence import Claim, Run, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.targets import ledger as fields
-from include.nyc_taxi.targets.duckdb import ledger, relations, schema
+from include.nyc_taxi.targets.duckdb import ledger, published_view, relations, schema
 from include.nyc_taxi.targets.duckdb.database import statement
 from include.nyc_taxi.targets.ledger import Loaded
 
@@ -49,8 +49,8 @@ def replace_month(
     `found` is the claim of the rows that the run has landed or found; without it, whatever data/ holds is loaded. Newer
     rows on the same terms that data/ holds meanwhile are loaded in their place.
 
-    Creates what is missing: file, schema, table, columns, ledger. Does nothing if the ledger says that these rows are
-    loaded and the table still holds as many, unless `force`.
+    Creates what is missing: file, schema, table, columns, view, ledger. Does nothing if the ledger says that these rows
+    are loaded and the table still holds as many, unless `force`.
 
     Raises:
         NotInLake: the month is not in data/.
@@ -99,7 +99,8 @@ class _Replacement:
         with self.database.reading() as connection:
             if connection is None or relations.find(connection, self.table) is None:
                 return False
-            return self._is_in_place(connection, self._last(connection))
+            is_whole = published_view.is_current(connection, self.table, self.file.service)
+            return is_whole and self._is_in_place(connection, self._last(connection))
 
     def _last(self, connection: DuckDBPyConnection) -> dict[str, Any] | None:
         """The ledger's row of the last load of the month; None if its rows are gone."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from include.nyc_taxi import catalog, landed_rows
 from include.nyc_taxi.errors import WarehouseRefused
-from include.nyc_taxi.targets.duckdb import ledger, relations
-from include.nyc_taxi.targets.duckdb.database import statement
+from include.nyc_taxi.targets.duckdb import ledger, published_view, relations
+from include.nyc_taxi.targets.duckdb.database import literal, statement
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -36,26 +36,23 @@ def check(database: DatabaseFile, table: Table, service: str) -> None:
     with database.reading() as connection:
         if connection is not None:
             _lacks(connection, table, service)
+            published_view.check(connection, table, service)
 
 
 def prepare(connection: DuckDBPyConnection, table: Table, service: str) -> None:
-    """Create what is missing of the ledger, the schema, the table and its columns, within the transaction.
+    """Create what is missing of the ledger, the schema, the table, its columns and its view, within the transaction.
 
     Raises:
-        WarehouseRefused: something else has the table's name, or the table holds another service.
+        WarehouseRefused: something else has the name of the table or its view, or the table holds another service.
     """
     ledger.prepare(connection)
     wanted = _wanted(service)
     missing = _lacks(connection, table, service)
     if missing == wanted:
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{table.schema}"')
-        columns = ", ".join(f'"{name}" {type_}' for name, type_ in wanted.items())
-        connection.execute(statement("create_trips", table, columns=columns))
-        _describe(connection, table, service)
-        return
-    for name, type_ in missing.items():
-        log.info("%s: adding column %s %s", table, name, type_)
-        connection.execute(statement("add_column", table, column=f'"{name}"', type=type_))
+        _create(connection, table, service, wanted)
+    else:
+        _add_columns(connection, table, missing)
+    published_view.keep(connection, table, service)
 
 
 def _wanted(service: str) -> dict[str, str]:
@@ -83,6 +80,19 @@ def _lacks(connection: DuckDBPyConnection, table: Table, service: str) -> dict[s
     return {column: type_ for column, type_ in wanted.items() if column not in there}
 
 
+def _create(connection: DuckDBPyConnection, table: Table, service: str, wanted: dict[str, str]) -> None:
+    connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{table.schema}"')
+    columns = ", ".join(f'"{name}" {type_}' for name, type_ in wanted.items())
+    connection.execute(statement("create_trips", table, columns=columns))
+    _describe(connection, table, service)
+
+
+def _add_columns(connection: DuckDBPyConnection, table: Table, missing: dict[str, str]) -> None:
+    for name, type_ in missing.items():
+        log.info("%s: adding column %s %s", table, name, type_)
+        connection.execute(statement("add_column", table, column=f'"{name}"', type=type_))
+
+
 def _service_in(comment: str | None) -> str | None:
     """The service that a table's comment names."""
     if comment is None or not comment.startswith(_OF_SERVICE):
@@ -93,12 +103,8 @@ def _service_in(comment: str | None) -> str | None:
 def _describe(connection: DuckDBPyConnection, table: Table, service: str) -> None:
     described = catalog.service(service)
     connection.execute(
-        statement("comment_on_table", table, comment=_literal(f"{_OF_SERVICE}{service}. {described.description}"))
+        statement("comment_on_table", table, comment=literal(f"{_OF_SERVICE}{service}. {described.description}"))
     )
     for column in described.columns:
-        text = _literal(column.description)
+        text = literal(column.description)
         connection.execute(statement("comment_on_column", table, column=f'"{column.name}"', comment=text))
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

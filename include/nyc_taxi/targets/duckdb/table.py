@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from include.nyc_taxi.targets import published_view
+
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _TABLE = re.compile(rf"(?:(?P<schema>{_NAME})\.)?(?P<name>{_NAME})", re.ASCII)
 
@@ -29,6 +31,16 @@ class Table:
                 f"table name {text!r} is not table or schema.table with letters, digits and _ (no leading digit)"
             )
         return cls((match["schema"] or "main").lower(), match["name"].lower())
+
+    @classmethod
+    def of_service(cls, service: str, schema: str) -> Table:
+        """The default table of a service, `{schema}.{service}_taxi_trips`."""
+        return cls.parse(f"{schema}.{service}_taxi_trips")
+
+    def published_view(self, service: str) -> Table | None:
+        """The view of its trips under the publisher's names, beside it; None unless it is the service's default one."""
+        view = Table(self.schema, published_view.name_of(service))
+        return view if self == Table.of_service(service, self.schema) else None
 
     @property
     def identifier(self) -> str:

@@ -42,7 +42,11 @@ class Postgres(Target["psycopg.Connection[Any]", Table]):
 
     def default_table(self, service: str, namespace: str | None = None) -> Table:
         """`{schema}.{service}_taxi_trips`, in the schema `public` unless another one is named."""
-        return Table.parse(f"{namespace or self.default_namespace}.{service}_taxi_trips")
+        return Table.of_service(service, namespace or self.default_namespace)
+
+    def published_view(self, table: Table, service: str) -> Table | None:
+        """`{schema}.{service}_tripdata`, beside the service's default table."""
+        return table.published_view(service)
 
     def parse_table(self, name: str) -> Table:
         """Read `table` or `schema.table`."""

@@ -77,8 +77,8 @@ def replace_month(
     `found` is the claim of the rows that the run has landed or found; without it, whatever data/ holds is loaded. Newer
     rows on the same terms that data/ holds meanwhile are loaded in their place.
 
-    Creates what is missing: schema, table, columns, ledger. Does nothing if the ledger says that these rows are loaded
-    and the partition still holds as many, unless `force`.
+    Creates what is missing: schema, table, columns, view, ledger. Does nothing if the ledger says that these rows are
+    loaded and the partition still holds as many, unless `force`.
 
     Raises:
         NotInLake: the month is not in data/.

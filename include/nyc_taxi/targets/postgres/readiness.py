@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psycopg.rows import dict_row
 
 from include.nyc_taxi.errors import WarehouseRefused
+from include.nyc_taxi.targets.postgres import published_view
 from include.nyc_taxi.targets.postgres.server import ask, errors_told, text, transaction, value
 
 if TYPE_CHECKING:
@@ -19,15 +20,17 @@ def check(connection: psycopg.Connection[Any], table: Table, service: str) -> No
     """See that the server answers, can be written, and lets the role create what a load of a service creates.
 
     Raises:
-        WarehouseRefused: it is read-only, a right is missing, or the table holds another service.
+        WarehouseRefused: it is read-only, a right is missing, the table holds another service, or something else has
+            the name of its view.
         WarehouseBusy: it does not answer.
     """
     with errors_told(str(table)), transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(text("readiness"), {"schema": table.schema}).fetchone() or {}
     if wrong := _wrong(found, table, connection.info.user):
         raise WarehouseRefused(f"{table}: database {connection.info.dbname} on {connection.info.host}: {wrong}")
-    if found["has_ledger"]:
-        with errors_told(str(table)), transaction(connection):
+    with errors_told(str(table)), transaction(connection):
+        published_view.check(connection, table, service)
+        if found["has_ledger"]:
             check_service(connection, table, service)
 
 

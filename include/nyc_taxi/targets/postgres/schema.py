@@ -11,7 +11,7 @@ from psycopg import sql
 
 from include.nyc_taxi import catalog, landed_rows
 from include.nyc_taxi.errors import WarehouseBusy, WarehouseRefused
-from include.nyc_taxi.targets.postgres import ledger
+from include.nyc_taxi.targets.postgres import ledger, published_view
 from include.nyc_taxi.targets.postgres.readiness import check_service, find, service_of
 from include.nyc_taxi.targets.postgres.server import ask, limit_lock_waits, template, text, transaction, value
 from include.nyc_taxi.targets.postgres.table import Table
@@ -33,17 +33,16 @@ _TYPES = {
 
 
 def prepare(connection: psycopg.Connection[Any], table: Table, service: str) -> None:
-    """Create what is missing of the ledger, the schema, the table and its columns.
+    """Create what is missing of the ledger, the schema, the table, its columns and its view.
 
     Raises:
-        WarehouseRefused: something else has the table's name, or the table holds another service.
+        WarehouseRefused: something else has the name of the table or its view, or the table holds another service.
     """
     if connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE:
         raise ValueError("replace_month needs a connection that is not inside a transaction: it commits its own")
     wanted = {column.name: _TYPES[column.type] for column in catalog.service(service).columns}
     with transaction(connection):
-        is_current = ledger.is_current(connection)
-        if is_current and _lacks(connection, table, wanted) == {} and service_of(connection, table) == service:
+        if _is_ready(connection, table, service, wanted):
             return
     with transaction(connection):
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('nyc_taxi create', 0))")
@@ -56,6 +55,16 @@ def prepare(connection: psycopg.Connection[Any], table: Table, service: str) -> 
         else:
             _add_columns(connection, table, missing)
         _describe(connection, table, service, missing)
+        published_view.keep(connection, table, service)
+
+
+def _is_ready(connection: psycopg.Connection[Any], table: Table, service: str, wanted: dict[str, str]) -> bool:
+    return (
+        ledger.is_current(connection)
+        and _lacks(connection, table, wanted) == {}
+        and service_of(connection, table) == service
+        and published_view.is_current(connection, table, service)
+    )
 
 
 def oid_of(connection: psycopg.Connection[Any], table: Table) -> int:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from include.nyc_taxi.targets import published_view
+
 if TYPE_CHECKING:
     from psycopg import sql
 
@@ -40,6 +42,16 @@ class Table:
             if len(name) > longest:
                 raise ValueError(f"{kind} name {name!r} has {len(name)} characters; expected at most {longest}")
         return table
+
+    @classmethod
+    def of_service(cls, service: str, schema: str) -> Table:
+        """The default table of a service, `{schema}.{service}_taxi_trips`."""
+        return cls.parse(f"{schema}.{service}_taxi_trips")
+
+    def published_view(self, service: str) -> Table | None:
+        """The view of its trips under the publisher's names, beside it; None unless it is the service's default one."""
+        view = Table(self.schema, published_view.name_of(service))
+        return view if self == Table.of_service(service, self.schema) else None
 
     @property
     def identifier(self) -> sql.Identifier:

@@ -79,7 +79,7 @@ def test_a_changed_raw_file_replaces_its_month_and_no_other(landed_month, load, 
         "TRUNCATE green_taxi_trips_2024_01",
         "DELETE FROM green_taxi_trips WHERE ctid = (SELECT min(ctid) FROM green_taxi_trips)",
         "DROP TABLE green_taxi_trips_2024_01",
-        "DROP TABLE green_taxi_trips",
+        "DROP TABLE green_taxi_trips CASCADE",
         "DROP TABLE load_ledger",
     ],
 )

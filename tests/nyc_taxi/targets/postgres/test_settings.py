@@ -109,10 +109,10 @@ def test_a_detached_partition_keeps_its_name_and_the_month_gets_another(landed_m
 @pytest.mark.parametrize(
     "change",
     [
-        "DROP TABLE green_taxi_trips",
+        "DROP TABLE green_taxi_trips CASCADE",
         "ALTER TABLE green_taxi_trips DETACH PARTITION green_taxi_trips_2024_01",
         "TRUNCATE green_taxi_trips",
-        "ALTER TABLE green_taxi_trips DROP COLUMN trip_distance",
+        "ALTER TABLE green_taxi_trips DROP COLUMN trip_distance CASCADE",
         "ALTER TABLE green_taxi_trips ADD COLUMN mine text",
         "DROP TABLE green_taxi_trips_2024_01",
         "ALTER TABLE green_taxi_trips RENAME TO yours",
