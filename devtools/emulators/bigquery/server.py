@@ -79,7 +79,7 @@ class BigQuery:
                 PATCH=self._patch_dataset,
                 DELETE=self._delete_dataset,
             ),
-            _route(tables, POST=self._create_table),
+            _route(tables, GET=self._list_tables, POST=self._create_table),
             _route(tables + "/{table}", GET=self._get_table, PATCH=self._patch_table, DELETE=self._delete_table),
         ]
 
@@ -115,10 +115,19 @@ class BigQuery:
 
     # Tables
 
+    def _list_tables(self, request: Request, _: Resource) -> Resource:
+        project, dataset = request.path_params["project"], request.path_params["dataset"]
+        tables = self.warehouse.tables(self.warehouse.cursor(), project, dataset)
+        return {"tables": tables, "totalItems": len(tables)}
+
     def _create_table(self, request: Request, body: Resource) -> Resource:
         cursor, table = self.warehouse.cursor(), TableId.of(body["tableReference"], request.path_params["project"])
-        self.warehouse.create_table(cursor, table, body, view_sql=self._view(cursor, table, body))
+        self.warehouse.create_table(cursor, table, body, view_sql=self._view_sql(cursor, table, body))
         return self.warehouse.table(cursor, table)
+
+    def _view_sql(self, cursor: DuckDBPyConnection, table: TableId, body: Resource) -> str | None:
+        view = (body.get("view") or {}).get("query")
+        return sql.Translation(sql.parsed(view), self.warehouse, cursor, table.project).sql() if view else None
 
     def _get_table(self, request: Request, _: Resource) -> Resource:
         return self.warehouse.table(self.warehouse.cursor(), _table(request))
@@ -126,13 +135,8 @@ class BigQuery:
     def _patch_table(self, request: Request, body: Resource) -> Resource:
         etag = request.headers.get("if-match")
         cursor, table = self.warehouse.cursor(), _table(request)
-        self.warehouse.patch_table(cursor, table, body, etag, view_sql=self._view(cursor, table, body))
+        self.warehouse.patch_table(cursor, table, body, etag, view_sql=self._view_sql(cursor, table, body))
         return self.warehouse.table(cursor, table)
-
-    def _view(self, cursor: DuckDBPyConnection, table: TableId, body: Resource) -> str | None:
-        """Return the query of the view that a resource describes, translated for DuckDB; None if it describes none."""
-        query = (body.get("view") or {}).get("query")
-        return sql.Translation(sql.parsed(query), self.warehouse, cursor, table.project).sql() if query else None
 
     def _delete_table(self, request: Request, _: Resource) -> None:
         self.warehouse.delete_table(self.warehouse.cursor(), _table(request))

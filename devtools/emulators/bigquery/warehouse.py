@@ -209,6 +209,19 @@ class Warehouse:
             Partitioning.of(resource)
             return self._save(cursor, "table", table.key, resource)
 
+    def tables(self, cursor: DuckDBPyConnection, project: str, dataset: str) -> list[Resource]:
+        """Return the resources of a dataset's tables and views, without their schemas and queries.
+
+        Raises:
+            Refused: the dataset does not exist.
+        """
+        self.dataset(cursor, project, dataset)
+        listed = ("kind", "id", "tableReference", "type", "timePartitioning", "clustering", "labels", "creationTime")
+        return [
+            {name: resource[name] for name in listed if name in resource}
+            for resource in self.every(cursor, "table", f"{dataset}.")
+        ]
+
     def table(self, cursor: DuckDBPyConnection, table: TableId) -> Resource:
         """Return the resource of a table, with its row count.
 
@@ -238,11 +251,13 @@ class Warehouse:
         *,
         view_sql: str | None = None,
     ) -> Resource:
-        """Change the description of a table, add columns to it, or change the query of a view."""
+        """Change the description of a table, add columns to it, or give a view another query."""
         with self.writing(cursor):
             resource = self.known_table(cursor, table)
             _check_etag(resource, etag)
             if view_sql is not None:
+                if resource["type"] != "VIEW":
+                    raise Refused("invalid", f"Cannot change the type of {table} to VIEW")
                 cursor.execute(f"CREATE OR REPLACE VIEW {table.sql} AS {view_sql}")
                 changes = changes | {"schema": {"fields": fields_of(cursor, view_sql)}}
             elif changes.get("schema"):
