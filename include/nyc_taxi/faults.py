@@ -27,7 +27,8 @@ from include.nyc_taxi.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>)]+")
+# Every task imports this, and few need a pattern, so the patterns are compiled where they are used.
+_URL = r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>)]+"
 _LONGEST = 500
 _SERVER_ERRORS = range(500, 600)
 
@@ -181,13 +182,11 @@ GOOGLE_STATUSES: Mapping[int, Fault] = {
     499: _BUSY,
     501: _REFUSED,
 }
-_DISABLED_API = re.compile(
-    r"has not been used in project \S+ before or it is disabled|SERVICE_DISABLED|accessNotConfigured"
-)
-_API = re.compile(r"\b[a-z]+\.googleapis\.com(?=/overview)")
+_DISABLED_API = r"has not been used in project \S+ before or it is disabled|SERVICE_DISABLED|accessNotConfigured"
+_API = r"\b[a-z]+\.googleapis\.com(?=/overview)"
 _OUR_APIS = "bigquery.googleapis.com storage.googleapis.com"
-_PERMISSION = re.compile(r"\b(?:bigquery|iam|serviceusage|storage)\.(?!googleapis)[a-zA-Z]+\.[a-zA-Z]+\b")
-_DENIED = re.compile(r"denied|does not have", re.IGNORECASE)
+_PERMISSION = r"\b(?:bigquery|iam|serviceusage|storage)\.(?!googleapis)[a-zA-Z]+\.[a-zA-Z]+\b"
+_DENIED = r"(?i)denied|does not have"
 GOOGLE_ROLES: Mapping[str, str] = {
     # By the longest beginning of a permission's name.
     "bigquery.": "BigQuery Data Editor (roles/bigquery.dataEditor)",
@@ -293,8 +292,8 @@ def of_google(error: BaseException) -> Fault:
 def _granted(error: BaseException) -> str | None:
     """Return what to enable or to grant, if Google names an API that is disabled or a permission that is missing."""
     text = str(error)
-    if _DISABLED_API.search(text):
-        api = _API.search(text)
+    if re.search(_DISABLED_API, text):
+        api = re.search(_API, text)
         return f"enable the API, and wait some minutes: gcloud services enable {api[0] if api else _OUR_APIS}"
     permission = missing_permission(error)
     return None if permission is None else f"grant {role_with(permission)} to the account of the connection"
@@ -303,8 +302,8 @@ def _granted(error: BaseException) -> str | None:
 def missing_permission(error: BaseException) -> str | None:
     """Return the permission whose lack is an error of Google's, such as `bigquery.jobs.create`; None if it is none."""
     text = str(error)
-    named = _PERMISSION.search(text)
-    return named[0] if named and _DENIED.search(text) else None
+    named = re.search(_PERMISSION, text)
+    return named[0] if named and re.search(_DENIED, text) else None
 
 
 def role_with(permission: str) -> str:
@@ -365,7 +364,7 @@ def of(error: BaseException) -> Fault | None:
 def said(error: BaseException) -> str:
     """What an error says, in one line of some length, with every URL in it as it may be shown."""
     line = " ".join(str(error).split()) or type(error).__name__
-    return _URL.sub(lambda url: shown(url[0]), line)[:_LONGEST]
+    return re.sub(_URL, lambda url: shown(url[0]), line)[:_LONGEST]
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from include.nyc_taxi import editions
-from include.nyc_taxi.changes import compare
 from include.nyc_taxi.errors import ShrunkenEdition, TaxiError
 from include.nyc_taxi.lake import raw_key
 
@@ -75,6 +74,8 @@ def compare_with_previous(lake: Lake, file: TripFile, edition: Edition, raw: Pat
     before = known.before(edition)
     if before is None or edition.changes is not None or not before.is_kept or lake.size(before.key) is None:
         return None
+    from include.nyc_taxi.changes import compare
+
     try:
         with lake.local(before.key) as old:
             changes = compare(file, old, raw, before=before.id, after=edition.id, source=edition.source)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 ALERTS_CONNECTION = "taxi_alerts"
 _TIMEOUT_SECONDS = 20
 _SLACK = "hooks.slack.com/services"
-_SLACK_SECRET = re.compile(r"/?T\w+/B\w+/\w+|https?://\S+/T\w+/B\w+/\w+", re.ASCII)
+_SLACK_PATH = r"(?a)/?T\w+/B\w+/\w+|https?://\S+/T\w+/B\w+/\w+"
 
 
 def task_failed(context: Context) -> None:
@@ -106,7 +106,7 @@ def _hook_of(connection: Connection) -> str:
     from include.orchestration.connections import url_of
 
     by, secret = f"connection {ALERTS_CONNECTION!r}", (connection.password or "").strip()
-    if connection.conn_type != "slackwebhook" and not _SLACK_SECRET.fullmatch(secret):
+    if connection.conn_type != "slackwebhook" and not re.fullmatch(_SLACK_PATH, secret):
         return url_of(connection)
     if not secret:
         raise ValueError(f"{by} has no password; expected the token of a Slack web hook, as T.../B.../...")

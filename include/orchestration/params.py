@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FIRST_YEAR = 2009
 _DRAFT = "http://json-schema.org/draft-07/schema#"
-"""Airflow checks every schema itself, twice per task; by this draft that takes a third of the time of the newest."""
+"""Airflow checks every schema itself again in each task; by this draft that takes a third of the time of the newest."""
 
 
 def _each(**bounds: int) -> list[dict[str, int]]:

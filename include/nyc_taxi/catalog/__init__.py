@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -202,7 +202,7 @@ class Service:
             raise PermanentError(f"{self.name} {month}: source {source!r} has {self.name} {span}")
         return max((era for era in eras if era.since <= month), key=lambda era: era.since)
 
-    @property
+    @cached_property
     def published(self) -> tuple[PublishedColumn, ...]:
         """The columns of the newest files in their order: the publisher's, then those that only another source has."""
         found: dict[Column, PublishedColumn] = {}
@@ -213,19 +213,16 @@ class Service:
                     found.setdefault(column, PublishedColumn(name, column.published_type(self.name), column))
         return tuple(found.values())
 
-    @property
+    @cached_property
     def _by_published_name(self) -> dict[str, Column]:
-        return _names(self.columns)
-
-
-@cache
-def _names(columns: tuple[Column, ...]) -> dict[str, Column]:
-    names: dict[str, Column] = {}
-    for column in columns:
-        for name in column.names:
-            if names.setdefault(_folded(name), column) is not column:
-                raise ValueError(f"published name {name!r} stands for {names[_folded(name)].name} and {column.name}")
-    return names
+        names: dict[str, Column] = {}
+        for column in self.columns:
+            for name in column.names:
+                if names.setdefault(_folded(name), column) is not column:
+                    raise ValueError(
+                        f"published name {name!r} stands for {names[_folded(name)].name} and {column.name}"
+                    )
+        return names
 
 
 def _folded(name: str) -> str:

@@ -6,7 +6,6 @@ import logging
 import re
 from typing import TYPE_CHECKING, Literal
 
-from include.nyc_taxi.catalog.additions import rows_to_add, why_not_readable
 from include.nyc_taxi.errors import SchemaMismatch
 
 if TYPE_CHECKING:
@@ -78,6 +77,8 @@ def _difference(names: list[str], service: Service, era: Era) -> tuple[list[str]
 
 def _additions(published: PublishedFile, service: Service, era: Era, month: Month, extra: list[str]) -> str:
     """Return what to add to the catalogue, if that makes the file readable."""
+    from include.nyc_taxi.catalog.additions import rows_to_add, why_not_readable
+
     names = _without_index(published.names)
     unknown = {name: published.type_of(name) for name in extra if service.column_published_as(name) is None}
     if len(unknown) > _MOST_NAMES_SHOWN:

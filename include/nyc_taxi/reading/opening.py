@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from include.nyc_taxi import formats
 from include.nyc_taxi.errors import DamagedFile
-from include.nyc_taxi.reading.csv_file import CsvFile
-from include.nyc_taxi.reading.parquet_file import ParquetFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +36,11 @@ def opened(path: Path) -> Iterator[PublishedFile]:
             raise DamagedFile(f"{path.name}: is {words or formats.kind(start)}, expected a {promised} file")
         if suffix == formats.ZIP:
             raise DamagedFile(f"{path.name}: is a zip archive, expected Parquet, CSV or CSV compressed by gzip")
-        yield (
-            ParquetFile(raw, path.name) if suffix == formats.PARQUET else CsvFile(path, gzipped=suffix == formats.GZIP)
-        )
+        if suffix == formats.PARQUET:
+            from include.nyc_taxi.reading.parquet_file import ParquetFile
+
+            yield ParquetFile(raw, path.name)
+        else:
+            from include.nyc_taxi.reading.csv_file import CsvFile
+
+            yield CsvFile(path, gzipped=suffix == formats.GZIP)
