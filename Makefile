@@ -26,7 +26,7 @@ $(if $(UNKNOWN),$(error unknown variable $(addsuffix =,$(UNKNOWN)); expected one
 # Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql doctor status prune catalog docs lock clean up push down logs ps test-stack test-faults
+.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql sql doctor status prune catalog docs lock clean up push down logs ps test-stack test-faults
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,9 @@ bench-history: install ## measure daily runs that load every published month, at
 
 psql: install ## open a SQL prompt in the embedded warehouse [ARGS="-c 'select 1'"]
 	@$(RUN) devtools.run psql $(ARGS)
+
+sql: install ## ask the lake in SQL, at a prompt or at once [ARGS="'select count(*) from green_taxi_trips'"]
+	@$(RUN) devtools.run sql $(ARGS)
 
 doctor: ## check this machine, .env, and that sources, lake, warehouse and cloud answer [PORT=8080]
 	@if test -x .venv/bin/python; then $(RUN) devtools.doctor --port '$(PORT)'; \

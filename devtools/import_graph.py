@@ -27,7 +27,7 @@ ORCHESTRATION = "include.orchestration"
 # From the top down: a part imports only parts of the layers below its own.
 OUTER_LAYERS = (("plugins", "dags"), ("orchestration",), ("nyc_taxi",))
 CORE_LAYERS = (
-    ("coverage",),
+    ("coverage", "lake_views"),
     ("targets",),
     ("publications", "zones"),
     ("download", "landing"),

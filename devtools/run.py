@@ -72,6 +72,7 @@ except Exception as error:
     sys.exit(f"{{type(error).__name__}}: {{str(error).partition(chr(10))[0]}} (-v shows more)")
 """
 BUCKET = "nyc-taxi"
+NEEDS_NO_AIRFLOW = {"--lake", "-h", "--help"}
 NEEDS_NO_DATABASE = {"cheat-sheet", "config", "db", "info", "providers", "version"}
 
 # One process for both, because importing Airflow takes most of the time. Errors in DAG files are ignored here.
@@ -97,6 +98,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
                 _become_psql(rest)
             case ["status", *rest]:
                 _become_program("include.orchestration.status", rest)
+            case ["sql", *rest]:
+                _become_sql(rest)
             case ["answers", *rest]:
                 _become_program("include.orchestration.answers", rest)
             case ["prune", *rest]:
@@ -104,7 +107,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
             case ["keep-warehouse"]:
                 _keep_warehouse()
             case _:
-                sys.exit("usage: python -m devtools.run airflow|answers|psql|status|prune [ARGUMENT ...]")
+                sys.exit("usage: python -m devtools.run airflow|answers|psql|sql|status|prune [ARGUMENT ...]")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
@@ -260,6 +263,17 @@ def _become_psql(arguments: Sequence[str]) -> NoReturn:
         sys.exit(f"{WAREHOUSE} or {WAREHOUSE_BLOCK} names another warehouse: connect to it with your own psql")
     server = keep_warehouse()
     _become([*server.psql_command(), *arguments], environment | server.psql_environment())
+
+
+def _become_sql(arguments: Sequence[str]) -> NoReturn:
+    """Become the prompt for the lake, which needs Airflow only to know where the lake is, and no warehouse."""
+    environment = project.project_environment(os.environ)
+    if not any(argument.split("=")[0] in NEEDS_NO_AIRFLOW for argument in arguments):
+        prepare_airflow(environment)
+        _provide(environment, uses_servers=False)
+        if (LOCAL / "cloud").exists() and not project.is_set(CLOUD, environment):
+            environment |= addresses(keep_cloud())  # a lake of an earlier run may lie there
+    _become([sys.executable, "-m", "include.orchestration.lake_sql", *arguments], environment)
 
 
 def _become(command: list[str], environment: Mapping[str, str]) -> NoReturn:

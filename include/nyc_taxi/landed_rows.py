@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from include.nyc_taxi import seal
 from include.nyc_taxi.errors import LakeChanged, NotInLake
-from include.nyc_taxi.lake import data_key, rejects_key
+from include.nyc_taxi.lake import METADATA_KEY, data_key, rejects_key
 from include.nyc_taxi.precedence import Claim, claim_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE_MONTH = "file_month"
-METADATA_KEY = b"nyc_taxi"
 _BUFFER_BYTES = 1 << 20
 
 

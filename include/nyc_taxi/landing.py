@@ -17,10 +17,9 @@ from pyarrow import parquet
 
 from include.nyc_taxi import catalog, editions, plausibility, quality, republication, seal
 from include.nyc_taxi.errors import CountMismatch, DamagedFile, LakeChanged, NotInLake
-from include.nyc_taxi.lake import data_key, raw_key, rejects_key, sha256_of, staging_keys
+from include.nyc_taxi.lake import METADATA_KEY, data_key, raw_key, rejects_key, sha256_of, staging_keys
 from include.nyc_taxi.landed_rows import (
     FILE_MONTH,
-    METADATA_KEY,
     Landed,
     described,
     described_at,

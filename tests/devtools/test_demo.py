@@ -275,6 +275,7 @@ def test_make_refuses_an_unknown_variable_before_it_does_anything(arguments, unk
         ("demo MONTHS=2024-01..2024-03 FLOW=bigquery", "devtools.demo --flow bigquery --months 2024-01..2024-03"),
         ("demo MONTH=2024-01 SOURCE=x", "devtools.demo --source x --month 2024-01"),
         ("psql ARGS=-x", "devtools.run psql -x"),
+        ("sql ARGS=--csv", "devtools.run sql --csv"),
         ("ui PIP_INDEX_URL=x PORT=1", "devtools.ui --port 1"),
     ],
 )

@@ -6,6 +6,13 @@
 
 The lake is a local folder, which is written without a copy, or a bucket of Google Cloud Storage. Files that are not
 committed yet are in .staging/ for a day at most.
+
+For questions by hand:
+
+    >>> from include.nyc_taxi import lake
+    >>> trips = lake.open("file:///data/lake")  # doctest: +SKIP
+    >>> trips.months("green")  # doctest: +SKIP
+    >>> trips.month("green", "2024-01").frame(["pickup_datetime", "tip_amount"])  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from include.nyc_taxi.errors import LakeChanged, LakeUnavailable
+from include.nyc_taxi.lake import months
 from include.nyc_taxi.lake.bucket import Bucket
 from include.nyc_taxi.lake.folder import Folder
 from include.nyc_taxi.lake.keys import (
@@ -30,7 +38,10 @@ from include.nyc_taxi.lake.keys import (
     rejects_key,
     staging_keys,
 )
+from include.nyc_taxi.lake.months import METADATA_KEY, MonthInLake
 from include.nyc_taxi.lake.store import ANYTHING, Stamp, sha256_of
+from include.nyc_taxi.month import Month
+from include.nyc_taxi.trip_file import TripFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,11 +52,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANYTHING",
+    "METADATA_KEY",
     "Lake",
+    "MonthInLake",
     "Stamp",
     "data_key",
     "edition_key",
     "history_key",
+    "open",
     "raw_key",
     "rejects_key",
     "sha256_of",
@@ -71,6 +85,7 @@ class Lake:
         """
         self.root = root.rstrip("/")
         self._store = _store(fs, self.root)
+        self._footers: months.Footers = {}
 
     @classmethod
     def at(cls, url: str | Path) -> Lake:
@@ -118,6 +133,19 @@ class Lake:
     def listed(self, zone: str) -> dict[str, Stamp]:
         """List the objects of a zone such as ``data``: a stamp for each key."""
         return self._store.listed(zone)
+
+    def months(self, service: str | None = None) -> list[MonthInLake]:
+        """List the months in place of a service, or of all, in order. A second look reads only what has changed."""
+        return months.months(self._store, service, self._footers)
+
+    def month(self, service: str, month: str | Month) -> MonthInLake:
+        """Return a month in place, of which rows and columns can be read: see `months.MonthInLake`.
+
+        Raises:
+            NotInLake: it is not there; the message lists the months of the service that are.
+            ValueError: there is no such service, or the month is not YYYY-MM.
+        """
+        return months.month(self._store, TripFile(service, month if isinstance(month, Month) else Month.parse(month)))
 
     def open(self, key: str) -> BinaryIO:
         """Open the object for reading."""
@@ -234,6 +262,11 @@ class Lake:
                 raise
             where = self.root if self.is_local else tempfile.gettempdir()
             raise LakeUnavailable(f"{self.url(key)}: no space is left in {where}; free some: {error}") from error
+
+
+def open(url: str | Path) -> Lake:  # noqa: A001 - people write lake.open
+    """Open the lake at a path or at a URL such as ``file:///data/lake`` or ``gs://bucket/prefix``: see `Lake.at`."""
+    return Lake.at(url)
 
 
 def _store(fs: AbstractFileSystem | None, root: str) -> Store:

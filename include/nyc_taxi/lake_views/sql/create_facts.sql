@@ -1,0 +1,3 @@
+CREATE OR REPLACE TABLE {view} AS
+SELECT {columns}
+FROM (SELECT unnest(from_json($rows, $structure), recursive := true))

@@ -1,0 +1,3 @@
+CREATE OR REPLACE VIEW {view} AS
+SELECT {columns}
+FROM read_parquet([{files}], union_by_name = {is_mixed})

@@ -1,0 +1,3 @@
+CREATE OR REPLACE VIEW {view} AS
+SELECT *
+FROM read_parquet([{files}])
