@@ -7,6 +7,7 @@
 The views, of which a service without a month in place has empty ones:
 
     {service}_taxi_trips        accepted rows of data/, in the canonical columns, with `file_month`
+    {service}_tripdata          the same under the names and types of the publisher's files
     {service}_trips_with_zones  the same with the names of the zones where a trip began and ended
     {service}_rejects           rows of rejects/ with their `reason`
     load_ledger                 a row per month in place: its published file and its counts
@@ -50,7 +51,8 @@ class LakeViews:
         self._connection = duckdb.connect(
             config={
                 "temp_directory": f"{tempfile.gettempdir()}/nyc-taxi-sql-{uuid.uuid4().hex}",  # made when it is needed
-                "enable_external_file_cache": False,  # as the target DuckDB has it
+                # A file of a folder may be replaced by one of the same size and time; an object is named by its state.
+                "enable_external_file_cache": not lake.is_local,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
             }
@@ -116,6 +118,7 @@ class LakeViews:
         """Each view by its name, with what brings it up to date."""
         for service in catalog.services():
             yield f"{service}_taxi_trips", partial(self._make_trips, service)
+            yield f"{service}_tripdata", partial(self._make_published, service)
             yield f"{service}_rejects", partial(self._make_rejects, service)
         for service, row in catalog.services().items():
             if row.has_zones:
@@ -128,6 +131,15 @@ class LakeViews:
         name, months = f"{service}_taxi_trips", self.files.months(service)
         files = [self.files.accepted(month) for month in months]
         self._make(name, files, lambda: statements.trips(name, service, files, [month.columns for month in months]))
+
+    def _make_published(self, service: str) -> None:
+        self._make_trips(service)
+        trips = f"{service}_taxi_trips"
+        self._make(
+            f"{service}_tripdata",
+            self._made[trips],
+            partial(statements.published, f"{service}_tripdata", service, trips),
+        )
 
     def _make_rejects(self, service: str) -> None:
         name, months = f"{service}_rejects", self.files.months(service)

@@ -34,10 +34,10 @@ class Files:
 
     def register_with(self, connection: DuckDBPyConnection) -> None:
         """Let a connection open the files of a bucket."""
-        if self._lake.is_local:
-            return
-        fs = self._lake.fs
-        connection.register_filesystem(type(fs)(**fs.storage_options | {"version_aware": True}))
+        if not self._lake.is_local:
+            from include.nyc_taxi.lake.objects import objects_of
+
+            connection.register_filesystem(objects_of(self._lake.fs))
 
     def months(self, service: str | None) -> list[MonthInLake]:
         """The months in place of a service, or of all."""

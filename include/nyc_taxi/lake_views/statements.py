@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 Statement = tuple[str, dict[str, Any]]
 
-_TYPES = {"int16": "SMALLINT", "int32": "INTEGER", "float64": "DOUBLE", "timestamp": "TIMESTAMP", "text": "VARCHAR"}
+_TYPES = {
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "timestamp": "TIMESTAMP",
+    "text": "VARCHAR",
+}
 _OF_REJECTS = {"reason": "VARCHAR", "misfit": "VARCHAR"}
 _ZONES = {
     "location_id": "SMALLINT",
@@ -30,6 +37,15 @@ def trips(view: str, service: str, files: Sequence[str], there: Sequence[Sequenc
     """The view of a service's accepted rows; `there` are the columns of each file."""
     wanted = _columns(service) | {FILE_MONTH: "DATE"}
     return _over("create_trips", view, files, wanted, there) if files else _empty(view, wanted)
+
+
+def published(view: str, service: str, trips: str) -> Statement:
+    """The view of a service's accepted rows under the names and types of the publisher's files."""
+    columns = ", ".join(
+        f'CAST("{each.column.name}" AS {_TYPES[each.type]}) AS "{each.name}"'
+        for each in catalog.service(service).published
+    )
+    return statement("create_published", view=view, columns=columns, trips=trips), {}
 
 
 def rejects(view: str, service: str, files: Sequence[str], there: Sequence[Sequence[str]]) -> Statement:
