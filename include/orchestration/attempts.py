@@ -35,11 +35,13 @@ class FlowOfSeveralMonths:
     """The task that returns the names of the months' files."""
     target: str
     """The default of its param `target`."""
+    landing_task: str
+    """The task that puts a month into the lake."""
 
 
 FLOWS_OF_SEVERAL_MONTHS = {
-    "etl_parent_flow": FlowOfSeveralMonths("which_months", "none"),
-    "sync_published_months": FlowOfSeveralMonths("choose_files", "postgres"),
+    "etl_parent_flow": FlowOfSeveralMonths("which_months", "none", "write_gcs"),
+    "sync_published_months": FlowOfSeveralMonths("choose_files", "postgres", "land"),
 }
 LOADING_TASK = "load"
 """The task of these flows that ends a month's load into any target but the lake."""
@@ -112,7 +114,6 @@ class _Flows:
         self._params: dict[str, dict[str, Any]] = {flow: {} for flow in flows}
         entries = _deployments(ENTRIES.stat().st_mtime_ns)
         self._params |= {each.dag_id: each.params for each in entries if each.flow in flows}
-        self._last_task = target.loading_task if target.is_the_lake else LOADING_TASK
         self._of_several: dict[tuple[str, str], DagRun] = {}
         self._names: dict[str, list[str]] = {}
 
@@ -134,7 +135,7 @@ class _Flows:
         without_month = []
         for run in self._api.runs(self._params, states, most=_MOST_RUNS, ended_since=since):
             asked = {**self._params[run.dag_id], **run.conf}
-            if (several := FLOWS_OF_SEVERAL_MONTHS.get(run.dag_id.partition(".")[0])) is None:
+            if (several := FLOWS_OF_SEVERAL_MONTHS.get(_flow(run.dag_id))) is None:
                 with suppress(ValueError, TypeError):  # a run whose params are wrong
                     if file := _file_of(asked, run):
                         yield _attempt(file, run)
@@ -154,8 +155,8 @@ class _Flows:
     def _mapped(self, state: Literal["success", "failed"], since: datetime | None = None) -> Iterator[Attempt]:
         """The months that ended in the state in those runs of several that ended."""
         ended = {key: run for key, run in self._of_several.items() if run.state not in _UNDER_WAY}
-        task_id = self._last_task if state == "success" else None
         for dag_id in sorted({dag_id for dag_id, _ in ended}):
+            task_id = self._last_task(dag_id) if state == "success" else None
             tasks = self._api.mapped_tasks(
                 dag_id, states=_IN_ENDED_RUNS[state], task_id=task_id, ended_since=since, most=_MOST_MONTHS_OF_A_FLOW
             )
@@ -169,13 +170,17 @@ class _Flows:
         """Each month of a run under way, as its last task has it; none before the run has named them."""
         files = [TripFile.parse(name) for name in self._names_of(run)]
         tasks = self._api.mapped_tasks(
-            run.dag_id, run.run_id, states=list(_ENDS), task_id=self._last_task, most=len(files)
+            run.dag_id, run.run_id, states=list(_ENDS), task_id=self._last_task(run.dag_id), most=len(files)
         )
         ends = {task.map_index: task for task in tasks}
         for index, file in enumerate(files):
             end = ends.get(index)
             state, at = (_ENDS[end.state], end.ended_at) if end else (run.state, run.at)
             yield Attempt(file, cast("Any", state), run.dag_id, run.run_id, at, index)
+
+    def _last_task(self, dag_id: str) -> str:
+        """The task of a Dag of several months that ends a month for the target."""
+        return FLOWS_OF_SEVERAL_MONTHS[_flow(dag_id)].landing_task if self._target.is_the_lake else LOADING_TASK
 
     def _file_at(self, run: DagRun, task: MappedTask) -> TripFile | None:
         """The file of a mapped task; one that was killed or never began has no label."""
@@ -186,13 +191,18 @@ class _Flows:
 
     def _names_of(self, run: DagRun) -> list[str]:
         if run.run_id not in self._names:
-            task = FLOWS_OF_SEVERAL_MONTHS[run.dag_id.partition(".")[0]].named_by
+            task = FLOWS_OF_SEVERAL_MONTHS[_flow(run.dag_id)].named_by
             self._names[run.run_id] = self._api.returned(run, task) or []
         return self._names[run.run_id]
 
 
 def _attempt(file: TripFile, run: DagRun) -> Attempt:
     return Attempt(file, cast("Any", run.state), run.dag_id, run.run_id, run.at)
+
+
+def _flow(dag_id: str) -> str:
+    """The flow of a Dag, which may be a deployment of it."""
+    return dag_id.partition(".")[0]
 
 
 def _labelled(label: str) -> TripFile | None:

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 _DIGITS = 12
 
 
-def name_of(service: str) -> str:
-    """The view's name, that of the publisher's files without their month."""
-    return f"{service}_tripdata"
-
-
 def comment_of(service: str, definition: str) -> str:
     """What the view's comment says; it is another one for every definition."""
     digest = hashlib.sha256(definition.encode()).hexdigest()[:_DIGITS]

@@ -10,3 +10,8 @@ class Table(Protocol):
 
     def __str__(self) -> str:
         """The name that people write."""
+
+
+def published_name(service: str) -> str:
+    """Return the name of a service's files without their month, which is that of the view with their columns."""
+    return f"{service}_tripdata"

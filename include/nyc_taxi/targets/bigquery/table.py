@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from include.nyc_taxi.targets import published_view
+from include.nyc_taxi.targets.table import published_name
 
 if TYPE_CHECKING:
     from google.cloud import bigquery as bq
@@ -42,7 +42,7 @@ class Table:
     def published_view(self, service: str) -> Table | None:
         """The view of its trips under the publisher's names, beside it; None unless it is the service's default one."""
         is_default = self.name == Table.of_service(service, self.dataset).name
-        return self.beside(published_view.name_of(service)) if is_default else None
+        return self.beside(published_name(service)) if is_default else None
 
     def reference(self, client: bq.Client, name: str | None = None) -> bq.TableReference:
         """The table, or the named one beside it, as the client knows it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from include.nyc_taxi.targets import published_view
+from include.nyc_taxi.targets.table import published_name
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _TABLE = re.compile(rf"(?:(?P<schema>{_NAME})\.)?(?P<name>{_NAME})", re.ASCII)
@@ -39,7 +39,7 @@ class Table:
 
     def published_view(self, service: str) -> Table | None:
         """The view of its trips under the publisher's names, beside it; None unless it is the service's default one."""
-        view = Table(self.schema, published_view.name_of(service))
+        view = Table(self.schema, published_name(service))
         return view if self == Table.of_service(service, self.schema) else None
 
     @property

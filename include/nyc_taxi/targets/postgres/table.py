@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from include.nyc_taxi.targets import published_view
+from include.nyc_taxi.targets.table import published_name
 
 if TYPE_CHECKING:
     from psycopg import sql
@@ -50,7 +50,7 @@ class Table:
 
     def published_view(self, service: str) -> Table | None:
         """The view of its trips under the publisher's names, beside it; None unless it is the service's default one."""
-        view = Table(self.schema, published_view.name_of(service))
+        view = Table(self.schema, published_name(service))
         return view if self == Table.of_service(service, self.schema) else None
 
     @property
