@@ -216,7 +216,8 @@ class Jobs:
             raise not_supported("no destination table for a query")
         statement = sql.parsed(settings["query"])
         parameters = settings.get("queryParameters") or []
-        translation = sql.Translation(statement, self._warehouse, job.cursor, job.project, parameters)
+        default = settings.get("defaultDataset")
+        translation = sql.Translation(statement, self._warehouse, job.cursor, job.project, parameters, default=default)
         about: dict[str, Any] = {"totalBytesProcessed": "0", "totalBytesBilled": "0", "cacheHit": False}
         job.statistics |= {"query": about, "totalBytesProcessed": "0"}
         if isinstance(statement, exp.Query):
@@ -265,10 +266,12 @@ def _datasets_of(settings: Resource) -> list[str]:
     """Return the datasets that a job names."""
     if "destinationTable" in settings:
         return [settings["destinationTable"]["datasetId"]]
+    default = (settings.get("defaultDataset") or {}).get("datasetId")
     try:
-        return [table.db for table in sql.parsed(settings["query"]).find_all(exp.Table) if table.db]
+        named = [table.db or default for table in sql.parsed(settings["query"]).find_all(exp.Table)]
     except Refused:
         return []
+    return [dataset for dataset in named if dataset]
 
 
 def _downloaded(settings: Resource, folder: Path, dataset: Resource) -> list[Path]:

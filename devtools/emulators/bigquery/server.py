@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 PAGE_ROWS = 10_000
 PATIENCE_SECONDS = 10.0  # how long to wait for a job if the client does not say
-QUERY_SETTINGS = {"query", "parameterMode", "queryParameters", "useLegacySql", "destinationTable"}
+QUERY_SETTINGS = {"query", "defaultDataset", "parameterMode", "queryParameters", "useLegacySql", "destinationTable"}
 
 
 class BigQuery:

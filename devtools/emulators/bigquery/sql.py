@@ -50,6 +50,7 @@ class Translation:
         cursor: will run the statement.
         parameters: the queryParameters of the job.
         project: of the client.
+        default: the dataset of tables that are named without one, as `defaultDataset` of a job has it.
     """
 
     def __init__(
@@ -59,8 +60,11 @@ class Translation:
         cursor: DuckDBPyConnection,
         project: str,
         parameters: Sequence[Mapping[str, Any]] = (),
+        *,
+        default: Mapping[str, str] | None = None,
     ) -> None:
         self.project = project
+        self._default = default or {}
         self.tables: list[TableId] = []
         self._warehouse = warehouse
         self._cursor = cursor
@@ -111,9 +115,11 @@ class Translation:
         _rename(table, ("tables", found.dataset), found.table, alias=table.alias)
 
     def _table_id(self, table: exp.Table) -> TableId:
-        if not table.db:
+        dataset = table.db or self._default.get("datasetId")
+        if not dataset:
             raise Refused("invalid", f'Table "{table.name}" must be qualified with a dataset (e.g. dataset.table).')
-        return TableId(table.catalog or self.project, table.db, table.name)
+        project = table.catalog if table.db else self._default.get("projectId")
+        return TableId(project or self.project, dataset, table.name)
 
 
 def _insert_parameters(statement: exp.Expr, parameters: Sequence[Mapping[str, Any]]) -> None:

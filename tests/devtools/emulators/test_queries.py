@@ -6,7 +6,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 from google.api_core import exceptions
-from google.cloud.bigquery import ArrayQueryParameter, ScalarQueryParameter
+from google.cloud.bigquery import ArrayQueryParameter, QueryJobConfig, ScalarQueryParameter
 
 
 @pytest.fixture
@@ -46,6 +46,15 @@ def test_nulls_and_arrays_are_given_as_parameters(query, numbers):
 def test_a_parameter_that_is_not_given_is_refused(query):
     with pytest.raises(exceptions.BadRequest, match="x"):
         query("SELECT @x")
+
+
+def test_a_table_without_a_dataset_is_looked_for_in_the_default_one(client, numbers, dataset):
+    config = QueryJobConfig(default_dataset=f"{client.project}.{dataset}")
+    statement = "WITH some AS (SELECT n FROM numbers WHERE n < 3) SELECT sum(n) FROM some"
+
+    assert [tuple(row) for row in client.query_and_wait(statement, job_config=config)] == [(3,)]
+    with pytest.raises(exceptions.BadRequest, match='Table "numbers" must be qualified with a dataset'):
+        client.query_and_wait(statement)
 
 
 def test_answers_come_in_pages(client, numbers):
