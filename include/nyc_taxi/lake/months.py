@@ -61,7 +61,7 @@ class MonthInLake:
 
     def dataset(self) -> dataset.Dataset:
         """Return the accepted rows as a pyarrow dataset, of which nothing is read yet."""
-        return _dataset(self.store, data_key(self.file))
+        return _dataset(self.store, data_key(self.file), self.accepted)
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the accepted rows, or only these columns of them.
@@ -78,7 +78,7 @@ class MonthInLake:
     def rejects(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Read the rejected rows, each with its `reason`, as a pandas frame."""
         known = self._known(columns, self.rejects_columns)
-        return _frame(_dataset(self.store, rejects_key(self.file)).to_table(columns=known))
+        return _frame(_dataset(self.store, rejects_key(self.file), self.rejected).to_table(columns=known))
 
     def _known(self, columns: Sequence[str] | None, there: Sequence[str]) -> list[str]:
         wanted = list(there if columns is None else [columns] if isinstance(columns, str) else columns)
@@ -149,11 +149,16 @@ def _listed(store: Store, under: str) -> dict[TripFile, Stamp]:
     return stamps
 
 
-def _dataset(store: Store, key: str) -> dataset.Dataset:
+def _dataset(store: Store, key: str, stamp: Stamp) -> dataset.Dataset:
     from pyarrow import dataset, fs
 
-    system = fs.LocalFileSystem() if isinstance(store, Folder) else fs.PyFileSystem(fs.FSSpecHandler(store.fs))
-    return dataset.dataset(f"{store.root}/{key}", filesystem=system, format="parquet")
+    path = f"{store.root}/{key}"
+    if isinstance(store, Folder):
+        return dataset.dataset(path, filesystem=fs.LocalFileSystem(), format="parquet")
+    from include.nyc_taxi.lake.objects import objects_of
+
+    system = fs.PyFileSystem(fs.FSSpecHandler(objects_of(store.fs)))
+    return dataset.dataset(f"{path}#{stamp.version}", filesystem=system, format="parquet")
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from include.nyc_taxi import catalog
+from include.nyc_taxi import catalog, landed_zones
 from include.nyc_taxi.landed_rows import FILE_MONTH
+from include.nyc_taxi.targets import zone_views
 from include.nyc_taxi.targets.sql_files import sql_file
 
 if TYPE_CHECKING:
@@ -13,17 +14,17 @@ if TYPE_CHECKING:
 
 Statement = tuple[str, dict[str, Any]]
 
-_TYPES = {"int16": "SMALLINT", "int32": "INTEGER", "float64": "DOUBLE", "timestamp": "TIMESTAMP", "text": "VARCHAR"}
-_OF_REJECTS = {"reason": "VARCHAR", "misfit": "VARCHAR"}
-_ZONES = {
-    "location_id": "SMALLINT",
-    "borough": "VARCHAR",
-    "zone": "VARCHAR",
-    "service_zone": "VARCHAR",
-    "shape": "VARCHAR",
-    "centroid_longitude": "DOUBLE",
-    "centroid_latitude": "DOUBLE",
+_TYPES = {
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "timestamp": "TIMESTAMP",
+    "text": "VARCHAR",
 }
+_OF_REJECTS = {"reason": "VARCHAR", "misfit": "VARCHAR"}
+_OF_ZONES = {"int16": "SMALLINT", "text": "VARCHAR", "geojson": "VARCHAR", "float64": "DOUBLE"}
+_ZONES = {column.name: _OF_ZONES[column.type] for column in landed_zones.COLUMNS}
 
 
 def trips(view: str, service: str, files: Sequence[str], there: Sequence[Sequence[str]]) -> Statement:
@@ -32,15 +33,25 @@ def trips(view: str, service: str, files: Sequence[str], there: Sequence[Sequenc
     return _over("create_trips", view, files, wanted, there) if files else _empty(view, wanted)
 
 
+def published(view: str, service: str, trips: str) -> Statement:
+    """The view of a service's accepted rows under the names and types of the publisher's files."""
+    columns = ", ".join(
+        f'CAST("{each.column.name}" AS {_TYPES[each.type]}) AS "{each.name}"'
+        for each in catalog.service(service).published
+    )
+    return statement("create_published", view=view, columns=columns, trips=trips), {}
+
+
 def rejects(view: str, service: str, files: Sequence[str], there: Sequence[Sequence[str]]) -> Statement:
     """The view of a service's rejected rows; `there` are the columns of each file."""
     wanted = _columns(service) | _OF_REJECTS
     return _over("create_rejects", view, files, wanted, there) if files else _empty(view, wanted | {FILE_MONTH: "DATE"})
 
 
-def trips_with_zones(view: str, trips: str, zones: str) -> Statement:
+def trips_with_zones(view: str, service: str, trips: str) -> Statement:
     """The view that joins a service's trips with the zones."""
-    return statement("create_trips_with_zones", view=view, trips=trips, zones=zones), {}
+    selected = zone_views.selected([*_columns(service), FILE_MONTH], '"')
+    return statement("create_trips_with_zones", view=view, selected=selected, trips=trips, zones=zone_views.TABLE), {}
 
 
 def zones(view: str, files: Sequence[str]) -> Statement:
