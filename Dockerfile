@@ -6,7 +6,7 @@ ARG PYTHON_IMAGE=python:3.12-slim
 
 FROM ${AIRFLOW_IMAGE} AS airflow
 COPY requirements.txt /tmp/
-RUN pip install --no-cache-dir --requirement /tmp/requirements.txt
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: --requirement /tmp/requirements.txt
 # Without an airflow.cfg, Airflow would write one that freezes today's defaults.
 RUN mkdir -p /opt/airflow/duckdb /opt/airflow/lake /opt/airflow/scratch && touch /opt/airflow/airflow.cfg
 COPY --chown=airflow:0 .airflowignore /opt/airflow/bundle/
@@ -18,9 +18,9 @@ RUN python -m compileall -q /opt/airflow/bundle
 
 # GCS and BigQuery emulated locally, for the profile local-cloud. It has none of the bundle, and not Airflow.
 FROM ${PYTHON_IMAGE} AS local-cloud
-COPY requirements-dev.txt /tmp/
-RUN pip install --no-cache-dir --root-user-action ignore --constraint /tmp/requirements-dev.txt \
-        duckdb gcp-storage-emulator httpx sqlglot starlette uvicorn && \
+COPY devtools/emulators/requirements.txt /tmp/
+RUN pip install --no-cache-dir --root-user-action ignore --require-hashes --only-binary :all: \
+        --requirement /tmp/requirements.txt && \
     install -d -o 50000 /data
 WORKDIR /opt/local-cloud
 COPY devtools/__init__.py /opt/local-cloud/devtools/

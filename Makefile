@@ -1,17 +1,23 @@
-# The entry point: `make` lists its targets. Needs Python 3.11, 3.12 or 3.13 with pip and venv, and make (README, Start).
+# The entry point: `make` lists its targets. Needs a Python of PYTHONS with pip and venv, or uv, and make (README, Start).
 # All paths are relative, so that the folder may be anywhere and its name may contain a space.
 
-PYTHON ?= python3
 PORT ?= 8080
 UP_WITHIN_SECONDS ?= $(or $(shell sed -n 's/^UP_WITHIN_SECONDS=//p' .env),600)
 SHELL := /bin/sh
 RUN := .venv/bin/python -m
 UV := $(RUN) uv pip
-IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHONS := 3.14 3.13 3.12 3.11
+SUPPORTED := Python 3.11, 3.12, 3.13 or 3.14
+IS_SUPPORTED := import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())
 COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $(if $(DEV),-f deploy/dev.yaml) \
 	--env-file .env $(if $(findstring local-cloud,$(PROFILES)),--env-file deploy/local-cloud.env)
 STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
+
+# Looked for once, and only by the targets that need one before .venv is there.
+ifndef PYTHON
+PYTHON = $(eval PYTHON := $$(shell sh devtools/python.sh $(MAY_DOWNLOAD) '$$(IS_SUPPORTED)' $$(PYTHONS)))$(PYTHON)
+endif
 
 DEMO_TAKES := COLOUR FLOW MONTH MONTHS SOURCE YEAR
 DEMO_CHOICE = $(if $(FLOW),--flow '$(FLOW)') $(if $(SOURCE),--source '$(SOURCE)') $(if $(COLOUR),--colour '$(COLOUR)') \
@@ -26,7 +32,7 @@ $(if $(UNKNOWN),$(error unknown variable $(addsuffix =,$(UNKNOWN)); expected one
 # Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql sql doctor status prune catalog docs lock clean up push down logs ps test-stack test-faults
+.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql sql doctor status prune catalog docs lock wheels clean up push down logs ps test-stack test-faults
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -73,9 +79,12 @@ sql: install ## ask the lake in SQL, at a prompt or at once [ARGS="'select count
 	@$(RUN) devtools.run sql $(ARGS)
 
 doctor: ## check this machine, .env, and that sources, lake, warehouse and cloud answer [PORT=8080]
-	@if test -x .venv/bin/python; then $(RUN) devtools.doctor --port '$(PORT)'; \
-	elif command -v '$(PYTHON)' >/dev/null; then $(PYTHON) -m devtools.doctor --port '$(PORT)'; \
-	else echo "problem  $(PYTHON) is missing; expected Python 3.11, 3.12 or 3.13: make doctor PYTHON=python3.12"; exit 1; fi
+	@if test -x .venv/bin/python; then $(RUN) devtools.doctor --port '$(PORT)'; else $(MAKE) --no-print-directory -s .doctor-at-first; fi
+
+.PHONY: .doctor-at-first
+.doctor-at-first:
+	@$(PYTHON) -c '' 2>/dev/null || { echo "problem  $(PYTHON) is missing; expected $(SUPPORTED): make doctor PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -m devtools.doctor --port '$(PORT)'
 
 status: install ## list which months are loaded, and whether they are up to date [ARGS="--target lake --json"]
 	@$(RUN) devtools.run status $(ARGS)
@@ -116,11 +125,15 @@ test-stack: install ## run the stack in Docker, kill its parts during loads, and
 test-faults: install ## try faults on the flows, with a reader meanwhile, and count rows [ARGS="--short --only lake"]
 	@$(RUN) devtools.faults $(ARGS)
 
-lock: install ## compile requirements*.txt from requirements*.in [ARGS=--upgrade]
-	@for name in requirements requirements-dev; do \
-		$(UV) compile --quiet --python .venv/bin/python --universal --python-version 3.11 $(ARGS) \
+lock: install ## compile the locks from their .in files, and list the wheels in devtools/wheels.txt [ARGS=--upgrade]
+	@for name in requirements requirements-dev devtools/emulators/requirements; do \
+		$(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(ARGS) \
 			--custom-compile-command 'make lock' --output-file $$name.txt $$name.in || exit; \
 	done
+	@$(RUN) devtools.wheels --write
+
+wheels: install ## let uv resolve the lock for each supported Python and platform, from wheels alone
+	@$(RUN) devtools.wheels
 
 # .venv/requirements-dev.txt is a copy of the lock, written when the installation is complete: without it the installation
 # starts again, and if it differs from the lock, the packages are updated.
@@ -128,12 +141,13 @@ install: ## install the locked packages into .venv (runs before every target)
 	@$(IN_STEP) || $(MAKE) --no-print-directory -s .venv-in-step
 
 .PHONY: .venv-in-step
+.venv-in-step: MAY_DOWNLOAD := --download
 .venv-in-step:
 	@$(PYTHON) -c '$(IS_SUPPORTED)' 2>/dev/null || { \
-		echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo missing)." \
-			"Choose another: make install PYTHON=python3.12" >&2; exit 1; }
+		echo "$(SUPPORTED) is needed; $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo missing)." \
+			"Install one of them, or uv, or name another: make install PYTHON=/path/to/python3.13" >&2; exit 1; }
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 && $(PYTHON) -c 'import venv' 2>/dev/null || { \
-		echo "$(PYTHON) has no pip or no venv module. On Debian: apt install python3-pip python3-venv" >&2; exit 1; }
+		echo "$(PYTHON) has no pip or no venv module. Install uv, or on Debian: apt install python3-pip python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m devtools.install
 
 clean: ## stop a running UI, and delete .venv, .local and caches

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 OK, PROBLEM, NOTE = "ok", "problem", "note"
-OLDEST, NEWEST = (3, 11), (3, 13)
+OLDEST, NEWEST = (3, 11), (3, 14)
 VENV_GIGABYTES, DATA_GIGABYTES = 2.6, 1.0
 OLDEST_COMPOSE = 2
 CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
@@ -85,8 +85,8 @@ def python(version: tuple[int, ...], program: str) -> Finding:
     found = ".".join(map(str, version))
     if OLDEST <= version <= NEWEST:
         return Finding(OK, f"Python {found}")
-    wanted = "3.11, 3.12 or 3.13"
-    return Finding(PROBLEM, f"Python {found} is {program}; expected {wanted}: make install PYTHON=python3.12")
+    wanted = "3.11, 3.12, 3.13 or 3.14"
+    return Finding(PROBLEM, f"Python {found} is {program}; expected {wanted}: make install PYTHON=python3.13")
 
 
 def installers() -> Iterator[Finding]:

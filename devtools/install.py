@@ -2,8 +2,9 @@
 
     python3 -m devtools.install
 
-It imports only the standard library. uv does it in about a minute; if the network fails uv, pip tries, which takes some
-minutes. uv does not read pip's configuration, so it gets pip's index and certificate.
+It imports only the standard library. Every file is compared with its hash in the lock, and only wheels are installed, so
+that nothing is compiled. uv does it in about a minute; if the network fails uv, pip tries, which takes some minutes. uv does
+not read pip's configuration, so it gets pip's index and certificate.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = Path("requirements-dev.txt")
+FOLDER = Path(".local")
+CHECKED = ["--require-hashes", "--only-binary", ":all:"]
 VENV = Path(".venv")
 PYTHON = VENV / "bin" / "python"
 # A copy of the lock, written when the installation is complete. Without it the installation starts again.
@@ -58,20 +61,26 @@ def _install() -> None:
         STAMP.unlink()
     else:
         _check([sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV)])
-    _check([*PIP, "install", "-qq", _pin("uv")])
-    errors = sync([str(PYTHON), "-m", "uv", "-v", "pip", "sync", "--python", str(PYTHON), str(LOCK)], sys.stderr)
+    first = FOLDER / "uv.txt"  # pip takes hashes from files only
+    first.write_text(pin(LOCK.read_text(encoding="utf-8"), "uv"), encoding="utf-8")
+    _check([*PIP, "install", "-qq", *CHECKED, "--requirement", str(first)])
+    command = [str(PYTHON), "-m", "uv", "-v", "pip", "sync", *CHECKED, "--python", str(PYTHON), str(LOCK)]
+    errors = sync(command, sys.stderr)
     if errors is None:
         return
     _say("\n".join(errors))
     if not is_of_network(errors):
         sys.exit("uv cannot install the packages: fix the error above, and repeat the command")
     _say("uv cannot reach the packages; trying pip, which takes some minutes")
-    _check([*PIP, "install", "--progress-bar=off", "--requirement", str(LOCK)])
+    _check([*PIP, "install", "--progress-bar=off", *CHECKED, "--requirement", str(LOCK)])
 
 
-def _pin(package: str) -> str:
-    """Return the line of a package in the lock."""
-    return next(line for line in LOCK.read_text(encoding="utf-8").splitlines() if line.startswith(f"{package}=="))
+def pin(lock: str, package: str) -> str:
+    """Return the lines of a package in the lock: its version and its hashes."""
+    found = re.search(rf"^{re.escape(package)}==.*\n(?:    --hash=.*\n)*", lock, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"{package} is not in {LOCK}; expected a line {package}==...: make lock")
+    return found[0]
 
 
 def sync(command: list[str], out: TextIO) -> list[str] | None:
@@ -152,9 +161,8 @@ def _normal(name: str) -> str:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Wait until no other process installs into this folder."""
-    folder = Path(".local")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with (folder / "install.lock").open("w") as lock:
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    with (FOLDER / "install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
