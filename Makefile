@@ -10,7 +10,9 @@ PYTHONS := 3.14 3.13 3.12 3.11
 SUPPORTED := Python 3.11, 3.12, 3.13 or 3.14
 IS_SUPPORTED := import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())
 COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $(if $(DEV),-f deploy/dev.yaml) \
-	--env-file .env $(if $(findstring local-cloud,$(PROFILES)),--env-file deploy/local-cloud.env)
+	--env-file .env $(if $(findstring local-cloud,$(PROFILES)),--env-file deploy/local-cloud.env) \
+	$(if $(wildcard $(DIGESTS)),--env-file $(DIGESTS))
+DIGESTS := deploy/digests.env
 STACK := docker compose --profile '*'
 IN_STEP := test -x .venv/bin/python && cmp -s requirements-dev.txt .venv/requirements-dev.txt
 
@@ -32,7 +34,7 @@ $(if $(UNKNOWN),$(error unknown variable $(addsuffix =,$(UNKNOWN)); expected one
 # Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql sql doctor status prune catalog docs lock wheels clean up push down logs ps test-stack test-faults
+.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql sql doctor status prune catalog docs lock wheels clean up push digests down logs ps test-stack test-faults
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -109,6 +111,9 @@ up: ## build and start the stack in Docker, and wait until it is healthy (docs/s
 push: ## build the image of the stack and push it to its registry [TAXI_IMAGE=registry.example.org/team/nyc-taxi:1]
 	@test -n '$(TAXI_IMAGE)' || { echo "TAXI_IMAGE is not set; expected the image's name, with its registry: make push TAXI_IMAGE=registry.example.org/team/nyc-taxi:1" >&2; exit 1; }
 	@$(COMPOSE) build secrets && $(COMPOSE) push secrets
+
+digests: install ## ask the registries for the digests of the official images, and write deploy/digests.env
+	@$(RUN) devtools.digests
 
 down: ## stop the stack and keep its data [ARGS=--volumes]
 	@$(STACK) down $(ARGS)

@@ -4,16 +4,21 @@
 # CHECK is the Python code that succeeds on a supported one. python3 comes first, then the newest python3.X, then those
 # that uv has installed; with --download, uv gets the newest if there is none. Otherwise print what is nearest, and let make
 # tell what it lacks.
+may_download=''
 if [ "$1" = --download ]; then may_download=yes && shift; fi
 is_supported=$1 && shift
 
-first() { # of python3 and python3.X that can run this code
-    code=$1 && shift
+first() { # of python3 and python3.X that passes this test
+    passes=$1 && shift
     for version in 3 "$@"; do
-        if "python$version" -c "$code" 2>/dev/null; then echo "python$version" && return; fi
+        if "$passes" "python$version" 2>/dev/null; then echo "python$version" && return; fi
     done
     return 1
 }
+
+is_right() { "$1" -c "$is_supported"; }
+
+is_complete() { is_right "$1" && "$1" -m pip --version >/dev/null && "$1" -c 'import venv'; }
 
 of_uv() { # the newest; make reads its path as a part of a command
     for version in "$@"; do
@@ -24,7 +29,7 @@ of_uv() { # the newest; make reads its path as a part of a command
 
 has_uv() { command -v uv >/dev/null; }
 
-first "import pip, venv; $is_supported" "$@" && exit
+first is_complete "$@" && exit
 has_uv && of_uv "$@" && exit
 [ -n "$may_download" ] && has_uv && uv python install "$1" >&2 && of_uv "$@" && exit
-first "$is_supported" "$@" || echo python3
+first is_right "$@" || echo python3

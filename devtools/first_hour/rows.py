@@ -131,8 +131,8 @@ SLIPS = [
     Row("a port that does not exist", "make ui PORT=80800", 2, "80800"),
     Row("a target of make that does not exist", "make dmeo", 2, "dmeo"),
     Row("no name for the image", "make push", 2, "TAXI_IMAGE"),
-    Row("Python too old", 'PATH="{tools}/old:$PATH" make demo', 2, "3.11", BARE),
-    Row("Python without pip", 'PATH="{tools}/no-pip:$PATH" make demo', 2, "python3-pip", BARE),
+    Row("Python too old", 'make demo PYTHON="{tools}/old/python3"', 2, "3.11", BARE),
+    Row("Python without pip", 'make demo PYTHON="{tools}/no-pip/python3"', 2, "python3-pip", BARE),
     Row("no Python", "make demo PYTHON=python3.99", 2, "3.11", BARE),
     Row("a wrong value before anything is installed", "make demo MONTH=2024-13", 2, "2024-13", BARE),
 ]

@@ -43,7 +43,7 @@ def texts(findings):
     return [str(finding) for finding in findings]
 
 
-@pytest.mark.parametrize(("version", "state"), [((3, 10), PROBLEM), ((3, 11), OK), ((3, 13), OK), ((3, 14), PROBLEM)])
+@pytest.mark.parametrize(("version", "state"), [((3, 10), PROBLEM), ((3, 11), OK), ((3, 14), OK), ((3, 15), PROBLEM)])
 def test_only_supported_pythons_are_well(version, state):
     assert doctor.python(version, "/usr/bin/python3").state == state
 
