@@ -2,9 +2,9 @@
 
     python3 -m devtools.install
 
-It imports only the standard library. Every file is compared with its hash in the lock, and only wheels are installed, so
-that nothing is compiled. uv does it in about a minute; if the network fails uv, pip tries, which takes some minutes. uv does
-not read pip's configuration, so it gets pip's index and certificate.
+It imports only the standard library. Every file is compared with its hash in the lock, and only wheels are installed,
+so that nothing is compiled. uv does it in about a minute; if the network fails uv, pip tries, which takes some minutes.
+uv does not read pip's configuration, so it gets pip's index and certificate.
 """
 
 from __future__ import annotations
@@ -109,8 +109,9 @@ def uv_environment(caller: Mapping[str, str], python: str = sys.executable) -> d
 
 
 def is_of_network(errors: Iterable[str]) -> bool:
-    """Whether uv could not reach a server, so that pip, with its own ways, may."""
-    return any(NETWORK.search(line) for line in errors)
+    """Whether uv could not reach a server, so that pip, with its own ways, may. One that sent a wrong file was reached."""
+    text = "\n".join(errors)
+    return bool(NETWORK.search(text)) and "Hash mismatch" not in text
 
 
 def _pip_settings(caller: Mapping[str, str], python: str) -> dict[str, str]:

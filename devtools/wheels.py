@@ -1,7 +1,7 @@
 """Show that every locked package has a wheel for each supported Python and platform, so that no compiler is needed.
 
-    python -m devtools.wheels            `make wheels`: let uv resolve the lock for each Python and platform, from wheels
-                                         alone; install nothing
+    python -m devtools.wheels            `make wheels`: let uv resolve the lock for each Python and platform, from
+                                         wheels alone; install nothing
     python -m devtools.wheels --write    a part of `make lock`: write devtools/wheels.txt, after asking for the names
 
 devtools/wheels.txt lists the wheels that are chosen for at least one of them, by the SHA-256 that the lock has too.

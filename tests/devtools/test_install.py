@@ -137,6 +137,40 @@ def test_a_package_that_does_not_exist_is_no_error_of_the_network(caller, tmp_pa
     assert not install.is_of_network(errors)
 
 
+def lock(folder, digest):
+    """A lock of one package."""
+    path = folder / "lock.txt"
+    path.write_text(f"tiny==1.0 --hash=sha256:{digest}\n" if digest else "tiny==1.0\n")
+    return str(path)
+
+
+def test_a_package_is_installed_if_its_hash_is_that_of_the_lock(caller, tmp_path, index):
+    digest = hashlib.sha256((tmp_path / "index" / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    command = [*UV, *index, *install.CHECKED, "--target", str(tmp_path / "here"), "-r", lock(tmp_path, digest)]
+
+    assert install.sync(command, io.StringIO()) is None
+    assert (tmp_path / "here" / "tiny.py").exists()
+
+
+@pytest.mark.parametrize(("digest", "said"), [("0" * 64, "Hash mismatch"), ("", "all requirements must")])
+def test_a_package_with_another_hash_or_none_is_refused_for_good(caller, tmp_path, index, digest, said):
+    command = [*UV, *index, *install.CHECKED, "--target", str(tmp_path / "here"), "-r", lock(tmp_path, digest)]
+
+    errors = install.sync(command, io.StringIO())
+
+    assert said in "\n".join(errors)
+    assert not install.is_of_network(errors)
+    assert not (tmp_path / "here" / "tiny.py").exists()
+
+
+def test_uv_itself_is_installed_by_its_hashes():
+    first, *hashes = install.pin((ROOT / install.LOCK).read_text(), "uv").splitlines()
+
+    assert first.startswith("uv==")
+    assert hashes
+    assert all(line.startswith("    --hash=sha256:") for line in hashes)
+
+
 def test_a_full_disk_is_no_error_of_the_network(caller, tmp_path, index):
     (tmp_path / "here").write_text("a file where a folder must be made fails as a disk does")
 
