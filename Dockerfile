@@ -2,7 +2,7 @@
 #   AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.11 make up   builds it from another tag
 # The slim image has only Airflow, so the lock decides which other packages are installed.
 ARG AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.12
-ARG PYTHON_IMAGE=python:3.12-slim
+ARG PYTHON_IMAGE=python:3.12.13-slim-bookworm
 
 FROM ${AIRFLOW_IMAGE} AS airflow
 COPY requirements.txt /tmp/

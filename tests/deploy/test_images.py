@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from devtools import digests
+
 ROOT = Path(__file__).resolve().parents[2]
 EMULATORS = ROOT / "devtools" / "emulators"
 
@@ -45,7 +47,9 @@ def test_the_image_of_the_stack_has_the_bundle_alone():
 
 
 def test_the_image_of_the_local_cloud_has_the_emulators_alone():
-    assert copied("local-cloud") == {"requirements-dev.txt", "devtools/__init__.py", "devtools/emulators"}
+    emulators = "devtools/emulators"
+
+    assert copied("local-cloud") == {f"{emulators}/requirements.txt", "devtools/__init__.py", emulators}
 
 
 def test_the_build_context_has_what_the_images_copy_and_nothing_else():
@@ -54,15 +58,39 @@ def test_the_build_context_has_what_the_images_copy_and_nothing_else():
 
     assert patterns[0] == "*"
     assert patterns[-1] == "**/__pycache__"
-    assert {pattern.removeprefix("!") for pattern in patterns[1:-1]} == copied("airflow") | copied("local-cloud")
+    in_emulators = {"devtools/emulators/requirements.txt"}
+    assert {pattern.removeprefix("!") for pattern in patterns[1:-1]} == (
+        copied("airflow") | copied("local-cloud") - in_emulators
+    )
 
 
 def test_the_image_of_the_local_cloud_has_the_packages_that_the_emulators_import():
-    (install,) = [line for line in stages()["local-cloud"] if "pip install" in line]
-    packages = install.partition("requirements-dev.txt")[2].partition("&&")[0].split()
+    lines = (EMULATORS / "requirements.in").read_text().splitlines()
+    packages = [line for line in lines if line and not line.startswith(("#", "-"))]
     modules = {name.partition(".")[0] for path in EMULATORS.rglob("*.py") for name in imported(path)}
 
     assert {package.replace("-", "_") for package in packages} == modules - sys.stdlib_module_names - {"devtools"}
+
+
+def test_an_image_installs_a_lock_by_its_hashes_from_wheels_alone():
+    installed = [line for stage in stages().values() for line in stage if "pip install" in line]
+
+    assert len(installed) == len(stages())
+    assert [line for line in installed if "--require-hashes --only-binary :all: " not in line] == []
+
+
+def test_every_image_is_named_by_an_exact_version_and_is_the_same_in_both_files():
+    stack, dockerfile = (ROOT / "docker-compose.yaml").read_text(), (ROOT / "Dockerfile").read_text()
+    named = digests.official(stack)
+    bases = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", dockerfile, re.MULTILINE))
+    images = {service["image"] for service in yaml.safe_load(stack)["services"].values()}
+
+    assert [image for image in named.values() if not re.search(r":\D*\d+\.\d+", image)] == []
+    assert bases.items() <= named.items()
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) == {f"${{{name}}}" for name in bases}
+    assert {image for image in images if "nyc-taxi" not in image} == {
+        f"${{{name}:-{image}}}" for name, image in named.items() if name not in bases
+    }
 
 
 def test_the_emulators_import_no_other_tools():

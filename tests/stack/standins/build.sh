@@ -3,18 +3,23 @@
 #   tests/stack/standins/build.sh debian:bookworm apache/airflow:3.3.2-python3.12
 # pgAdmin is built on the first image. The second is the local stand-in for Airflow: it gets git, as the official image has
 # it, and the names of the slim image and of Python's. The stand-ins for Postgres and Redis get the folder permissions of
-# the official images.
+# the official images: they are `postgres:17` and `redis:7` before, and get the names that the stack has for them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export DOCKER_BUILDKIT=0 # BuildKit would look for local images in a registry
 
-docker build --quiet --tag apache/airflow:slim-3.3.2-python3.12 - <<GIT
+named() { # the official image that docker-compose.yaml names by this setting
+    sed -n "s/.*\${$1:-\([^}]*\)}.*/\1/p" ../../../docker-compose.yaml | head -1
+}
+airflow=$(named AIRFLOW_IMAGE)
+
+docker build --quiet --tag "$airflow" - <<GIT
 FROM $2
 USER root
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 USER airflow
 GIT
-docker build --quiet --tag python:3.12-slim - <<<$'FROM apache/airflow:slim-3.3.2-python3.12\nUSER root\nENTRYPOINT []'
-docker build --quiet --tag dpage/pgadmin4:9 --build-arg "BASE=$1" pgadmin
-docker build --quiet --tag postgres:17 - <<<$'FROM postgres:17\nRUN chmod 3777 /var/run/postgresql'
-docker build --quiet --tag redis:7 - <<<$'FROM redis:7\nRUN mkdir -p /data && chown redis:redis /data'
+docker build --quiet --tag "$(named PYTHON_IMAGE)" - <<<"FROM $airflow"$'\nUSER root\nENTRYPOINT []'
+docker build --quiet --tag "$(named PGADMIN_IMAGE)" --build-arg "BASE=$1" pgadmin
+docker build --quiet --tag "$(named POSTGRES_IMAGE)" - <<<$'FROM postgres:17\nRUN chmod 3777 /var/run/postgresql'
+docker build --quiet --tag "$(named REDIS_IMAGE)" - <<<$'FROM redis:7\nRUN mkdir -p /data && chown redis:redis /data'
