@@ -109,7 +109,7 @@ def uv_environment(caller: Mapping[str, str], python: str = sys.executable) -> d
 
 
 def is_of_network(errors: Iterable[str]) -> bool:
-    """Whether uv could not reach a server, so that pip, with its own ways, may. One that sent a wrong file was reached."""
+    """Whether uv reached no server, so that pip, with its own ways, may. A file with a wrong hash came from one."""
     text = "\n".join(errors)
     return bool(NETWORK.search(text)) and "Hash mismatch" not in text
 

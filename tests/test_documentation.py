@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from devtools import doctor, wheels
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -107,12 +109,19 @@ def test_pre_commit_runs_what_make_lint_runs():
 
 def test_every_supported_python_is_the_same_everywhere():
     matrix = WORKFLOW["jobs"]["test"]["strategy"]["matrix"]
-    first, last = (int(minor) for minor in re.search(r"\(3, (\d+)\) <= .* <= \(3, (\d+)\)", MAKEFILE).groups())
-    minors = range(first, last + 1)
+    newest_first = re.search(r"^PYTHONS := (.+)$", MAKEFILE, re.MULTILINE)[1].split()
+    words = f"Python {', '.join(matrix['python'][:-1])} or {matrix['python'][-1]}"
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
 
-    assert matrix["python"] == [f"3.{minor}" for minor in minors]
-    assert f"Python {', '.join(matrix['python'][:-1])} or {matrix['python'][-1]}" in (ROOT / "README.md").read_text()
+    assert list(wheels.PYTHONS) == newest_first[::-1]
+    assert matrix["python"] == newest_first[::-1]
+    assert [tuple(map(int, python.split("."))) for python in (newest_first[-1], newest_first[0])] == [
+        doctor.OLDEST,
+        doctor.NEWEST,
+    ]
+    assert words in (ROOT / "README.md").read_text()
+    assert f"SUPPORTED := {words}\n" in MAKEFILE
+    assert words.removeprefix("Python ") in doctor.python((3, 10), "python3").text
     assert settings["mypy"]["python_version"] == matrix["python"][0]
     assert settings["ruff"]["target-version"] == matrix["python"][0].replace("3.", "py3")
 
