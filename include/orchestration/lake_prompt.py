@@ -60,7 +60,8 @@ def head(views: LakeViews) -> Iterator[str]:
         first, last = months[0].file.month, months[-1].file.month
         rows = sum(month.description["rows_accepted"] for month in months)
         span = f"{first}" if first == last else f"{len(months)} months, {first} to {last}"
-        yield f"  {service}_taxi_trips, {service}_trips_with_zones, {service}_rejects: {span}, {rows:,} rows"
+        views_of = ", ".join(name for name in views.names if name.startswith(f"{service}_"))
+        yield f"  {views_of}: {span}, {rows:,} rows"
     if not in_place:
         yield "  no month is in place yet: make demo loads one"
     yield "  load_ledger: what is in place; editions: what was published; taxi_zones"

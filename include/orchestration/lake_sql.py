@@ -71,6 +71,7 @@ def _lake(url: str | None) -> Lake:
         return Lake.at(url)
     # Airflow's own commands set this, too: it makes Airflow look for connections and Variables in its database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"  # it writes its log to stdout, where the rows go
     from include.orchestration import connections
 
     return connections.lake()

@@ -10,8 +10,10 @@ from pathlib import Path
 from select import select
 from time import monotonic
 
+import gcsfs
 import pytest
 
+from devtools.emulators import LocalCloud
 from include.nyc_taxi import TripFile
 from include.nyc_taxi.lake import Lake
 
@@ -84,6 +86,32 @@ def test_another_kind_of_address_is_refused(lake: str, line: str):
     assert line in done.stderr
 
 
+def test_a_lake_that_the_variable_names_is_asked_and_nothing_but_the_rows_is_printed(
+    tmp_path: Path, lake: Lake, landed_month: Landing
+):
+    landed_month("green_tripdata_2024-01", profile="none")
+    with LocalCloud(tmp_path / "cloud") as cloud:
+        cloud.create_bucket("trips")
+        environment = os.environ | cloud.environment
+        fs = gcsfs.GCSFileSystem(token="anon", endpoint_url=environment["STORAGE_EMULATOR_HOST"], project="local")
+        fs.put(f"{lake.root}/", "trips/a lake/", recursive=True)
+        environment |= {"AIRFLOW_HOME": str(tmp_path / "home"), "AIRFLOW_VAR_TAXI_LAKE": "gs://taxi_gcp@trips/a lake"}
+        command = [
+            sys.executable,
+            "-m",
+            "include.orchestration.lake_sql",
+            "--csv",
+            "select count(*) as trips from green_tripdata",
+        ]
+
+        done = subprocess.run(
+            command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    assert (done.stdout, done.returncode) == ("trips\n300\n", 0), done.stderr
+    assert "Traceback" not in done.stderr
+
+
 class Prompt:
     """A person at the prompt."""
 
@@ -125,7 +153,7 @@ def test_a_prompt_says_what_there_is_and_takes_statements_of_several_lines(fille
     prompt = Prompt(filled, tmp_path)
     head = prompt.until("lake> ")
 
-    assert "green_taxi_trips, green_trips_with_zones, green_rejects: 2 months, 2024-01 to 2024-02, 600 rows" in head
+    assert "green_trips_with_zones: 2 months, 2024-01 to 2024-02, 600 rows" in head
 
     prompt.type("select count(*) as trips\n")
     prompt.until("... ")
