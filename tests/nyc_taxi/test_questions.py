@@ -17,7 +17,7 @@ from google.cloud import bigquery as bq
 from devtools.emulators import LocalCloud
 from devtools.generator import write_month
 from devtools.servers.postgres import EmbeddedPostgres
-from include.nyc_taxi import TripFile, landing, targets
+from include.nyc_taxi import TripFile, landed_zones, landing, targets
 from include.nyc_taxi.lake import Lake
 from include.nyc_taxi.lake_views import LakeViews
 from include.nyc_taxi.targets.duckdb.database import DatabaseFile
@@ -32,6 +32,7 @@ MONTHS = (
     "fhv_tripdata_2025-01",
     "fhvhv_tripdata_2025-01",
 )
+IDS = range(1, 266)
 ROWS = 2_000
 BUCKET = "questions"
 REJECTED_FIRST_BY = re.compile(r"\d (\w+)")
@@ -69,6 +70,8 @@ def fill(lake: Lake, folder: Path) -> None:
         write_month(file, path, rows=ROWS)
         put_raw(lake, path.read_bytes(), file, "official")
         landing.land(file, lake, profile="none")
+    zones = [landed_zones.Zone(id_, f"borough {id_ % 6}", f"zone {id_}", "N/A", None, None, None) for id_ in IDS]
+    landed_zones.write(lake, zones, "generated", None)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, postgres_server: EmbeddedPo
         for target in targets.loadable():
             for month in lake.months():
                 target.replace_month(clients[target.name], month.file, lake)
+            target.replace_zones(clients[target.name], lake)
         with duckdb.connect(database.path, read_only=True) as reader:
             job = bq.QueryJobConfig(default_dataset=f"local.{targets.get('bigquery').default_namespace}")
             yield Places(

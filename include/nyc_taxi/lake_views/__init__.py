@@ -30,6 +30,8 @@ from include.nyc_taxi import catalog
 from include.nyc_taxi.lake_views import facts, statements
 from include.nyc_taxi.lake_views.files import Files
 from include.nyc_taxi.lake_views.reading_only import check_reads_only
+from include.nyc_taxi.targets import published_view, zone_views
+from include.nyc_taxi.targets.ledger import TABLE as LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,6 +59,7 @@ class LakeViews:
                 "autoload_known_extensions": False,
             }
         )
+        self._connection.execute("SET enable_progress_bar = false")  # it would be drawn between the rows
         self.files.register_with(self._connection)
         self._made: dict[str, object] = {}
         self._makers = dict(self._views())
@@ -118,54 +121,48 @@ class LakeViews:
         """Each view by its name, with what brings it up to date."""
         for service in catalog.services():
             yield f"{service}_taxi_trips", partial(self._make_trips, service)
-            yield f"{service}_tripdata", partial(self._make_published, service)
+            yield published_view.name_of(service), partial(self._make_published, service)
             yield f"{service}_rejects", partial(self._make_rejects, service)
-        for service, row in catalog.services().items():
-            if row.has_zones:
-                yield f"{service}_trips_with_zones", partial(self._make_trips_with_zones, service)
-        yield "taxi_zones", self._make_zones
-        yield "load_ledger", self._make_ledger
+        for service in zone_views.services():
+            yield zone_views.view_of(service), partial(self._make_trips_with_zones, service)
+        yield zone_views.TABLE, self._make_zones
+        yield LEDGER, self._make_ledger
         yield "editions", self._make_editions
 
     def _make_trips(self, service: str) -> None:
         name, months = f"{service}_taxi_trips", self.files.months(service)
-        files = [self.files.accepted(month) for month in months]
-        self._make(name, files, lambda: statements.trips(name, service, files, [month.columns for month in months]))
+        files, columns = [self.files.accepted(month) for month in months], [month.columns for month in months]
+        self._make(name, (files, columns), partial(statements.trips, name, service, files, columns))
 
     def _make_published(self, service: str) -> None:
         self._make_trips(service)
-        trips = f"{service}_taxi_trips"
-        self._make(
-            f"{service}_tripdata",
-            self._made[trips],
-            partial(statements.published, f"{service}_tripdata", service, trips),
-        )
+        name, trips = published_view.name_of(service), f"{service}_taxi_trips"
+        self._make(name, self._made[trips], partial(statements.published, name, service, trips))
 
     def _make_rejects(self, service: str) -> None:
         name, months = f"{service}_rejects", self.files.months(service)
-        files = [self.files.rejected(month) for month in months]
-        columns = [month.rejects_columns for month in months]
-        self._make(name, files, lambda: statements.rejects(name, service, files, columns))
+        files, columns = [self.files.rejected(month) for month in months], [month.rejects_columns for month in months]
+        self._make(name, (files, columns), partial(statements.rejects, name, service, files, columns))
 
     def _make_trips_with_zones(self, service: str) -> None:
         self._make_trips(service)
         self._make_zones()
-        name, trips = f"{service}_trips_with_zones", f"{service}_taxi_trips"
-        state = (self._made[trips], self._made["taxi_zones"])
-        self._make(name, state, lambda: statements.trips_with_zones(name, trips, "taxi_zones"))
+        name, trips = zone_views.view_of(service), f"{service}_taxi_trips"
+        state = (self._made[trips], self._made[zone_views.TABLE])
+        self._make(name, state, partial(statements.trips_with_zones, name, service, trips))
 
     def _make_zones(self) -> None:
         files = self.files.zones()
-        self._make("taxi_zones", files, lambda: statements.zones("taxi_zones", files))
+        self._make(zone_views.TABLE, files, partial(statements.zones, zone_views.TABLE, files))
 
     def _make_ledger(self) -> None:
         months = self.files.months(None)
         state = [(month.file, month.accepted) for month in months]
-        self._make("load_ledger", state, lambda: facts.ledger("load_ledger", self.lake, months))
+        self._make(LEDGER, state, partial(facts.ledger, LEDGER, self.lake, months))
 
     def _make_editions(self) -> None:
         histories = self.files.histories()
-        self._make("editions", histories, lambda: facts.editions("editions", histories))
+        self._make("editions", histories, partial(facts.editions, "editions", histories))
 
     def _make(self, name: str, state: object, statement: Callable[[], tuple[str, dict[str, Any]]]) -> None:
         """Create the view, or create it again if what it is made of has changed."""

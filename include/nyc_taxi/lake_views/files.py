@@ -10,7 +10,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from include.nyc_taxi import catalog
+from include.nyc_taxi import catalog, landed_zones
 from include.nyc_taxi.lake import data_key, rejects_key
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.lake import Lake, MonthInLake, Stamp
 
-ZONES_KEY = "zones/zones.parquet"
 _HISTORIES_AT_A_TIME = 16
 _GLOB = re.compile(r"[*?\[]")
 _HISTORY = re.compile(r"raw/[^/]+/(?P<service>[^/]+)/[^/]*?_tripdata_(?P<month>\d{4}-\d{2})[^/]*\.editions\.json")
@@ -53,8 +52,8 @@ class Files:
 
     def zones(self) -> list[str]:
         """The address of the taxi zones, if there are any."""
-        stamp = self._lake.stamp(ZONES_KEY)
-        return [] if stamp is None else [self._address(ZONES_KEY, stamp)]
+        stamp = self._lake.stamp(landed_zones.KEY)
+        return [] if stamp is None else [self._address(landed_zones.KEY, stamp)]
 
     def histories(self) -> dict[tuple[str, str, str], bytes]:
         """What is known of the editions of each file, by source, service and month."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from include.nyc_taxi import catalog
+from include.nyc_taxi import catalog, landed_zones
 from include.nyc_taxi.landed_rows import FILE_MONTH
+from include.nyc_taxi.targets import zone_views
 from include.nyc_taxi.targets.sql_files import sql_file
 
 if TYPE_CHECKING:
@@ -22,15 +23,8 @@ _TYPES = {
     "text": "VARCHAR",
 }
 _OF_REJECTS = {"reason": "VARCHAR", "misfit": "VARCHAR"}
-_ZONES = {
-    "location_id": "SMALLINT",
-    "borough": "VARCHAR",
-    "zone": "VARCHAR",
-    "service_zone": "VARCHAR",
-    "shape": "VARCHAR",
-    "centroid_longitude": "DOUBLE",
-    "centroid_latitude": "DOUBLE",
-}
+_OF_ZONES = {"int16": "SMALLINT", "text": "VARCHAR", "geojson": "VARCHAR", "float64": "DOUBLE"}
+_ZONES = {column.name: _OF_ZONES[column.type] for column in landed_zones.COLUMNS}
 
 
 def trips(view: str, service: str, files: Sequence[str], there: Sequence[Sequence[str]]) -> Statement:
@@ -54,9 +48,10 @@ def rejects(view: str, service: str, files: Sequence[str], there: Sequence[Seque
     return _over("create_rejects", view, files, wanted, there) if files else _empty(view, wanted | {FILE_MONTH: "DATE"})
 
 
-def trips_with_zones(view: str, trips: str, zones: str) -> Statement:
+def trips_with_zones(view: str, service: str, trips: str) -> Statement:
     """The view that joins a service's trips with the zones."""
-    return statement("create_trips_with_zones", view=view, trips=trips, zones=zones), {}
+    selected = zone_views.selected([*_columns(service), FILE_MONTH], '"')
+    return statement("create_trips_with_zones", view=view, selected=selected, trips=trips, zones=zone_views.TABLE), {}
 
 
 def zones(view: str, files: Sequence[str]) -> Statement:
