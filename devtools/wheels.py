@@ -43,7 +43,7 @@ HEAD = """# The wheels of requirements-dev.txt for {pythons} on {platforms}.
 # Written by `make lock`: the SHA-256 of each, which is in the lock too, and its name.
 """
 
-PINNED = re.compile(r"^([\w.-]+)(?:\[[\w,.-]+\])?==([^\s;]+)(?: ; (.+?))?(?: \\)?$")
+PINNED = re.compile(r"^([\w.-]+)(?:\[[^\]]+\])?==([^\s;]+)(?: ; (.+?))?(?: \\)?$")
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 

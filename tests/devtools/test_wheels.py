@@ -53,6 +53,12 @@ def test_a_lock_has_hashes_and_no_address_and_agrees_with_that_of_the_tools(lock
     assert [package.name for package in packages if ours[package.name, package.version] != package.hashes] == []
 
 
+def test_a_lock_keeps_the_extras_that_its_packages_ask_for():
+    """pip compares no hashes of celery[redis] if only celery is locked; `make install` and the image may use pip."""
+    assert "\ncelery[redis]==" in (wheels.ROOT / "requirements.txt").read_text()
+    assert "\ncelery[redis]==" in wheels.LOCK.read_text()
+
+
 def test_a_wheel_that_lacks_is_told_with_its_package_and_its_machine():
     """numpy has no wheel for two of the Pythons at once."""
     on = machine("3.14", "macOS on arm64")
