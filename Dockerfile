@@ -6,7 +6,7 @@ ARG PYTHON_IMAGE=python:3.12.13-slim-bookworm
 
 FROM ${AIRFLOW_IMAGE} AS airflow
 COPY requirements.txt /tmp/
-RUN pip install --no-cache-dir --require-hashes --only-binary :all: --requirement /tmp/requirements.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: --requirement /tmp/requirements.txt
 # Without an airflow.cfg, Airflow would write one that freezes today's defaults.
 RUN mkdir -p /opt/airflow/duckdb /opt/airflow/lake /opt/airflow/scratch && touch /opt/airflow/airflow.cfg
 COPY --chown=airflow:0 .airflowignore /opt/airflow/bundle/
@@ -19,7 +19,7 @@ RUN python -m compileall -q /opt/airflow/bundle
 # GCS and BigQuery emulated locally, for the profile local-cloud. It has none of the bundle, and not Airflow.
 FROM ${PYTHON_IMAGE} AS local-cloud
 COPY devtools/emulators/requirements.txt /tmp/
-RUN pip install --no-cache-dir --root-user-action ignore --require-hashes --only-binary :all: \
+RUN pip install --no-cache-dir --root-user-action ignore --no-deps --require-hashes --only-binary :all: \
         --requirement /tmp/requirements.txt && \
     install -d -o 50000 /data
 WORKDIR /opt/local-cloud

@@ -130,7 +130,7 @@ test-stack: install ## run the stack in Docker, kill its parts during loads, and
 test-faults: install ## try faults on the flows, with a reader meanwhile, and count rows [ARGS="--short --only lake"]
 	@$(RUN) devtools.faults $(ARGS)
 
-# With extras, because pip takes celery[redis] for another package than a locked celery, and then asks for its hash.
+# With extras, because pip takes celery[redis] for another package than a locked celery, and then lacks its hash.
 lock: install ## compile the locks from their .in files, and list the wheels in devtools/wheels.txt [ARGS=--upgrade]
 	@for name in requirements requirements-dev devtools/emulators/requirements; do \
 		$(UV) compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-emit-index-url $(ARGS) \

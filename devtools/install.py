@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = Path("requirements-dev.txt")
 FOLDER = Path(".local")
 CHECKED = ["--require-hashes", "--only-binary", ":all:"]
+# The lock is complete, and pip before 23.3 asks for hashes of celery[redis] and celery apart.
+WITH_PIP = ["install", "--no-deps", *CHECKED]
 VENV = Path(".venv")
 PYTHON = VENV / "bin" / "python"
 # A copy of the lock, written when the installation is complete. Without it the installation starts again.
@@ -63,7 +65,7 @@ def _install() -> None:
         _check([sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV)])
     first = FOLDER / "uv.txt"  # pip takes hashes from files only
     first.write_text(pin(LOCK.read_text(encoding="utf-8"), "uv"), encoding="utf-8")
-    _check([*PIP, "install", "-qq", *CHECKED, "--requirement", str(first)])
+    _check([*PIP, *WITH_PIP, "-qq", "--requirement", str(first)])
     command = [str(PYTHON), "-m", "uv", "-v", "pip", "sync", *CHECKED, "--python", str(PYTHON), str(LOCK)]
     errors = sync(command, sys.stderr)
     if errors is None:
@@ -72,7 +74,7 @@ def _install() -> None:
     if not is_of_network(errors):
         sys.exit("uv cannot install the packages: fix the error above, and repeat the command")
     _say("uv cannot reach the packages; trying pip, which takes some minutes")
-    _check([*PIP, "install", "--progress-bar=off", *CHECKED, "--requirement", str(LOCK)])
+    _check([*PIP, *WITH_PIP, "--progress-bar=off", "--requirement", str(LOCK)])
 
 
 def pin(lock: str, package: str) -> str:

@@ -76,7 +76,7 @@ def test_an_image_installs_a_lock_by_its_hashes_from_wheels_alone():
     installed = [line for stage in stages().values() for line in stage if "pip install" in line]
 
     assert len(installed) == len(stages())
-    assert [line for line in installed if "--require-hashes --only-binary :all: " not in line] == []
+    assert [line for line in installed if "--no-deps --require-hashes --only-binary :all: " not in line] == []
 
 
 def test_every_image_is_named_by_an_exact_version_and_is_the_same_in_both_files():

@@ -163,6 +163,19 @@ def test_a_package_with_another_hash_or_none_is_refused_for_good(caller, tmp_pat
     assert not (tmp_path / "here" / "tiny.py").exists()
 
 
+def test_pip_compares_hashes_too(caller, tmp_path, index):
+    right = hashlib.sha256((tmp_path / "index" / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    command = [WITH_PIP, "-m", "pip", *install.WITH_PIP, *index, "--target", str(tmp_path / "here"), "-r"]
+
+    done = [
+        subprocess.run([*command, lock(tmp_path, digest)], capture_output=True, text=True, check=False)
+        for digest in ("0" * 64, right)
+    ]
+
+    assert [each.returncode for each in done] == [1, 0]
+    assert "DO NOT MATCH THE HASHES" in done[0].stderr
+
+
 def test_uv_itself_is_installed_by_its_hashes():
     first, *hashes = install.pin((ROOT / install.LOCK).read_text(), "uv").splitlines()
 
