@@ -82,6 +82,7 @@ class Airflow:
             postgres.create_database(database)
         self.metadata, self.warehouse = postgres.conninfo(metadata), postgres.conninfo(warehouse)
         callers = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        callers.pop("PYTHONDONTWRITEBYTECODE", None)  # every task would compile the bundle
         target = json.loads(warehouse_connection(postgres)) | {"schema": warehouse}
         self.environment = callers | SETTINGS | self._folders() | _servers(postgres, metadata, self.url)
         self.environment |= {

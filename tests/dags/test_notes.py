@@ -185,17 +185,12 @@ def test_a_command_of_the_notes_does_what_it_says_and_prints_no_password(run, se
     assert password[:10] not in done.log  # a table breaks it into several lines
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AttributeError, reason="a deadline: https://github.com/apache/airflow/issues/73428"
-)
 @pytest.mark.parametrize("name", ["daily", "daily_lake", "daily_bigquery", "daily_duckdb"])
 def test_a_dag_with_a_deadline_can_be_tested(run, name):
     conf = json.dumps({"colours": ["fhv"], "since": f"{datetime.now(UTC):%Y-%m}"})
 
     done = run(f"bin/airflow dags test sync_published_months.{name} -c '{conf}'")
 
-    if done.code and "'dict' object has no attribute 'hex'" in done.log:
-        raise AttributeError(name)
     assert done.code == 0, done.log
 
 
