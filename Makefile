@@ -45,7 +45,7 @@ demo: .demo-choice install ## load months with the real Dags and query them [FLO
 # Before the installation, which takes a minute, the demo's variables are checked. An unsupported Python is told of there.
 .PHONY: .demo-choice
 .demo-choice:
-	@$(IN_STEP) || ! $(PYTHON) -c '$(IS_SUPPORTED)' 2>/dev/null || $(PYTHON) -m devtools.demo.choice $(DEMO_CHOICE)
+	@$(IN_STEP) || ! '$(PYTHON)' -c '$(IS_SUPPORTED)' 2>/dev/null || '$(PYTHON)' -m devtools.demo.choice $(DEMO_CHOICE)
 
 ui: install ## run Airflow with its web page, until Ctrl-C [PORT=8080]
 	@$(RUN) devtools.ui --port '$(PORT)'
@@ -85,8 +85,8 @@ doctor: ## check this machine, .env, and that sources, lake, warehouse and cloud
 
 .PHONY: .doctor-at-first
 .doctor-at-first:
-	@$(PYTHON) -c '' 2>/dev/null || { echo "problem  $(PYTHON) is missing; expected $(SUPPORTED): make doctor PYTHON=python3.13"; exit 1; }
-	@$(PYTHON) -m devtools.doctor --port '$(PORT)'
+	@'$(PYTHON)' -c '' 2>/dev/null || { echo "problem  $(PYTHON) is missing; expected $(SUPPORTED): make doctor PYTHON=python3.13"; exit 1; }
+	@'$(PYTHON)' -m devtools.doctor --port '$(PORT)'
 
 status: install ## list which months are loaded, and whether they are up to date [ARGS="--target lake --json"]
 	@$(RUN) devtools.run status $(ARGS)
@@ -149,12 +149,12 @@ install: ## install the locked packages into .venv (runs before every target)
 .PHONY: .venv-in-step
 .venv-in-step: MAY_DOWNLOAD := --download
 .venv-in-step:
-	@$(PYTHON) -c '$(IS_SUPPORTED)' 2>/dev/null || { \
-		echo "$(SUPPORTED) is needed; $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo missing)." \
+	@'$(PYTHON)' -c '$(IS_SUPPORTED)' 2>/dev/null || { \
+		echo "$(SUPPORTED) is needed; $(PYTHON) is $$('$(PYTHON)' -V 2>/dev/null || echo missing)." \
 			"Install one of them, or uv, or name another: make install PYTHON=/path/to/python3.13" >&2; exit 1; }
-	@$(PYTHON) -m pip --version >/dev/null 2>&1 && $(PYTHON) -c 'import venv' 2>/dev/null || { \
+	@'$(PYTHON)' -m pip --version >/dev/null 2>&1 && '$(PYTHON)' -c 'import venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no pip or no venv module. Install uv, or on Debian: apt install python3-pip python3-venv" >&2; exit 1; }
-	@$(PYTHON) -m devtools.install
+	@'$(PYTHON)' -m devtools.install
 
 clean: ## stop a running UI, and delete .venv, .local and caches
 	@if $(IN_STEP); then $(RUN) devtools.ui --remove || echo "deleting the files anyway" >&2; fi

@@ -233,7 +233,7 @@ class _Bench:
 
     def _timed(self, contestant: Contestant, when: str) -> Measured:
         for table in (OURS, LARGE_TABLE, "load_ledger", "bench_limit", "bench_psql", "bench_pandas"):
-            self.connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(table)))
+            self.connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.SQL(table)))
         self.connection.execute("CHECKPOINT")
         measured = measure(contestant.command, ROOT, self.environment, self.server.server_pid())
         _say(f"{when}: {contestant.name}: {measured.wall:.2f} s")

@@ -20,11 +20,11 @@ is_right() { "$1" -c "$is_supported"; }
 
 is_complete() { is_right "$1" && "$1" -m pip --version >/dev/null && "$1" -c 'import venv'; }
 
-of_uv() { # the newest; make reads its path as a part of a command
+of_uv() { # the newest
     for version in "$@"; do
         found=$(UV_PYTHON_PREFERENCE=only-managed uv python find --system "$version" 2>/dev/null) && break
     done
-    [ -n "$found" ] && printf '%s\n' "$found" | sed 's/ /\\ /g'
+    [ -n "$found" ] && printf '%s\n' "$found"
 }
 
 has_uv() { command -v uv >/dev/null; }

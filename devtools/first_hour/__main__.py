@@ -32,6 +32,7 @@ def main() -> None:
     """Type every row; exit with 1 if one did not end as expected."""
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `make ui` must end too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job and its children ignore it
     folder = options.folder or Path(tempfile.mkdtemp(prefix="first hour "))
     folder.mkdir(exist_ok=True)
     folder.chmod(0o711)  # the server of Postgres may be another user

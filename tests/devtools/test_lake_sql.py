@@ -136,7 +136,7 @@ class Prompt:
         while text not in seen:
             assert monotonic() < deadline, seen
             if select([self._terminal], [], [], 1)[0]:
-                seen += os.read(self._terminal, 4096).decode()
+                seen += os.read(self._terminal, 4096).decode(errors="replace")  # a read may end within a character
         return seen
 
     def type(self, text: str) -> None:

@@ -67,8 +67,8 @@ def test_one_without_pip_is_told_if_there_is_no_other(machine):
 
 
 def test_uvs_python_is_taken_if_the_machine_has_none(machine):
-    assert machine("--download", python3=OLD_PYTHON, uv=UV) == r"FOLDER/a\ python/bin/python3.14"
-    assert machine() == r"FOLDER/a\ python/bin/python3.14"
+    assert machine("--download", python3=OLD_PYTHON, uv=UV) == "FOLDER/a python/bin/python3.14"
+    assert machine() == "FOLDER/a python/bin/python3.14"
 
 
 def test_uv_downloads_nothing_unless_something_is_installed(machine):
