@@ -31,7 +31,7 @@ def copy_of_course(folder: Path, **outputs: dict[str, Any]) -> Path:
 
 
 def environment_of(project: Path) -> dict[str, str]:
-    """The variables by which dbt, and who calls it, finds a project."""
+    """Return the variables that tell dbt where a project is."""
     folders = dict.fromkeys(("DBT_PROJECT_DIR", "DBT_PROFILES_DIR"), str(project))
     return {"DBT_EXECUTABLE": EXECUTABLE, **folders, **_NOTHING_SENT}
 

@@ -47,7 +47,7 @@ def web_to_gcs(lineage: Lineage, file: str | None = None) -> Any:  # noqa: ANN40
         landed = steps.commit(staged, reading=run.reading)
         return announced(landed)
 
-    return write_gcs(write_local(clean(_fetched(lineage, file))))  # type: ignore[arg-type] # tasks are given what tasks return
+    return write_gcs(write_local(clean(_fetch(lineage, file))))  # type: ignore[arg-type] # tasks are given what tasks return
 
 
 @task_group(prefix_group_id=False)
@@ -68,10 +68,10 @@ def land_and_load(lineage: Lineage, file: str) -> None:
         landed = steps.land(label(raw["file"]), source=raw["source"], edition=raw["edition"], reading=run.reading)
         return announced(landed)
 
-    _load(lineage, land(_fetched(lineage, file)))
+    _load(lineage, land(_fetch(lineage, file)))
 
 
-def _fetched(lineage: Lineage, file: str | None) -> Any:  # noqa: ANN401 - as above
+def _fetch(lineage: Lineage, file: str | None) -> Any:  # noqa: ANN401 - as above
     @task(retries=3, map_index_template=LABEL, inlets=lineage.web, outlets=lineage.raw)
     def fetch(file: str | None) -> Raw:
         from include.orchestration import steps

@@ -160,7 +160,7 @@ def test_models_are_built_of_just_the_months_whose_rows_have_changed(airflow, ca
 
 
 def _ended_builds(airflow, key, count):
-    """The states of the example's task in its runs for a partition, once there are so many that have ended."""
+    """Return the states of the example's task in the ended runs of a partition; none before `count` have ended."""
     runs = [run for run in airflow.runs(EXAMPLE.stem) if run["partition_key"] == key and run["state"] in ENDED]
     if len(runs) < count:
         return []

@@ -134,6 +134,10 @@ class Lake:
         """List the objects of a zone such as ``data``: a stamp for each key."""
         return self._store.listed(zone)
 
+    def trip_files(self, zone: str) -> dict[TripFile, Stamp]:
+        """List the trip files of a zone such as ``data``: a stamp for each."""
+        return months.trip_files(self._store, zone)
+
     def months(self, service: str | None = None) -> list[MonthInLake]:
         """List the months in place of a service, or of all, in order. A second look reads only what has changed."""
         return months.months(self._store, service, self._footers)

@@ -93,7 +93,7 @@ def months(store: Store, service: str | None, footers: Footers) -> list[MonthInL
     `footers` keeps what was read of files, so that a second look reads only those that have changed since.
     """
     under = f"/{service}" if service else ""
-    accepted, rejected = (_listed(store, f"{zone}{under}") for zone in ("data", "rejects"))
+    accepted, rejected = (trip_files(store, f"{zone}{under}") for zone in ("data", "rejects"))
     both = sorted(accepted.keys() & rejected.keys())
     states = [(data_key(file), accepted[file]) for file in both] + [
         (rejects_key(file), rejected[file]) for file in both
@@ -141,7 +141,8 @@ def _month(store: Store, file: TripFile, accepted: Stamp, rejected: Stamp, foote
     return MonthInLake(file, store, accepted, rejected, data.columns, rejects.columns, data.description)
 
 
-def _listed(store: Store, under: str) -> dict[TripFile, Stamp]:
+def trip_files(store: Store, under: str) -> dict[TripFile, Stamp]:
+    """List the trip files under a key: a stamp for each."""
     stamps = {}
     for key, stamp in store.listed(under).items():
         with suppress(ValueError):  # a file of another name is not ours

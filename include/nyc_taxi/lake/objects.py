@@ -1,4 +1,4 @@
-"""objects: the file system by which readers of columns open objects of a bucket, each in one state of it."""
+"""objects: a file system that opens an object of a bucket in one state of it, for readers of columns."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -231,12 +231,19 @@ def test_a_new_column_of_the_publisher_is_in_the_view_after_the_next_load(house,
     ]
 
 
-def test_a_view_of_other_types_is_made_anew(house, lake, landed_month, monkeypatch):
+@contextmanager
+def published_as_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Publish green under the types that we read its columns with, as an earlier catalogue might have."""
     service = catalog.service("green")
     wide = replace(service, columns=tuple(replace(column, published_types={}) for column in service.columns))
-    file = landed_month(JANUARY)
     with monkeypatch.context() as before:
         before.setattr(catalog, "service", lambda name: {"green": wide}[name])
+        yield
+
+
+def test_a_view_of_other_types_is_made_anew(house, lake, landed_month, monkeypatch):
+    file = landed_month(JANUARY)
+    with published_as_read(monkeypatch):
         house.load(file, lake)
         assert house.columns_of(view_of(house, "green"))[0][1] == house.types["int64"]
 
@@ -357,11 +364,8 @@ def test_a_table_of_somebody_else_is_refused_in_bigquery_too(house, lake, landed
 
 @in_postgres
 def test_a_view_that_others_depend_on_is_not_dropped_from_under_them(house, lake, landed_month, monkeypatch):
-    service = catalog.service("green")
-    wide = replace(service, columns=tuple(replace(column, published_types={}) for column in service.columns))
     file = landed_month(JANUARY)
-    with monkeypatch.context() as before:
-        before.setattr(catalog, "service", lambda name: {"green": wide}[name])
+    with published_as_read(monkeypatch):
         house.load(file, lake)
     house.ask("CREATE VIEW theirs AS SELECT VendorID FROM green_tripdata")
 

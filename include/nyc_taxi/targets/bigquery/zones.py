@@ -1,6 +1,6 @@
 """zones: the table `taxi_zones_geojson`, a view `taxi_zones` over it, and a view per service that joins it to trips.
 
-The table has the shapes as GeoJSON, by which it can be compared with the lake's file; the view `taxi_zones` has them as
+The table has the shapes as GeoJSON, to be compared with the lake's file; the view `taxi_zones` has them as
 geographies. One load job replaces the table. Jobs are numbered as those of months are, so a run that was held up
 between reading the lake and loading it finds its number taken, and reads again.
 """

@@ -117,7 +117,7 @@ class DatabaseFile:
     def _connected(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
         connection = self._connect(read_only=read_only)
         try:
-            # DuckDB takes `python -c`, by which Airflow starts some tasks, for a person, and draws into their logs.
+            # Airflow starts some tasks with `python -c`, which DuckDB takes for a person, and draws into its log.
             connection.execute("SET enable_progress_bar = false")
             yield connection
         finally:
@@ -148,7 +148,7 @@ class DatabaseFile:
 
 
 def _holder(taken: re.Match[str]) -> str:
-    """Who has the file open. The number of a process that this one cannot see is 0, as in another container."""
+    """Name the process that has the file open; DuckDB numbers one of another container, which it cannot see, 0."""
     if taken["number"] == "0":
         return "a process of another container"
     return taken["process"] or "this process"

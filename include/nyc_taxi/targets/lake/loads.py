@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from include.nyc_taxi import landed_rows
 from include.nyc_taxi.lake import data_key
 from include.nyc_taxi.targets.loads import LOAD_FIELDS, Load
-from include.nyc_taxi.trip_file import TripFile
 
 if TYPE_CHECKING:
     from include.nyc_taxi.lake import Lake, Stamp
     from include.nyc_taxi.landed_rows import Landed
+    from include.nyc_taxi.trip_file import TripFile
 
 _FOOTERS_AT_A_TIME = 16
 
@@ -27,7 +26,7 @@ def loads(lake: Lake, footers: Footers | None = None) -> dict[TripFile, Load]:
     `footers` keeps what was read of files that have not changed since, so that a second look costs a listing only.
     """
     footers = {} if footers is None else footers
-    accepted, rejected = _listed(lake, "data"), _listed(lake, "rejects")
+    accepted, rejected = lake.trip_files("data"), lake.trip_files("rejects")
     stamps = {file: (lake.root, file, stamp, rejected.get(file)) for file, stamp in accepted.items()}
     for gone in footers.keys() - stamps.values():
         footers.pop(gone, None)
@@ -48,12 +47,3 @@ def _load(lake: Lake, file: TripFile, landed: Landed, stamp: Stamp) -> Load:
         rows_loaded=landed.rows_accepted,
         **known,
     )
-
-
-def _listed(lake: Lake, zone: str) -> dict[TripFile, Stamp]:
-    """The trip files of a zone of the lake."""
-    stamps = {}
-    for key, stamp in lake.listed(zone).items():
-        with suppress(ValueError):  # a file of another name is not ours
-            stamps[TripFile.parse_key(key)] = stamp
-    return stamps
