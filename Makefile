@@ -132,7 +132,7 @@ test-faults: install ## try faults on the flows, with a reader meanwhile, and co
 
 # With extras, because pip takes celery[redis] for another package than a locked celery, and then lacks its hash.
 lock: install ## compile the locks from their .in files, and list the wheels in devtools/wheels.txt [ARGS=--upgrade]
-	@for name in requirements requirements-dev devtools/emulators/requirements; do \
+	@for name in requirements requirements-extra requirements-dev devtools/emulators/requirements; do \
 		$(UV) compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-emit-index-url $(ARGS) \
 			--custom-compile-command 'make lock' --output-file $$name.txt $$name.in || exit; \
 	done

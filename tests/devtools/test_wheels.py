@@ -12,7 +12,13 @@ from packaging.tags import sys_tags
 from devtools import wheels
 
 LOCKS = [
-    wheels.ROOT / name for name in ("requirements.txt", "requirements-dev.txt", "devtools/emulators/requirements.txt")
+    wheels.ROOT / name
+    for name in (
+        "requirements.txt",
+        "requirements-extra.txt",
+        "requirements-dev.txt",
+        "devtools/emulators/requirements.txt",
+    )
 ]
 PACKAGES = wheels.locked(wheels.LOCK.read_text())
 LISTED = wheels.listed(wheels.WHEELS.read_text())
