@@ -14,7 +14,12 @@ COPY --chown=airflow:0 dags /opt/airflow/bundle/dags/
 COPY --chown=airflow:0 deploy/*.py deploy/local-cloud.sh /opt/airflow/bundle/deploy/
 COPY --chown=airflow:0 include /opt/airflow/bundle/include/
 COPY --chown=airflow:0 plugins /opt/airflow/bundle/plugins/
-RUN python -m compileall -q /opt/airflow/bundle
+# The containers run as another user and write nothing here, so a module that is not compiled now is compiled by each process
+# that imports it. Some packages have files for other Pythons, which do not compile.
+USER root
+RUN python -m compileall -q -j 0 /opt/airflow/bundle /home/airflow/.local \
+        "$(python -c 'import os; print(os.path.dirname(os.__file__))')" > /dev/null || true
+USER airflow
 
 # GCS and BigQuery emulated locally, for the profile local-cloud. It has none of the bundle, and not Airflow.
 FROM ${PYTHON_IMAGE} AS local-cloud
