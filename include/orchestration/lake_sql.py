@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lake",
         metavar="URL",
-        help="file:///folder, or gs://bucket/prefix with Google's default credentials; default: the Variable taxi_lake",
+        help="file:///folder, or gs://bucket/prefix or s3://bucket/prefix with the credentials of this machine; "
+        "default: the Variable taxi_lake",
     )
     return parser
 
