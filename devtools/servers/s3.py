@@ -48,7 +48,7 @@ class LocalS3:
         self._ignored = {(method, f"HTTP_{header.upper().replace('-', '_')}") for method, header in ignored}
 
     def __enter__(self) -> Self:
-        from moto.server import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import make_server
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request otherwise

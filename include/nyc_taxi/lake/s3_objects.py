@@ -60,13 +60,13 @@ class Objects(AbstractFileSystem):  # type: ignore[misc] # published without typ
         return list(infos.values()) if detail else sorted(infos)
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:  # noqa: ANN401 - fsspec's signature
-        path = str(self._strip_protocol(path))
-        if path in self._states:
-            return self._states[path]
-        name, _, etag = path.partition("#")
+        stated = str(self._strip_protocol(path))
+        if stated in self._states:
+            return self._states[stated]
+        name, _mark, etag = stated.partition("#")
         found = self._asked(name, etag)
         if etag:
-            self._states[path] = found
+            self._states[stated] = found
         return found
 
     def modified(self, path: str) -> datetime:
