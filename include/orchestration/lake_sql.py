@@ -39,6 +39,8 @@ def main() -> None:
             lake_prompt.talk(views)
         else:
             _answer_all(views, text, as_csv=options.csv)
+    except TaxiError as error:
+        sys.exit(str(error))
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:

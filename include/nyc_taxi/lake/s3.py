@@ -37,7 +37,7 @@ _CHUNK_BYTES = 1024 * 1024
 _CLIENT: Mapping[str, Any] = {
     "connect_timeout": 20,
     "read_timeout": 60,
-    "retries": {"mode": "standard", "max_attempts": 5},
+    "retries": {"mode": "standard", "total_max_attempts": 5},
     # Each upload has an md5. Many servers other than Amazon's refuse the newer checksums that boto3 adds.
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
