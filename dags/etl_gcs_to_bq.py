@@ -4,7 +4,7 @@
 
 - **What**: `preflight` checks that credentials, bucket and dataset exist and are in compatible locations.
   `extract_from_gcs` finds the month in the lake's `data/`. `transform` counts the rows with a null passenger count,
-  and changes nothing. `write_bq` has BigQuery load the file straight from the bucket (from a local lake by upload)
+  and changes nothing. `write_bq` has BigQuery load the file straight from the bucket (from a folder or S3 by upload)
   into the month's partition of `{dataset}.{colour}_trips`, and checks that it holds as many rows as the file.
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
   run's partition key, else of its logical date. A run for which nobody chose one of these takes the newest month in the

@@ -5,7 +5,7 @@
 - **What**: `fetch` downloads the published file into the lake's `raw/`. `clean` reads it once, checks every row, and
   stages accepted and rejected rows. `write_local` reads the staged rows back, as a target will. `write_gcs` commits
   them to `data/{colour}/{colour}_tripdata_{YYYY-MM}.parquet` and `rejects/`. The Variable `taxi_lake` sets where the
-  lake is: a folder (`file:///...`) or a bucket (`gs://taxi_gcp@bucket/prefix`).
+  lake is: a folder (`file:///...`) or a bucket (`gs://taxi_gcp@bucket/prefix`, `s3://taxi_aws@bucket/prefix`).
 - **Grain**: one service (`colour`) and one month. The month is that of the params `year` and `month`, else of the
   run's partition key, else of its logical date. A run for which nobody chose one of these takes the newest published
   month. The param `edition` chooses another edition of the published file than the current one: by a date, or by its

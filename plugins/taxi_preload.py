@@ -18,6 +18,7 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 MODULES = (
+    "airflow.providers.amazon.aws.hooks.s3",
     "airflow.providers.google.cloud.fs.gcs",
     "airflow.providers.google.cloud.hooks.bigquery",
     "airflow.providers.postgres.hooks.postgres",

@@ -12,8 +12,33 @@ if TYPE_CHECKING:
 
 _WEB = ("http", "https")
 _PORTS = {"http": 80, "https": 443}
-_EXPECTED_LAKE = "expected file:///folder or gs://connection_id@bucket/prefix"
 _EXPECTED_WEB = "expected a base URL such as https://host/path"
+
+
+class LakeUrls:
+    """The kinds of places that a lake can be in, by the protocols of their URLs."""
+
+    folder = "file"
+    buckets = ("gs", "s3")
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The protocols, in the order in which people read of them."""
+        return (self.folder, *self.buckets)
+
+    @property
+    def beginnings(self) -> str:
+        """How a URL of a lake may begin, in words."""
+        return _either([f"{self.folder}:///", *(f"{protocol}://" for protocol in self.buckets)])
+
+    @property
+    def expected(self) -> str:
+        """What the Variable of a lake may be, in words."""
+        urls = [f"{protocol}://connection_id@bucket/prefix" for protocol in self.buckets]
+        return f"expected {_either([f'{self.folder}:///folder', *urls])}"
+
+
+LAKES = LakeUrls()
 
 
 def shown(url: str, *, path: bool = True) -> str:
@@ -114,7 +139,7 @@ class LakeAddress(NamedTuple):
 
     path: str
     connection: str | None = None
-    is_local: bool = True
+    protocol: str = LAKES.folder
 
 
 def parse_lake(url: str, by: str) -> LakeAddress:
@@ -128,17 +153,17 @@ def parse_lake(url: str, by: str) -> LakeAddress:
     """
     wrong = f"{by} is {shown_lake(url)!r}"
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("file", "gs") or url != url.strip() or not url.isprintable():
-        raise ValueError(f"{wrong}; {_EXPECTED_LAKE}")
-    return _folder(rest, wrong) if scheme == "file" else _bucket(rest, wrong)
+    if not separator or scheme not in LAKES.protocols or url != url.strip() or not url.isprintable():
+        raise ValueError(f"{wrong}; {LAKES.expected}")
+    return _folder(rest, wrong) if scheme == LAKES.folder else _bucket(scheme, rest, wrong)
 
 
 def shown_lake(url: str) -> str:
     """Return the URL of a lake without secrets. What stands before the @ of a bucket is a connection's name."""
     scheme, _, rest = url.partition("://")
     connection, at, bucket = rest.partition("?")[0].partition("@")
-    if scheme == "gs" and at and connection.replace("_", "").replace("-", "").isalnum():
-        return f"gs://{connection}@{bucket}"
+    if scheme in LAKES.buckets and at and connection.replace("_", "").replace("-", "").isalnum():
+        return f"{scheme}://{connection}@{bucket}"
     return shown(url)
 
 
@@ -150,26 +175,30 @@ def _folder(path: str, wrong: str) -> LakeAddress:
             f"expected file:///{folder} or file:///{path}"
         )
     if not path.startswith("/"):
-        raise ValueError(f"{wrong}: the folder is not absolute; {_EXPECTED_LAKE}")
+        raise ValueError(f"{wrong}: the folder is not absolute; {LAKES.expected}")
     parts = PurePosixPath(path).parts
     if len(parts) < 2 or path.startswith("//") or ".." in parts:  # noqa: PLR2004 - the root and a name
-        raise ValueError(f"{wrong}: names no folder; {_EXPECTED_LAKE}")
+        raise ValueError(f"{wrong}: names no folder; {LAKES.expected}")
     if any(part.startswith("~") for part in parts):
-        raise ValueError(f"{wrong}: ~ is not expanded; write the folder in full: {_EXPECTED_LAKE}")
+        raise ValueError(f"{wrong}: ~ is not expanded; write the folder in full: {LAKES.expected}")
     if "%" in path and unquote(path) != path:
         raise ValueError(f"{wrong}: write {unquote(path)!r} for {path!r}, as % does not encode characters here")
     return LakeAddress(path.rstrip("/"))
 
 
-def _bucket(rest: str, wrong: str) -> LakeAddress:
+def _bucket(protocol: str, rest: str, wrong: str) -> LakeAddress:
     connection, at, path = rest.rpartition("@")
     bucket, _, prefix = path.partition("/")
     is_name = bucket.replace("-", "").replace("_", "").replace(".", "").isalnum() and bucket.isascii()
     if not is_name or any(mark in rest for mark in "?#%~") or ":" in rest or "//" in f"/{prefix}":
-        raise ValueError(f"{wrong}: names no bucket and prefix; {_EXPECTED_LAKE}")
+        raise ValueError(f"{wrong}: names no bucket and prefix; {LAKES.expected}")
     if at and not connection:
-        raise ValueError(f"{wrong}: names no connection before the @; {_EXPECTED_LAKE}")
-    return LakeAddress(path.rstrip("/"), connection or None, is_local=False)
+        raise ValueError(f"{wrong}: names no connection before the @; {LAKES.expected}")
+    return LakeAddress(path.rstrip("/"), connection or None, protocol)
+
+
+def _either(texts: list[str]) -> str:
+    return f"{', '.join(texts[:-1])} or {texts[-1]}"
 
 
 def _split_web(url: str) -> SplitResult:

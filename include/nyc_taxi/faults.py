@@ -238,6 +238,61 @@ _BUCKET_WORDS: tuple[tuple[str, Fault], ...] = (
     (r"[Ii]nvalid [Cc]redentials|invalid_grant", BUCKET_STATUSES[401]),
 )
 
+_NO_KEYS = Fault(SetUpError, "correct login and password of the lake's connection, or give this machine credentials")
+_NO_S3_RIGHT = Fault(
+    SetUpError,
+    "a right is missing: the account of the lake's connection needs s3:ListBucket on the bucket, and s3:GetObject, "
+    "s3:PutObject and s3:DeleteObject on its objects",
+)
+_OTHER_REGION = Fault(SetUpError, "set region_name in the extra of the lake's connection to the bucket's region")
+_S3_BUSY = Fault(LakeUnavailable)
+_S3_CHANGED = Fault(LakeChanged, "another run changed it meanwhile")
+S3_CODES: Mapping[str, Fault] = {
+    # Codes of S3, and statuses where an answer has no body, as to HEAD; a status is asked for last.
+    "AccessDenied": _NO_S3_RIGHT,
+    "AllAccessDisabled": _NO_S3_RIGHT,
+    "AuthorizationHeaderMalformed": _OTHER_REGION,
+    "BadDigest": _S3_BUSY,
+    "ConditionalRequestConflict": _S3_CHANGED,
+    "EntityTooLarge": Fault(SetUpError, "S3 takes at most 5 GB in one request: no file of a month is as large"),
+    "ExpiredToken": _NO_KEYS,
+    "IllegalLocationConstraintException": _OTHER_REGION,
+    "IncompleteBody": _S3_BUSY,
+    "InvalidAccessKeyId": _NO_KEYS,
+    "InvalidBucketName": Fault(SetUpError, "correct the Variable taxi_lake"),
+    "InvalidObjectState": Fault(SetUpError, "the object is archived: restore it, and keep the lake out of archives"),
+    "InvalidToken": _NO_KEYS,
+    "NoSuchBucket": Fault(SetUpError, "create the bucket, or correct the Variable taxi_lake"),
+    "NoSuchKey": _S3_CHANGED,
+    "NotImplemented": Fault(SetUpError, "the server lacks what the lake needs: put the lake into another place"),
+    "OperationAborted": _S3_BUSY,
+    "PermanentRedirect": _OTHER_REGION,
+    "PreconditionFailed": _S3_CHANGED,
+    "QuotaExceeded": Fault(LakeUnavailable, "the quota is used up: free some space"),
+    "RequestTimeout": _S3_BUSY,
+    "RequestTimeTooSkewed": Fault(SetUpError, "correct the clock of this machine"),
+    "SignatureDoesNotMatch": _NO_KEYS,
+    "SlowDown": _S3_BUSY,
+    "XMinioStorageFull": Fault(LakeUnavailable, "no space is left: free some"),
+    "301": _OTHER_REGION,
+    "400": Fault(SetUpError, "correct the Variable taxi_lake, or the connection that it names"),
+    "401": _NO_KEYS,
+    "403": _NO_S3_RIGHT,
+    "404": _S3_CHANGED,
+    "408": _S3_BUSY,
+    "409": _S3_CHANGED,
+    "412": _S3_CHANGED,
+    "429": _S3_BUSY,
+}
+S3_NAMES: Mapping[str, Fault] = {
+    # Errors of the client itself, before a request is sent.
+    "NoCredentialsError": _NO_KEYS,
+    "PartialCredentialsError": _NO_KEYS,
+    "NoRegionError": _OTHER_REGION,
+    "ParamValidationError": S3_CODES["InvalidBucketName"],
+    "ProfileNotFound": _NO_KEYS,
+}
+
 _WEB_WORDS: tuple[tuple[str, Fault], ...] = (
     # No certificate and no speech of the other kind becomes right by waiting.
     (r"CERTIFICATE_VERIFY_FAILED|self[- ]signed|certificate", Fault(
@@ -333,6 +388,17 @@ def of_lake(error: BaseException) -> Fault:
     return _by_words(_BUCKET_WORDS, str(error)) or _by_words(_WEB_WORDS, str(error)) or _LAKE_BROKEN
 
 
+def of_s3(error: BaseException) -> Fault:
+    """What an error of a client of S3 means."""
+    for kind in type(error).__mro__:
+        if (fault := S3_NAMES.get(kind.__name__)) is not None:
+            return fault
+    answer = getattr(error, "response", None) or {}
+    code = str(answer.get("Error", {}).get("Code"))
+    status = str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode"))
+    return S3_CODES.get(code) or S3_CODES.get(status) or _by_words(_WEB_WORDS, str(error)) or _S3_BUSY
+
+
 _BY_PACKAGE = {
     "psycopg": of_postgres,
     "google": of_google,
@@ -343,6 +409,8 @@ _BY_PACKAGE = {
     "gcsfs": of_lake,
     "aiohttp": of_lake,
     "fsspec": of_lake,
+    "botocore": of_s3,
+    "boto3": of_s3,
 }
 
 

@@ -35,10 +35,11 @@ CONNECTIONS = {
     "taxi_warehouse_reader": "The role that the coverage page reads Postgres with",
     "taxi_duckdb": "The DuckDB file that the flows load into: its absolute path as the host",
     "taxi_gcp": "Google Cloud for gs:// and BigQuery. Anonymous: the emulators on this machine, if they run",
+    "taxi_aws": "S3, or a server that speaks its protocol, for s3://",
     "taxi_alerts": "Who is notified of failures and missed deadlines",
 }
 VARIABLES = {
-    "taxi_lake": "The lake: file:///folder or gs://taxi_gcp@bucket/prefix",
+    "taxi_lake": "The lake: file:///folder, gs://taxi_gcp@bucket/prefix or s3://taxi_aws@bucket/prefix",
     "taxi_url_hosts": "Hosts that the param url may load a file from, with commas between them",
     "taxi_keep_editions": "How many editions of each file keep their bytes in raw/",
 }
@@ -47,6 +48,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "taxi_warehouse": _POSTGRES,
     "taxi_warehouse_reader": _POSTGRES,
     "taxi_gcp": {"conn_type": "google_cloud_platform", "extra": {"project": "my-project"}},
+    "taxi_aws": {"conn_type": "aws", "login": "...", "password": "...", "extra": {"region_name": "eu-central-1"}},
 }
 _USUAL_EXAMPLE = {"conn_type": "http", "host": "https://example.org"}
 FIELDS = {"conn_type", "description", "host", "login", "password", "schema", "port", "extra"}

@@ -14,7 +14,7 @@ from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from include.nyc_taxi import catalog, faults
-from include.nyc_taxi.addresses import check_web, parse_lake, shown_lake
+from include.nyc_taxi.addresses import LAKES, LakeAddress, check_web, parse_lake, shown_lake
 from include.nyc_taxi.errors import LakeUnavailable, SetUpError, WarehouseRefused
 from include.nyc_taxi.lake import Lake
 
@@ -207,15 +207,16 @@ def lake() -> Lake:
 
     Raises:
         ValueError: the Variable is not set, or its connection has no credentials.
+        SetUpError: the package that the lake needs is not installed.
     """
     url = Variable.get(LAKE_VARIABLE, default=None)
     if not url:
-        raise ValueError(
-            f"Variable {LAKE_VARIABLE!r} is not set; expected file:///folder or gs://taxi_gcp@bucket/prefix"
-        )
+        raise ValueError(f"Variable {LAKE_VARIABLE!r} is not set; {LAKES.expected}")
     address = parse_lake(str(url), f"Variable {LAKE_VARIABLE!r}")
-    if address.is_local:
-        return Lake(None, address.path)
+    return _LAKES[address.protocol](address, shown_lake(str(url)))
+
+
+def _google_storage(address: LakeAddress, url: str) -> Lake:
     from airflow.providers.google.cloud.fs.gcs import get_fs
     from google.auth.exceptions import GoogleAuthError, TransportError
 
@@ -228,8 +229,35 @@ def lake() -> Lake:
         raise LakeUnavailable(f"connection {address.connection!r}: {faults.said(error)}") from error
     except (GoogleAuthError, AirflowException, ValueError, OSError) as error:
         raise ValueError(
-            f"connection {address.connection!r} has no valid credentials for {shown_lake(url)}: {faults.said(error)}"
+            f"connection {address.connection!r} has no valid credentials for {url}: {faults.said(error)}"
         ) from error
+
+
+def _s3(address: LakeAddress, url: str) -> Lake:
+    from include.nyc_taxi.lake import s3
+
+    try:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    except ImportError as error:
+        raise s3.missing_package(url, "apache-airflow-providers-amazon[s3fs]") from error
+    name = address.connection
+    if name is not None and (kind := get(name).conn_type) != "aws":
+        raise ValueError(f"connection {name!r} has the type {kind!r}; expected 'aws' for {url}")
+    hook = S3Hook(aws_conn_id=name)
+    with faults.told(f"connection {name!r} for {url}"):
+        try:
+            client = hook.get_client_type(config=s3.client_config(hook.config))
+        except (AirflowException, ValueError) as error:
+            raise ValueError(f"connection {name!r} cannot open {url}: {faults.said(error)}") from error
+    return Lake(s3.objects_of(client), address.path)
+
+
+# How a lake is opened, by the protocol of its URL. A new kind of place adds its line here.
+_LAKES: dict[str, Callable[[LakeAddress, str], Lake]] = {
+    "file": lambda address, _url: Lake(None, address.path),
+    "gs": _google_storage,
+    "s3": _s3,
+}
 
 
 def _is_real(connection: Connection, emulator: str) -> bool:
@@ -239,10 +267,10 @@ def _is_real(connection: Connection, emulator: str) -> bool:
 
 
 def check_lake(found: Lake) -> None:
-    """See that the lake is there and can be written, by no more than a look at it.
+    """See that the lake is there and can be written, by no more than a look at it, and at what its server can do.
 
     Raises:
-        SetUpError: it is a file or read-only, another user's, or its bucket is missing.
+        SetUpError: it is a file or read-only, another user's, its bucket is missing, or its server ignores conditions.
         LakeUnavailable: its bucket does not answer.
     """
     where = f"Variable {LAKE_VARIABLE!r}: {found.url('').rstrip('/')}"
@@ -255,6 +283,7 @@ def check_lake(found: Lake) -> None:
             found.fs.info(bucket)
         except FileNotFoundError as error:
             raise SetUpError(f"{where}: there is no bucket {bucket!r}; create it, or correct the Variable") from error
+        found.check()
 
 
 def check_folder(root: Path, where: str) -> None:

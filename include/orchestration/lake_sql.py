@@ -39,6 +39,8 @@ def main() -> None:
             lake_prompt.talk(views)
         else:
             _answer_all(views, text, as_csv=options.csv)
+    except TaxiError as error:
+        sys.exit(str(error))
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
@@ -54,7 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lake",
         metavar="URL",
-        help="file:///folder, or gs://bucket/prefix with Google's default credentials; default: the Variable taxi_lake",
+        help="file:///folder, or gs://bucket/prefix or s3://bucket/prefix with the credentials of this machine; "
+        "default: the Variable taxi_lake",
     )
     return parser
 

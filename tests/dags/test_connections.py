@@ -2,6 +2,10 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,8 +13,23 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from devtools.servers.s3 import LocalS3
 from include.nyc_taxi import targets
-from include.nyc_taxi.errors import WarehouseBusy
+from include.nyc_taxi.errors import SetUpError, WarehouseBusy
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHOUT_THE_PROVIDER = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, *_):
+        if name.startswith("airflow.providers.amazon.aws"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from include.orchestration import connections
+connections.lake()
+"""
 
 
 @pytest.mark.parametrize(
@@ -178,3 +197,72 @@ def test_every_target_has_an_adapter_and_knows_whether_its_connection_is_set(air
     kind, value = ("VAR", "file:///lake") if target.is_the_lake else ("CONN", "http://127.0.0.1")
     monkeypatch.setenv(f"AIRFLOW_{kind}_{target.connection.upper()}", value)
     assert connections.is_configured(target)
+
+
+@pytest.fixture
+def s3_server():
+    with LocalS3() as server:
+        server.create_bucket("connected")
+        yield server
+
+
+def test_a_lake_in_s3_is_opened_by_its_connection(airflow_database, s3_server, monkeypatch):
+    from include.orchestration import connections
+
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_AWS", json.dumps(s3_server.connection))
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", "s3://taxi_aws@connected/lake")
+
+    lake = connections.lake()
+    connections.check_lake(lake)
+    with lake.staged("data/green/file", None) as path:
+        path.write_bytes(b"rows")
+
+    assert s3_server.lake("connected/lake").read("data/green/file") == b"rows"
+    assert lake.fs.client.meta.config.retries["total_max_attempts"] == 5
+
+
+def test_a_missing_bucket_of_s3_is_named(airflow_database, s3_server, monkeypatch):
+    from include.orchestration import connections
+
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_AWS", json.dumps(s3_server.connection))
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", "s3://taxi_aws@no-such-bucket/lake")
+
+    with pytest.raises(SetUpError, match=r"s3://no-such-bucket/lake: there is no bucket 'no-such-bucket'; create it"):
+        connections.check_lake(connections.lake())
+
+
+@pytest.mark.parametrize(
+    ("connection", "said"),
+    [
+        (None, "connection 'taxi_aws' is not set"),
+        ({"conn_type": "http"}, "connection 'taxi_aws' has the type 'http'; expected 'aws' for s3://taxi_aws@trips/p"),
+        (
+            {"conn_type": "aws", "login": "a", "password": "s3cret", "extra": {"endpoint_url": "not a url"}},
+            "connection 'taxi_aws' cannot open s3://taxi_aws@trips/p: Invalid endpoint",
+        ),
+    ],
+)
+def test_a_lake_in_s3_without_a_right_connection_names_it(airflow_database, monkeypatch, connection, said):
+    from include.orchestration import connections
+
+    if connection is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_TAXI_AWS", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", "s3://taxi_aws@trips/p")
+
+    with pytest.raises(ValueError, match=re.escape(said)) as refusal:
+        connections.lake()
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_a_lake_in_s3_without_the_provider_says_what_to_install(airflow_database):
+    environment = {**os.environ, "AIRFLOW_VAR_TAXI_LAKE": "s3://taxi_aws@trips/p", "PYTHONPATH": str(ROOT)}
+    environment["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_PROVIDER], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert ran.stderr.splitlines()[-1].endswith(
+        "SetUpError: lake s3://taxi_aws@trips/p: needs the package apache-airflow-providers-amazon[s3fs], which is not "
+        "installed; install it: pip install -r requirements-extra.txt, or build the image with "
+        "TAXI_REQUIREMENTS=requirements-extra.txt"
+    )

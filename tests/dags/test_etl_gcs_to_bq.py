@@ -1,5 +1,6 @@
 """etl_gcs_to_bq on the local cloud; and a month that is the same in every target."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pyarrow import parquet
 
 from devtools.emulators import LocalCloud
 from devtools.servers.publisher import Publisher
+from devtools.servers.s3 import LocalS3
 from include.nyc_taxi import TripFile, catalog
 from include.nyc_taxi.lake import Lake, data_key
 from tests.dags.runs import events_of, labels, publish_at, result, states, tries
@@ -35,11 +37,23 @@ def client(cloud):
             client.delete_dataset(dataset.reference, delete_contents=True)
 
 
+@pytest.fixture(scope="module")
+def s3_server():
+    with LocalS3() as server:
+        server.create_bucket("trips")
+        yield server
+
+
 @pytest.fixture(params=["folder", "bucket"])
 def lake(request, deployment, cloud, tmp_path, monkeypatch):
     """The lake of the deployment, as the test looks into it."""
     if request.param == "folder":
         return Lake.at(tmp_path / "a lake")
+    if request.param == "s3":
+        server = request.getfixturevalue("s3_server")
+        monkeypatch.setenv("AIRFLOW_CONN_TAXI_AWS", json.dumps(server.connection))
+        monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"s3://taxi_aws@trips/{tmp_path.name}")
+        return server.lake(f"trips/{tmp_path.name}")
     monkeypatch.setenv("AIRFLOW_VAR_TAXI_LAKE", f"gs://taxi_gcp@trips/{tmp_path.name}")
     import gcsfs
 
@@ -55,6 +69,7 @@ def run(lake, publish, bag):
     return test_run
 
 
+@pytest.mark.parametrize("lake", ["folder", "bucket", "s3"], indirect=True)
 def test_month_goes_from_the_lake_into_bigquery(run, publish, lake, client, caplog):
     generated = publish(FILE.name)
     run("etl_web_to_gcs", **JANUARY)
@@ -75,6 +90,8 @@ def test_month_goes_from_the_lake_into_bigquery(run, publish, lake, client, capl
     assert nulls > 0
     assert f"pre: rows with a null passenger_count: {nulls}\n" in caplog.text
     assert events_of(finished) == [("bigquery any", "green|2024-01")]
+    is_read_in_place = lake.url("").startswith("gs://")
+    assert (f"uploading {lake.url(data_key(FILE))}, as BigQuery reads gs:// only" in caplog.text) != is_read_in_place
 
 
 def test_a_run_without_a_month_takes_the_newest_in_the_lake(run, publish, lake):

@@ -75,11 +75,17 @@ def test_an_error_says_what_is_wrong_without_a_traceback(filled: str, statement:
 @pytest.mark.parametrize(
     ("lake", "line"),
     [
-        ("s3://bucket", "--lake is 's3://bucket'; expected file:///folder or gs://"),
+        ("abfs://bucket", "--lake is 'abfs://bucket'; expected file:///folder, gs://"),
+        ("s3://bucket", "s3://bucket/: Unable to locate credentials; correct login and password"),
         ("gs://taxi_gcp@bucket/prefix", "only the Variable taxi_lake names a connection"),
     ],
 )
-def test_another_kind_of_address_is_refused(lake: str, line: str):
+def test_another_kind_of_address_is_refused(lake: str, line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):  # of whoever runs the tests
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
     done = sql("--lake", lake, "select 1")
 
     assert done.returncode == 1

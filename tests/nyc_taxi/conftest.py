@@ -1,4 +1,4 @@
-"""Lakes for the core's tests: a folder, and a bucket of the emulated cloud."""
+"""Lakes for the core's tests: a folder, a bucket of the emulated Google Cloud, and one of a local S3."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ import gcsfs
 import pytest
 
 from devtools.emulators import LocalCloud
+from devtools.servers.s3 import LocalS3
 from include.nyc_taxi.lake import Lake
 
 
@@ -29,6 +30,24 @@ def bucket(storage: str, tmp_path: Path) -> Lake:
     return Lake(fs, f"trips/{tmp_path.name}")
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[LocalS3]:
+    """A server that speaks S3's protocol and has the bucket `trips`."""
+    with LocalS3() as server:
+        server.create_bucket("trips")
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: LocalS3, tmp_path: Path) -> Lake:
+    return s3_server.lake(f"trips/{tmp_path.name}")
+
+
+@pytest.fixture(params=["bucket", "s3"])
+def any_bucket(request: pytest.FixtureRequest) -> Lake:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["lake", "bucket", "s3"], ids=["folder", "bucket", "s3"])
 def any_lake(request: pytest.FixtureRequest) -> Lake:
-    return request.getfixturevalue("lake" if request.param == "folder" else "bucket")
+    return request.getfixturevalue(request.param)

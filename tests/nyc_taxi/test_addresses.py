@@ -16,14 +16,15 @@ SECRETS = st.text(min_size=4, max_size=20).filter(lambda text: text.isprintable(
     "url",
     [
         "lake", "./lake", "/lake", "", "file:x", "file:/x", "file://", "file:///", "file://lake", "file://localhost/x",
-        "file:////x", "file:///a/../b", "file://~/lake", "~/lake", "file:///~/lake", "file:///a%20b", "s3://b/p",
+        "file:////x", "file:///a/../b", "file://~/lake", "~/lake", "file:///~/lake", "file:///a%20b", "abfs://b/p",
+        "s3://", "s3://u:pw@b/p",
         "gs://", "gs:///p", "gs://@b", "gs://taxi_gcp@", "gs://b ucket/p", "gs://b//p", "gs://b?x=1", "memory://x",
         " file:///lake", "file:///lake\n", "gs://u:pw@b/p", "GS://b",
     ],
 )  # fmt: skip
 def test_a_lake_that_is_not_absolute_or_names_no_store_is_refused(url):
     with pytest.raises(
-        ValueError, match=r"^Variable 'taxi_lake' is .*expected file:///(folder or gs://|x or )|write '/a b'"
+        ValueError, match=r"^Variable 'taxi_lake' is .*expected file:///(folder, gs://|x or )|write '/a b'"
     ) as refusal:
         parse_lake(url, "Variable 'taxi_lake'")
 
@@ -48,6 +49,7 @@ def test_a_folder_as_a_source_is_refused_with_how_to_serve_it():
         ("file:///data/50%off", "/data/50%off", None),
         ("gs://taxi_gcp@trips/nyc-taxi", "trips/nyc-taxi", "taxi_gcp"),
         ("gs://trips", "trips", None),
+        ("s3://taxi_aws@trips/nyc-taxi/", "trips/nyc-taxi", "taxi_aws"),
     ],
 )
 def test_a_lake_is_a_folder_or_a_bucket_with_its_connection(url, path, connection):

@@ -68,7 +68,7 @@ def test_key_of_an_unknown_source_is_refused(source: str):
 
 
 def test_only_a_folder_is_local(any_lake: Lake, request: pytest.FixtureRequest):
-    assert any_lake.is_local == (request.node.callspec.params["any_lake"] == "folder")
+    assert any_lake.is_local == (request.node.callspec.params["any_lake"] == "lake")
 
 
 @pytest.mark.parametrize("address", ["{}/lake", "{}/lake/", "file://{}/lake"])
@@ -88,14 +88,14 @@ def test_relative_path_is_below_the_working_folder(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "my lake" / KEY).read_bytes() == b"rows"
 
 
-@pytest.mark.parametrize("url", ["s3://trips/lake", "memory://lake", "github://nyc:taxi@main/lake"])
+@pytest.mark.parametrize("url", ["abfs://trips/lake", "memory://lake", "github://nyc:taxi@main/lake"])
 def test_lake_of_another_protocol_is_refused_by_name(url: str):
-    with pytest.raises(ValueError, match=f"lake {url}: expected file:/// or gs://"):
+    with pytest.raises(ValueError, match=f"lake {url}: expected file:///, gs:// or s3://"):
         Lake.at(url)
 
 
 def test_file_system_of_another_protocol_is_refused_by_name():
-    with pytest.raises(ValueError, match="lake memory://trips/lake: expected file:/// or gs://"):
+    with pytest.raises(ValueError, match="lake memory://trips/lake: expected file:///, gs:// or s3://"):
         Lake(MemoryFileSystem(), "/trips/lake")
 
 
@@ -203,11 +203,13 @@ def test_folder_that_a_killed_process_staged_is_deleted_after_a_day(lake: Lake):
     assert [path.name for path in staging.iterdir()] == ["today"]
 
 
-def test_copy_that_a_killed_process_had_of_a_bucket_is_deleted_after_a_day(bucket: Lake, own_temporary_folder: Path):
+def test_copy_that_a_killed_process_had_of_a_bucket_is_deleted_after_a_day(
+    any_bucket: Lake, own_temporary_folder: Path
+):
     leave_parts(own_temporary_folder, "nyc-taxi-lake-")
     leave_parts(own_temporary_folder, "of-others-")
 
-    put(bucket, KEY, b"rows")
+    put(any_bucket, KEY, b"rows")
 
     left = sorted(path.name for path in own_temporary_folder.iterdir())
     assert left == ["nyc-taxi-lake-today", "of-others-today", "of-others-yesterday"]

@@ -1,4 +1,4 @@
-"""Months in place are listed and read from a folder and from a bucket; what is not in place is not."""
+"""Months in place are listed and read from a folder and from buckets; what is not in place is not."""
 
 import shutil
 from collections.abc import Callable
@@ -23,14 +23,14 @@ def copy_into(bucket: Lake, folder: Lake) -> None:
                 shutil.copyfile(folder.path(key), path)
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "bucket", "s3"])
 def filled(request: pytest.FixtureRequest, lake: Lake, landed_month: Landing) -> Lake:
     """A lake with two months of green and one of yellow."""
     for name in (JANUARY, FEBRUARY, "yellow_tripdata_2024-02"):
         landed_month(name, rows=400)
     if request.param == "folder":
         return lake
-    bucket: Lake = request.getfixturevalue("bucket")
+    bucket: Lake = request.getfixturevalue(request.param)
     copy_into(bucket, lake)
     return bucket
 

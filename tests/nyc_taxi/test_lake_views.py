@@ -1,4 +1,4 @@
-"""The lake answers SQL: of months in place, from a folder and from a bucket, and nothing is written."""
+"""The lake answers SQL: of months in place, from a folder and from buckets, and nothing is written."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,14 +21,14 @@ Landing = Callable[..., TripFile]
 Rows = list[tuple[Any, ...]]
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "bucket", "s3"])
 def filled(request: pytest.FixtureRequest, tmp_path: Path, landed_month: Landing, lake: Lake) -> Lake:
     """A lake with two months of green, of which one is `strict`."""
     landed_month(JANUARY, rows=400)
     landed_month(FEBRUARY, rows=400, profile="strict")
     if request.param == "folder":
         return lake
-    bucket: Lake = request.getfixturevalue("bucket")
+    bucket: Lake = request.getfixturevalue(request.param)
     copy_into(bucket, lake)
     return bucket
 

@@ -48,7 +48,7 @@ _LAKES: dict[str, tuple[str, str]] = {
     "without a path": ("file://", _VALUE),
     "of a home": ("~/lake", _VALUE),
     "with an escaped space": ("file:///a%20lake", _VALUE),
-    "in another store": ("s3://bucket/prefix", _VALUE),
+    "in another store": ("abfs://bucket/prefix", _VALUE),
     "in no bucket": ("gs://", _VALUE),
     "of an unknown connection": ("gs://nothing@bucket/prefix", _VALUE),
     "in a missing bucket": ("gs://taxi_gcp@no-such-bucket/trips", _SET_UP),

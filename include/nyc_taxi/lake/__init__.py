@@ -5,8 +5,8 @@
     rejects/{service}/               rejected rows, each with its reason
     zones/                           the taxi zones
 
-The lake is a local folder, which is written without a copy, or a bucket of Google Cloud Storage. Files that are not
-committed yet are in .staging/ for a day at most.
+The lake is a local folder, which is written without a copy, or a bucket of Google Cloud Storage or of S3. Files that
+are not committed yet are in .staging/ for a day at most.
 
 For questions by hand:
 
@@ -22,9 +22,11 @@ import errno
 import tempfile
 import uuid
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from include.nyc_taxi.addresses import LAKES
 from include.nyc_taxi.errors import LakeChanged, LakeUnavailable
 from include.nyc_taxi.lake import months
 from include.nyc_taxi.lake.folder import Folder
@@ -66,7 +68,9 @@ __all__ = [
     "staging_keys",
 ]
 
-_LOCAL_PROTOCOL, _BUCKET_PROTOCOL = "file", "gs"
+_LOCAL = "file"
+# What holds a lake, by the protocol of its URL: a module of this package and its class. `addresses.LAKES` has the URLs.
+_STORES = {_LOCAL: ("folder", "Folder"), "gs": ("bucket", "Bucket"), "s3": ("s3", "S3")}
 _UPDATES = 20
 
 
@@ -74,10 +78,11 @@ class Lake:
     """Stores objects under keys such as ``data/green/green_tripdata_2024-01.parquet``."""
 
     def __init__(self, fs: AbstractFileSystem | None, root: str) -> None:
-        """Open the lake at a path of a local file system or of gcsfs.
+        """Open the lake at a path of a file system.
 
         Args:
-            fs: the file system; None is this machine's own, without the cost of importing fsspec.
+            fs: the file system: that of gcsfs, or `s3_objects.Objects`; None is this machine's own, without the cost of
+                importing fsspec.
             root: the folder, or bucket and prefix, that holds every key.
 
         Raises:
@@ -89,19 +94,14 @@ class Lake:
 
     @classmethod
     def at(cls, url: str | Path) -> Lake:
-        """Open the lake at a path or at a URL such as ``file:///data/lake`` or ``gs://bucket/prefix``.
+        """Open the lake at a path or at a URL such as ``file:///data/lake``, ``gs://bucket/prefix`` or ``s3://bucket``.
 
         Raises:
             ValueError: the URL is of another protocol.
+            SetUpError: the package that its protocol needs is not installed.
         """
         protocol, _, path = str(url).rpartition("://")
-        if protocol in ("", _LOCAL_PROTOCOL):
-            return cls(None, str(Path(path).absolute()))
-        if protocol != _BUCKET_PROTOCOL:
-            raise _unsupported(str(url))
-        from fsspec.core import url_to_fs
-
-        return cls(*url_to_fs(str(url)))
+        return cls(*_kind(protocol or _LOCAL, str(url)).opened(path))
 
     @property
     def fs(self) -> AbstractFileSystem:
@@ -112,6 +112,18 @@ class Lake:
     def is_local(self) -> bool:
         """Whether the lake is a folder of this machine."""
         return isinstance(self._store, Folder)
+
+    def objects(self) -> AbstractFileSystem | None:
+        """Return a file system that opens ``{path}#{version}``: an object in the state of a stamp; None in a folder."""
+        return self._store.objects()
+
+    def check(self) -> None:
+        """See that the place honours the conditions of writes, if that depends on its server.
+
+        Raises:
+            SetUpError: it does not.
+        """
+        self._store.check()
 
     def path(self, key: str) -> str:
         """Return the object's path on the lake's file system."""
@@ -269,20 +281,21 @@ class Lake:
 
 
 def open(url: str | Path) -> Lake:  # noqa: A001 - people write lake.open
-    """Open the lake at a path or at a URL such as ``file:///data/lake`` or ``gs://bucket/prefix``: see `Lake.at`."""
+    """Open the lake at a path, or at a URL such as ``gs://bucket/prefix`` or ``s3://bucket/prefix``: see `Lake.at`."""
     return Lake.at(url)
 
 
 def _store(fs: AbstractFileSystem | None, root: str) -> Store:
-    protocols = (fs.protocol,) if fs is not None and isinstance(fs.protocol, str) else tuple(fs.protocol if fs else ())
-    if fs is None or _LOCAL_PROTOCOL in protocols:
+    if fs is None:
         return Folder(root)
-    if _BUCKET_PROTOCOL in protocols:
-        from include.nyc_taxi.lake.bucket import Bucket
+    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+    protocol = next((name for name in protocols if name in _STORES), protocols[0])
+    kind = _kind(protocol, f"{protocol}://{root.lstrip('/')}")
+    return Folder(root) if kind is Folder else kind(fs, root)
 
-        return Bucket(fs, root)
-    raise _unsupported(f"{protocols[0]}://{root.lstrip('/')}")
 
-
-def _unsupported(url: str) -> ValueError:
-    return ValueError(f"lake {url}: expected file:/// or gs://")
+def _kind(protocol: str, url: str) -> Any:  # noqa: ANN401 - a class of a store, which differ in what they take
+    if protocol not in _STORES:
+        raise ValueError(f"lake {url}: expected {LAKES.beginnings}")
+    module, name = _STORES[protocol]
+    return getattr(import_module(f"{__name__}.{module}"), name)

@@ -35,6 +35,18 @@ class Bucket(Store):
         self.fs = fs
         self.root = root
 
+    @staticmethod
+    def opened(path: str) -> tuple[AbstractFileSystem, str]:
+        """Open a bucket with the credentials of this machine, as gcsfs finds them."""
+        from fsspec.core import url_to_fs
+
+        return cast("tuple[AbstractFileSystem, str]", url_to_fs(f"gs://{path}"))
+
+    def objects(self) -> AbstractFileSystem:
+        from include.nyc_taxi.lake.objects import objects_of
+
+        return objects_of(self.fs)
+
     def url(self, key: str) -> str:
         return str(self.fs.unstrip_protocol(self._path(key)))
 

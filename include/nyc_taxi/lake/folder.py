@@ -40,6 +40,11 @@ class Folder(Store):
         self.lock_patience_seconds = lock_patience_seconds
         self._root = Path(root)
 
+    @staticmethod
+    def opened(path: str) -> tuple[None, str]:
+        """Return the folder as `Lake` takes it."""
+        return None, str(Path(path).absolute())
+
     @cached_property
     def fs(self) -> AbstractFileSystem:
         """The fsspec file system of this machine."""

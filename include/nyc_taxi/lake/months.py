@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from include.nyc_taxi.errors import NotInLake
-from include.nyc_taxi.lake.folder import Folder
 from include.nyc_taxi.lake.keys import data_key, rejects_key
 from include.nyc_taxi.trip_file import TripFile
 
@@ -153,12 +152,10 @@ def trip_files(store: Store, under: str) -> dict[TripFile, Stamp]:
 def _dataset(store: Store, key: str, stamp: Stamp) -> dataset.Dataset:
     from pyarrow import dataset, fs
 
-    path = f"{store.root}/{key}"
-    if isinstance(store, Folder):
+    path, objects = f"{store.root}/{key}", store.objects()
+    if objects is None:
         return dataset.dataset(path, filesystem=fs.LocalFileSystem(), format="parquet")
-    from include.nyc_taxi.lake.objects import objects_of
-
-    system = fs.PyFileSystem(fs.FSSpecHandler(objects_of(store.fs)))
+    system = fs.PyFileSystem(fs.FSSpecHandler(objects))
     return dataset.dataset(f"{path}#{stamp.version}", filesystem=system, format="parquet")
 
 

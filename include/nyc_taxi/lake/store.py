@@ -34,9 +34,10 @@ _ALIVE = ".alive"
 class Stamp:
     """Describes one state of an object, as a listing shows it: equal stamps mean equal bytes.
 
-    `bytes` is its size. `etag` is the bucket's; in a local folder it is made of the file's inode and time, as two
-    writes may fall into one tick of the clock. `changed_at` is when the object was written, in UTC. `version` is what
-    a conditional write names, and `md5` is what the store says of the bytes, in base64; a folder says nothing.
+    `bytes` is its size. `etag` is the bucket's, and in S3 the same for the same bytes; in a local folder it is made of
+    the file's inode and time, as two writes may fall into one tick of the clock. `changed_at` is when the object was
+    written, in UTC. `version` is what a conditional write names, and `md5` is what the store says of the bytes, in
+    base64; a folder says nothing.
     """
 
     bytes: int
@@ -60,6 +61,17 @@ class Store(ABC):
 
     root: str
     fs: AbstractFileSystem
+
+    def objects(self) -> AbstractFileSystem | None:
+        """Return a file system that opens ``{path}#{version}``: an object in the state of a stamp; None in a folder."""
+        return None
+
+    def check(self) -> None:  # noqa: B027 - most places honour every condition
+        """See that the place honours the conditions of writes, if that depends on its server.
+
+        Raises:
+            SetUpError: it does not.
+        """
 
     @abstractmethod
     def url(self, key: str) -> str:

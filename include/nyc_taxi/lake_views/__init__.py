@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from include.nyc_taxi import catalog
+from include.nyc_taxi import catalog, faults
 from include.nyc_taxi.lake_views import facts, statements
 from include.nyc_taxi.lake_views.files import Files
 from include.nyc_taxi.lake_views.reading_only import check_reads_only
@@ -89,9 +89,14 @@ class LakeViews:
         return self._connection.execute(statement)
 
     def refresh(self, names: Iterable[str] | None = None) -> None:
-        """Bring the named views, or all, up to date with the lake."""
-        for name in self._makers if names is None else names:
-            self._makers[name]()
+        """Bring the named views, or all, up to date with the lake.
+
+        Raises:
+            TaxiError: the lake does not answer, or refuses.
+        """
+        with faults.told(self.lake.url("")):
+            for name in self._makers if names is None else names:
+                self._makers[name]()
 
     def close(self) -> None:
         """Close the database; DuckDB deletes what it has spilled to the disk."""
@@ -103,8 +108,12 @@ class LakeViews:
         return dict(found.fetchall()) if found is not None else {}
 
     def in_place(self) -> dict[str, list[MonthInLake]]:
-        """The months in place of each service."""
-        return {service: self.files.months(service) for service in catalog.services()}
+        """The months in place of each service.
+
+        Raises: as `refresh`.
+        """
+        with faults.told(self.lake.url("")):
+            return {service: self.files.months(service) for service in catalog.services()}
 
     def _prepare(self, statement: str) -> None:
         check_reads_only(statement)

@@ -1,7 +1,7 @@
-"""files: the files of the lake as DuckDB opens them: by path in a folder, through gcsfs in a bucket.
+"""files: the files of the lake as DuckDB opens them: by path in a folder, through fsspec in a bucket.
 
-A file of a bucket is named with its generation, so that a question never reads one half of a file and the other half of
-the file that has replaced it; it fails, and succeeds when it is asked again.
+A file of a bucket is named with its generation or ETag, so that a question never reads one half of a file and the
+other half of the file that has replaced it; it fails, and succeeds when it is asked again.
 """
 
 from __future__ import annotations
@@ -33,10 +33,8 @@ class Files:
 
     def register_with(self, connection: DuckDBPyConnection) -> None:
         """Let a connection open the files of a bucket."""
-        if not self._lake.is_local:
-            from include.nyc_taxi.lake.objects import objects_of
-
-            connection.register_filesystem(objects_of(self._lake.fs))
+        if (objects := self._lake.objects()) is not None:
+            connection.register_filesystem(objects)
 
     def months(self, service: str | None) -> list[MonthInLake]:
         """The months in place of a service, or of all."""

@@ -33,6 +33,7 @@ from devtools.faults.points import (
     STAGING,
 )
 from devtools.servers.misbehaving import Fault, Published, Publisher
+from devtools.servers.s3 import LocalS3
 from include.nyc_taxi import catalog, landing
 from include.nyc_taxi.lake import Lake, sha256_of
 from include.nyc_taxi.precedence import Wish
@@ -59,6 +60,11 @@ POINTS = [
     *((point, "bigquery") for point in [*EVERYWHERE, BEFORE_UPLOAD, LOADED, COUNTED]),
     *((point, "duckdb") for point in EVERYWHERE),
 ]
+IN_EVERY_LAKE = [
+    *((lake, *point) for lake in ("folder", "bucket") for point in POINTS),
+    *(("s3", point, "duckdb") for point in EVERYWHERE),
+    *(("s3", point, "bigquery") for point in (BEFORE_UPLOAD, LOADED)),
+]
 TARGETS = ["postgres", "bigquery", "duckdb"]
 WITH_THE_LOCK = [(READING, "postgres"), (IN_COPY, "postgres")]
 PATIENCE_SECONDS = 60
@@ -79,10 +85,22 @@ print(held_up.bring(Lake.at(lake), url, getattr(held_up, place)(address), stop, 
 """
 
 
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[LocalS3]:
+    """A server that speaks S3's protocol, to which boto3 goes."""
+    with LocalS3() as server, pytest.MonkeyPatch.context() as environment:
+        for name, value in server.environment.items():
+            environment.setenv(name, value)
+        server.create_bucket("trips")
+        yield server
+
+
 @pytest.fixture(params=["folder", "bucket"])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     if request.param == "folder":
         return Lake.at(tmp_path / "lake")
+    if request.param == "s3":
+        return request.getfixturevalue("s3_server").lake(f"trips/{tmp_path.name}")
     cloud = request.getfixturevalue("cloud")
     fs = gcsfs.GCSFileSystem(token="anon", endpoint_url=cloud.environment["STORAGE_EMULATOR_HOST"], project="local")
     return Lake(fs, f"trips/{tmp_path.name}")
@@ -160,7 +178,9 @@ def wait_until(holds: Callable[[], object], what: str) -> None:
         sleep(0.01)
 
 
-@pytest.mark.parametrize(("point", "target"), POINTS, ids=lambda word: word.replace(" ", "_"))
+@pytest.mark.parametrize(
+    ("lake", "point", "target"), IN_EVERY_LAKE, indirect=["lake"], ids=lambda word: word.replace(" ", "_")
+)
 def test_run_that_wakes_after_a_newer_edition_was_brought_changes_nothing(
     lake: Lake, publisher: Editions, place_of: Callable[[str], Place], point: str, target: str
 ):
@@ -230,7 +250,11 @@ def test_process_that_is_stopped_and_wakes_after_a_newer_edition_was_brought_cha
     assert_consistent(lake, place, 3, publisher.sha256[3])
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("lake", "target"),
+    [*((lake, target) for lake in ("folder", "bucket") for target in TARGETS), ("s3", "duckdb")],
+    indirect=["lake"],
+)
 def test_six_runs_at_once_with_three_editions_end_with_the_newest_everywhere(
     lake: Lake, publisher: Editions, place_of: Callable[[str], Place], target: str
 ):

@@ -1,8 +1,8 @@
 """load: put one landed month into its partition by a load job, of which a reader sees all or nothing.
 
-The job reads the lake's own file: straight from gs://, or uploaded from a local lake. It replaces the partition that
-its decorator names (`green_trips$202401`), costs no query, and may be repeated. The ledger row follows it; if a run
-dies between the two, the next one finds the job and adds the row.
+The job reads the lake's own file: straight from gs://, or uploaded from a lake elsewhere. It replaces the partition
+that its decorator names (`green_trips$202401`), costs no query, and may be repeated. The ledger row follows it; if a
+run dies between the two, the next one finds the job and adds the row.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from include.nyc_taxi.precedence import Claim, Run, claim_of
 from include.nyc_taxi.progress import Progress
 from include.nyc_taxi.targets import ledger as fields
 from include.nyc_taxi.targets.bigquery import ledger, published_view
+from include.nyc_taxi.targets.bigquery.in_place import is_read_in_place
 from include.nyc_taxi.targets.bigquery.jobs import Chain, claim_of_labels, label, labels_of
 from include.nyc_taxi.targets.bigquery.location import check
 from include.nyc_taxi.targets.bigquery.server import ask, errors_told, have_table
@@ -238,9 +239,10 @@ class _Load:
             LakeChanged: it is no longer the one that this load began with.
         """
         key = data_key(self.file)
-        if self.lake.is_local:
+        if not is_read_in_place(self.lake):
             with seal.intact(self.lake, key) as data:
                 self._check_same(data)
+                log.info("%s: uploading %s, as BigQuery reads gs:// only", self.file, self.lake.url(key))
                 data.seek(0)
                 yield data
             return

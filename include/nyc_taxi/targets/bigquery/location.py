@@ -10,6 +10,7 @@ from google.cloud import bigquery as bq
 
 from include.nyc_taxi.errors import WarehouseRefused
 from include.nyc_taxi.targets.bigquery import ledger, published_view, rights
+from include.nyc_taxi.targets.bigquery.in_place import is_read_in_place
 from include.nyc_taxi.targets.bigquery.server import errors_told
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def _days(milliseconds: int) -> str:
 
 
 def _bucket_location(lake: Lake) -> str | None:
-    """Where the lake's bucket is; None for a lake on this machine."""
-    if lake.is_local:
+    """Where the lake's bucket is; None for a lake of which the files are uploaded."""
+    if not is_read_in_place(lake):
         return None
     bucket = lake.root.partition("/")[0]
     try:

@@ -8,6 +8,7 @@ from google.api_core import exceptions as api
 
 from include.nyc_taxi import faults
 from include.nyc_taxi.errors import WarehouseRefused
+from include.nyc_taxi.targets.bigquery.in_place import is_read_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +36,7 @@ def check(client: bq.Client, lake: Lake, dataset: bq.DatasetReference) -> None:
 
 def _missing_on_bucket(lake: Lake) -> Iterable[str]:
     """Ask the bucket which permissions the account has there, which anybody may; none if it does not know."""
-    if lake.is_local:
+    if not is_read_in_place(lake):
         return []
     bucket = lake.root.partition("/")[0]
     try:
