@@ -58,6 +58,12 @@ print(urllib.request.urlopen(request).read().decode())
 """
 IN_MID_LOAD = "SELECT FROM pg_stat_progress_copy WHERE tuples_processed > 100000"
 
+# The overriding connection is nobody's, and has the password that no container may show.
+OVERRIDING = "overriding-password"
+LOOKED_UP = """
+from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+print(*filter(None, (each.get_connection("taxi_csv_archive") for each in ensure_secrets_backend_loaded()[:1])))
+"""
 BLOCKS = {"taxi_source", "taxi_csv_mirror", "taxi_warehouse", "taxi_duckdb", "taxi_gcp"}
 
 began = time.monotonic()
@@ -86,6 +92,7 @@ class Stack:
             "SECRETS_FOLDER": str(SECRETS),
             "TAXI_SOURCE": '{"conn_type": "http", "host": "http://publisher:8000"}',
             "AIRFLOW_CONN_TAXI_GIT": '{"conn_type": "git", "host": "http://publisher:8000/bundle/.git"}',
+            "AIRFLOW_CONN_TAXI_CSV_ARCHIVE": f'{{"conn_type": "http", "host": "http://a", "password": "{OVERRIDING}"}}',
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
             **{name: str(port) for name, port in PORTS.items()},
         }
@@ -209,6 +216,7 @@ def start(stack):
     say("docker compose up has returned")
     wait_for("health", stack.is_healthy)
     say("every container is healthy")
+    shows_no_secret(stack)
     wait_for("the DAGs", lambda: {"flow_code", "ingest_data"} <= stack.dags())
     say("logged in to the REST API; it lists the DAGs")
     blocks = {each["connection_id"]: each for each in stack.api("GET", "connections")["connections"]}
@@ -225,6 +233,15 @@ def start(stack):
     assert stack.rows(MONTHS[0]) == stack.expected(MONTHS[0])
     assert MONTHS[0] in stack.lake()
     say(f"a run on each queue; {stack.rows(MONTHS[0]):,} rows in the warehouse, as expected, and a file in the lake")
+
+
+def shows_no_secret(stack):
+    """No container has a secret in its environment, command or labels; the worker finds what overrides in a file."""
+    shown = stack.docker("inspect", *stack.compose("ps", "--all", "--quiet").split())
+    secret = {**stack.secrets, "the password of an overriding connection": OVERRIDING}
+    assert [name for name, value in secret.items() if value in shown] == []
+    assert stack.compose("exec", "-T", "worker-default", "python", "-c", LOOKED_UP).split()[-1] == "taxi_csv_archive"
+    say("docker inspect shows no secret; a worker looks up an overriding connection in its file")
 
 
 def safety(stack):
