@@ -104,6 +104,7 @@ docs: install ## write docs/dags.md, docs/catalog.md and docs/architecture.md fr
 	@$(RUN) devtools.import_graph
 
 up: ## build and start the stack in Docker, and wait until it is healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
+	@$(STACK) rm --force secrets >/dev/null 2>&1 || true
 	@$(COMPOSE) up $(if $(TAXI_PULL_POLICY),--no-build,--build) --detach --wait --wait-timeout '$(UP_WITHIN_SECONDS)' $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
 	@$(STACK) logs --no-log-prefix --tail 1 migrate | sed -n 's/^blocks: //p'
 	@echo "Airflow: http://localhost:$${API_PORT:-8080}, user admin; all passwords are in deploy/secrets/secrets.env"

@@ -1,18 +1,22 @@
 """Generate the stack's missing secrets, and write those that each service needs to the service's volume.
 
-Runs once at every start, as root and without a network. `secrets.env` is the source of truth: it has the owner of its
-folder and mode 600. Every run rewrites the volumes from it.
+Runs once at every start, as root and without a network. `secrets.env` is the source of truth for what is generated: it
+has the owner of its folder and mode 600. The settings that describe or override connections and Variables come from a
+file that Compose makes of them, because their values may have passwords. Every run rewrites the volumes from both.
 """
 
 import base64
+import json
 import os
 import re
 import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 KEPT = Path("/kept")  # deploy/secrets of the host
+SETTINGS = Path("/blocks")  # lines such as TAXI_SOURCE={"conn_type": ...}; a value may have several lines
 VOLUMES = Path("/volumes")
 AIRFLOW_UID = 50000  # of the official image
 
@@ -35,6 +39,14 @@ RESULT_BACKEND = "redis://:{REDIS_PASSWORD}@redis:6379/1"
 METADATA_LOGIN = "metadata:*:*:airflow:{METADATA_PASSWORD}\n"
 WAREHOUSE_LOGIN = "warehouse:*:*:taxi:{WAREHOUSE_PASSWORD}\n"
 
+BACKEND_KWARGS = "AIRFLOW__SECRETS__BACKEND_KWARGS"
+CONNECTION, VARIABLE = "AIRFLOW_CONN_", "AIRFLOW_VAR_"  # those that override
+OF_THE_FILE_BACKEND = {
+    "connections_file_path": "/run/secrets/connections.json",
+    "variables_file_path": "/run/secrets/variables.json",
+}
+RUNS_FLOWS = ("api-server", "cli", "dag-processor", "scheduler", "triggerer", "worker")
+
 # By volume and file. A service mounts the volume of its name, and all workers mount `worker`. docs/stack.md tells which
 # container of Airflow needs which secret.
 FILES = {
@@ -55,6 +67,7 @@ FILES = {
     "local-cloud/key": "{CLOUD_KEY}",
     "maintenance/pgpass": METADATA_LOGIN,
     "migrate/admin_password": "{ADMIN_PASSWORD}",
+    "migrate/blocks": "{BLOCKS}",
     "migrate/fernet_key": "{FERNET_KEY}",
     "migrate/pgpass": METADATA_LOGIN,
     "scheduler/broker_url": BROKER_URL,
@@ -77,14 +90,21 @@ FILES = {
     "redis/redis.conf": "requirepass {REDIS_PASSWORD}\n",
     "warehouse/admin_password": "{WAREHOUSE_ADMIN_PASSWORD}",
     "warehouse/password": "{WAREHOUSE_PASSWORD}",
+    **{f"{volume}/backend_kwargs": "{BACKEND_KWARGS}" for volume in RUNS_FLOWS},
+    **{f"{volume}/connections.json": "{CONNECTIONS}" for volume in RUNS_FLOWS},
+    **{f"{volume}/variables.json": "{VARIABLES}" for volume in RUNS_FLOWS},
 }
 OF_OTHER_IMAGES = ("metadata", "pgadmin", "redis", "warehouse")
 ChangeOwner = Callable[[Path, int, int], None]  # takes user and group ids
 PLAIN = re.compile(r"[\w.,~=-]*", re.ASCII)  # needs no quoting in a URL, a password file or redis.conf
+NAME = re.compile(r"^((?:TAXI|AIRFLOW)_[A-Z_]+)=", re.MULTILINE)
 
 
-def main(kept: Path = KEPT, volumes: Path = VOLUMES, change_owner: ChangeOwner = os.chown) -> None:
+def main(
+    kept: Path = KEPT, volumes: Path = VOLUMES, change_owner: ChangeOwner = os.chown, settings: Path = SETTINGS
+) -> None:
     """Generate the missing secrets and write the files."""
+    given = _of_settings(_settings(settings.read_text()))
     secrets_file = kept / "secrets.env"
     values = _read(secrets_file)
     if not values and any(volumes.glob("*/*")):
@@ -100,8 +120,44 @@ def main(kept: Path = KEPT, volumes: Path = VOLUMES, change_owner: ChangeOwner =
         content = "".join(f"{name}={values[name]}\n" for name in sorted(values))
         _write(secrets_file, content, 0o600, (kept.stat().st_uid, kept.stat().st_gid), change_owner)
         print("generated", ", ".join(missing))
-    _write_volumes(volumes, values, change_owner)
+    _write_volumes(volumes, values | given, change_owner)
     print("wrote", len(FILES), "files to", len({name.partition("/")[0] for name in FILES}), "volumes")
+
+
+def _settings(text: str) -> dict[str, str]:
+    _, *parts = NAME.split(text)
+    return {name: value.strip() for name, value in zip(parts[::2], parts[1::2], strict=True) if value.strip()}
+
+
+def _of_settings(settings: dict[str, str]) -> dict[str, str]:
+    """Return what the files get from the settings, by the names that FILES has for it."""
+    connections = {name: value for name, value in settings.items() if name.startswith(CONNECTION)}
+    variables = {name: value for name, value in settings.items() if name.startswith(VARIABLE)}
+    described = {name: value for name, value in settings.items() if name.startswith("TAXI_")}
+    described["OVERRIDING"] = " ".join((*connections, *variables))
+    return {
+        "BACKEND_KWARGS": settings.get(BACKEND_KWARGS) or json.dumps(OF_THE_FILE_BACKEND),
+        "BLOCKS": json.dumps(described),
+        "CONNECTIONS": json.dumps({_id(name): _connection(name, value) for name, value in connections.items()}),
+        "VARIABLES": json.dumps({_id(name): value for name, value in variables.items()}),
+    }
+
+
+def _id(name: str) -> str:
+    return name.removeprefix(CONNECTION).removeprefix(VARIABLE).lower()
+
+
+def _connection(name: str, value: str) -> dict[str, Any] | str:
+    """Return a connection as Airflow's file of connections has it: an object, or a URI."""
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    from include.orchestration.blocks import problem
+
+    if wrong := problem(name, value):
+        sys.exit(wrong)
+    if not value.startswith("{"):
+        return value
+    fields: dict[str, Any] = json.loads(value)
+    return fields | ({"port": int(fields["port"])} if fields.get("port") is not None else {})
 
 
 def _write_volumes(volumes: Path, values: dict[str, str], change_owner: ChangeOwner) -> None:

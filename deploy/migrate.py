@@ -1,12 +1,15 @@
 """Migrate the metadata database to this version of Airflow, and create the administrator if there is none.
 
-    migrate.py /run/secrets/admin_password
+    migrate.py /run/secrets/admin_password /run/secrets/blocks
 
-Then it creates the connections and Variables of the flows that are missing. It also lets the roles Viewer and User list
-plugins, because Airflow shows the entry of the coverage page only to users who may. One process does all this, because
-importing Airflow takes most of the time, and to keep the password off the command line.
+Then it creates those connections and Variables of the flows that the second file describes and that are missing. It
+also lets the roles Viewer and User list plugins, because Airflow shows the entry of the coverage page only to users who
+may. One process does all this, because importing Airflow takes most of the time, and to keep the password off the
+command line.
 """
 
+import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -28,8 +31,10 @@ def commands(password: str) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    for command in commands(Path(sys.argv[1]).read_text()):
+    password, blocks = (Path(name).read_text() for name in sys.argv[1:])
+    for command in commands(password):
         sys.argv = ["airflow", *command]
         main()  # type: ignore[no-untyped-call] # published half typed
     sys.path.append(str(Path(__file__).resolve().parents[1]))
+    os.environ.update(json.loads(blocks))  # of this process alone: the container's environment has no passwords
     runpy.run_module("include.orchestration.blocks", run_name="__main__")

@@ -81,6 +81,10 @@ class _ConditionNotMetError(Exception):
     """A precondition of the request does not hold."""
 
 
+class _NoSuchObjectError(Exception):
+    """The object that a request downloads is missing. GCS says so in plain text, by which Airflow's log upload goes."""
+
+
 @dataclass(frozen=True)
 class _Request:
     """The request that is being answered, as far as preconditions depend on it."""
@@ -144,6 +148,14 @@ class _Objects(Storage):  # type: ignore[misc] # published without types
         if existing:
             self.request.check_write(existing)
         super().delete_file(bucket_name, file_name)
+
+    def get_file(self, bucket_name: str, file_name: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        try:
+            return super().get_file(bucket_name, file_name, *arguments, **options)
+        except NotFound:
+            if self.request.method != "GET":
+                raise
+            raise _NoSuchObjectError(f"No such object: {bucket_name}/{file_name}") from None
 
     def get_file_obj(self, bucket_name: str, file_name: str) -> Resource:
         found: Resource = super().get_file_obj(bucket_name, file_name)
@@ -215,6 +227,8 @@ class _Handler(RequestHandler):  # type: ignore[misc] # published without types
                 Router(self).handle(method)
             except _ConditionNotMetError:
                 self._refuse_condition()
+            except _NoSuchObjectError as error:
+                self._send(HTTPStatus.NOT_FOUND, str(error).encode(), "text/html; charset=UTF-8")
             except ValueError as error:  # a name that GCS or the file system refuses
                 self._refuse(HTTPStatus.BAD_REQUEST, "invalid", f"local cloud: {error}")
 
@@ -238,9 +252,9 @@ class _Handler(RequestHandler):  # type: ignore[misc] # published without types
         about = {"domain": "global", "reason": reason, "message": message}
         self._send(status, json.dumps({"error": {"code": status, "message": message, "errors": [about]}}).encode())
 
-    def _send(self, status: int, answer: bytes) -> None:
+    def _send(self, status: int, answer: bytes, content_type: str = "application/json") -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)

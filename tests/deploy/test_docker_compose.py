@@ -19,7 +19,7 @@ STACK = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
 SERVICES = STACK["services"]
 ONCE = {"cli", "migrate", "secrets"}
 RUN_BY_ROOT = {"secrets"}
-WRITABLE = {"pgadmin"}
+WRITABLE = {"pgadmin", "secrets"}
 WORKERS = ["worker-default", "worker-demo"]
 OF_AIRFLOW = [
     name for name, service in SERVICES.items() if "nyc-taxi-airflow" in service["image"] and name != "secrets"
@@ -39,6 +39,9 @@ NEEDED_BY = {
 # Documented together: each overrides the block of its name.
 OVERRIDING = {f"AIRFLOW_CONN_{name.upper()}" for name in blocks.CONNECTIONS}
 OVERRIDING |= {f"AIRFLOW_VAR_{name.upper()}" for name in blocks.VARIABLES}
+
+# The settings that may have passwords, each with its default.
+SETTINGS = dict(line.split("=", 1) for line in STACK["configs"]["blocks"]["content"].splitlines())
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -104,7 +107,9 @@ def test_no_secret_is_written_down(name):
     for variable, value in (SERVICES[name].get("environment") or {}).items():
         text = str(value or "")
         assert not re.search(r"://[^/@]*:[^/@]*@", text), f"{variable} holds a password"
-        if re.search(r"PASSWORD|SECRET|_KEY|_AUTH$|BROKER_URL|RESULT_BACKEND", variable) and text not in {
+        if re.search(
+            r"PASSWORD|SECRET(?!S__BACKEND$)|_KEY|_AUTH$|BROKER_URL|RESULT_BACKEND", variable
+        ) and text not in {
             "True",
             "False",
         }:
@@ -132,7 +137,9 @@ def test_a_container_mounts_only_the_secrets_of_its_own_kind(name):
 
 @pytest.mark.parametrize("name", OF_AIRFLOW)
 def test_a_container_of_airflow_mounts_the_secrets_that_it_reads_and_no_others(name):
-    read = set(re.findall(r"/run/secrets/(\w+)", json.dumps(SERVICES[name])))
+    read = set(re.findall(r"/run/secrets/([\w.]+)", json.dumps(SERVICES[name])))
+    if "backend_kwargs" in read:
+        read |= {Path(file).name for file in make_secrets.OF_THE_FILE_BACKEND.values()}
     if "cloud_key" in held(name):
         assert SERVICES[name]["environment"]["BASH_ENV"].endswith("local-cloud.sh")
         read.add("cloud_key")
@@ -167,10 +174,11 @@ def test_the_documentation_lists_who_holds_which_secret():
 
 
 @pytest.mark.parametrize("name", OF_AIRFLOW)
-def test_only_containers_that_run_code_of_the_bundle_have_its_connections(name):
-    found = {variable for variable in SERVICES[name]["environment"] if variable.startswith("AIRFLOW_CONN")}
+def test_only_containers_that_run_code_of_the_bundle_look_up_what_overrides_its_connections(name):
+    runs_flows = name not in {"flower", "maintenance", "migrate"}
 
-    assert bool(found) is (name not in {"flower", "maintenance", "migrate"})
+    assert ("connections.json" in held(name)) is runs_flows
+    assert ("AIRFLOW__SECRETS__BACKEND" in SERVICES[name]["environment"]) is runs_flows
 
 
 @each_service
@@ -207,7 +215,7 @@ def test_airflows_containers_know_the_key_of_the_local_cloud(tmp_path):
     """Its addresses get the key where Airflow starts; what is set to another emulator stays."""
     (tmp_path / "key").write_text("its-key")
     addresses = dict(line.split("=", 1) for line in (ROOT / "deploy/local-cloud.env").read_text().splitlines()[1:])
-    setup = ROOT / STACK["x-connections"]["BASH_ENV"].removeprefix("/opt/airflow/bundle/")
+    setup = ROOT / STACK["x-flows"]["BASH_ENV"].removeprefix("/opt/airflow/bundle/")
     asked = ["bash", "-c", "exec bash -c 'echo $STORAGE_EMULATOR_HOST $BIGQUERY_EMULATOR_HOST'"]
 
     def printed(storage):
@@ -231,26 +239,71 @@ def test_every_setting_that_the_stack_reads_is_documented():
     assert {name for name in settings if f"`{name}`" not in documented} <= OVERRIDING
 
 
-def test_what_overrides_a_block_reaches_the_containers_and_its_name_alone_the_line_of_the_start():
-    passed = STACK["x-connections"]
+def test_what_describes_or_overrides_a_block_reaches_no_container_but_in_a_file():
+    settings = {*blocks.names(), *OVERRIDING, "AIRFLOW_CONN_TAXI_GIT", make_secrets.BACKEND_KWARGS}
+    environments = {name: service.get("environment") or {} for name, service in SERVICES.items()}
 
-    assert OVERRIDING <= passed.keys() <= SERVICES["worker-default"]["environment"].keys()
-    assert [name for name in OVERRIDING if passed[name] is not None] == [], "only who sets one overrides"
-    assert SERVICES["migrate"]["environment"]["OVERRIDING"].split() == [
-        f"${{{name}:+{name}}}" for name in passed if name in OVERRIDING
-    ]
+    assert settings == SETTINGS.keys()
+    assert [value for name, value in SETTINGS.items() if not value.startswith(f"${{{name}:-")] == []
+    assert [name for name, service in SERVICES.items() if "configs" in service] == ["secrets"]
+    assert {name: settings & each.keys() for name, each in environments.items() if settings & each.keys()} == {}
+    overriding = environments["secrets"].pop("OVERRIDING")
+    assert overriding.split() == [f"${{{name}:+{name}}}" for name in SETTINGS if name.startswith("AIRFLOW_")][:-1]
+    used = {name for name in settings for each in environments.values() if f"{{{name}:" in json.dumps(each)}
+    assert used == set(), "their values would be in an environment"
 
 
-def test_every_block_is_documented_and_described_to_the_container_that_creates_it_alone():
+def test_every_block_is_documented():
     documented = (ROOT / "docs/settings.md").read_text()
-    described = set(blocks.names())
 
-    assert "TAXI_SOURCE" in described
-    assert [name for name in described if f"| `{name}` |" not in documented] == []
-    assert {name for name, service in SERVICES.items() if described & (service.get("environment") or {}).keys()} == {
-        "migrate"
+    assert "TAXI_SOURCE" in blocks.names()
+    assert [name for name in blocks.names() if f"| `{name}` |" not in documented] == []
+
+
+def test_no_environment_of_a_container_has_a_credential_whatever_is_set():
+    """Neither by its name nor by its value, in what Compose makes of a password in each setting."""
+    given = {name: f'{{"conn_type": "http", "password": "of {name}"}}' for name in SETTINGS}
+
+    model = resolved(given, "docker-compose.yaml", "deploy/dev.yaml", "deploy/google.yaml")
+
+    assert [name for name, value in given.items() if value not in model["configs"]["blocks"]["content"]] == []
+    assert SERVICES.keys() == model["services"].keys()
+    assert '"password": "of' not in json.dumps(model["services"]).replace("\\", "")
+    named = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|KEY|AUTH$|CREDENTIALS|BROKER_URL|RESULT_BACKEND|_CONN_|KWARGS")
+    variables = {
+        (variable, str(value))
+        for service in model["services"].values()
+        for variable, value in (service.get("environment") or {}).items()
+        if named.search(variable)
     }
-    assert described <= SERVICES["migrate"]["environment"].keys()
+    harmless = {
+        "AIRFLOW__SECRETS__BACKEND",
+        "PGADMIN_CONFIG_MASTER_PASSWORD_REQUIRED",
+        "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID",
+    }
+    not_from_files = {
+        variable
+        for variable, value in variables
+        if not re.search(r"(_CMD|_FILE|_CREDENTIALS)$", variable) or not re.search("/run/(secrets|google)/", value)
+    }
+    assert not_from_files <= harmless | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"}
+    assert [value for variable, value in variables if re.search(r"://[^/@]*:[^/@]*@", value)] == []
+
+
+def resolved(environment, *files):
+    """Return the model that Compose makes of these files, with every profile."""
+    client = shutil.which("docker")
+    if client is None or subprocess.run([client, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker compose is not installed")
+    named = [word for file in files for word in ("-f", file)]
+    done = subprocess.run(
+        [client, "compose", *named, "--profile", "*", "config", "--format", "json"],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
 
 
 def test_an_image_is_built_by_one_service():
@@ -263,20 +316,10 @@ def test_an_image_is_built_by_one_service():
 
 
 def test_a_pushed_image_can_be_run_without_a_build():
-    client = shutil.which("docker")
-    if client is None or subprocess.run([client, "compose", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("docker compose is not installed")
     pushed = "registry.example.org:5000/team/nyc-taxi:1"
 
-    done = subprocess.run(
-        [client, "compose", "--profile", "*", "config", "--format", "json"],
-        cwd=ROOT,
-        env=os.environ | {"TAXI_IMAGE": pushed, "TAXI_PULL_POLICY": "always"},
-        capture_output=True,
-        check=True,
-    )
+    services = resolved({"TAXI_IMAGE": pushed, "TAXI_PULL_POLICY": "always"}, "docker-compose.yaml")["services"]
 
-    services = json.loads(done.stdout)["services"]
     assert {services[name]["image"] for name in ["secrets", *OF_AIRFLOW]} == {pushed}
     assert {services[name]["pull_policy"] for name in ["secrets", *OF_AIRFLOW]} == {"always"}
 
@@ -288,7 +331,7 @@ def test_services_that_read_the_lake_mount_it():
 
 
 def test_services_that_open_the_duckdb_file_mount_its_folder_which_the_image_has():
-    described = re.fullmatch(r"\$\{TAXI_DUCKDB:-(.*)\}", STACK["x-blocks"]["TAXI_DUCKDB"])
+    described = re.fullmatch(r"\$\{TAXI_DUCKDB:-(.*)\}", SETTINGS["TAXI_DUCKDB"])
     folder = str(Path(json.loads(described[1])["host"]).parent)
     mounts = {
         name: volume.partition(":")[2]

@@ -58,6 +58,13 @@ print(urllib.request.urlopen(request).read().decode())
 """
 IN_MID_LOAD = "SELECT FROM pg_stat_progress_copy WHERE tuples_processed > 100000"
 
+LOGS = "gs://nyc-taxi/logs"
+# The overriding connection is nobody's, and has the password that no container may show.
+OVERRIDING = "overriding-password"
+LOOKED_UP = """
+from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+print(*filter(None, (each.get_connection("taxi_csv_archive") for each in ensure_secrets_backend_loaded()[:1])))
+"""
 BLOCKS = {"taxi_source", "taxi_csv_mirror", "taxi_warehouse", "taxi_duckdb", "taxi_gcp"}
 
 began = time.monotonic()
@@ -86,7 +93,9 @@ class Stack:
             "SECRETS_FOLDER": str(SECRETS),
             "TAXI_SOURCE": '{"conn_type": "http", "host": "http://publisher:8000"}',
             "AIRFLOW_CONN_TAXI_GIT": '{"conn_type": "git", "host": "http://publisher:8000/bundle/.git"}',
+            "AIRFLOW_CONN_TAXI_CSV_ARCHIVE": f'{{"conn_type": "http", "host": "http://a", "password": "{OVERRIDING}"}}',
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
+            "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": LOGS,
             **{name: str(port) for name, port in PORTS.items()},
         }
         self.token = None
@@ -209,6 +218,7 @@ def start(stack):
     say("docker compose up has returned")
     wait_for("health", stack.is_healthy)
     say("every container is healthy")
+    shows_no_secret(stack)
     wait_for("the DAGs", lambda: {"flow_code", "ingest_data"} <= stack.dags())
     say("logged in to the REST API; it lists the DAGs")
     blocks = {each["connection_id"]: each for each in stack.api("GET", "connections")["connections"]}
@@ -225,6 +235,15 @@ def start(stack):
     assert stack.rows(MONTHS[0]) == stack.expected(MONTHS[0])
     assert MONTHS[0] in stack.lake()
     say(f"a run on each queue; {stack.rows(MONTHS[0]):,} rows in the warehouse, as expected, and a file in the lake")
+
+
+def shows_no_secret(stack):
+    """No container has a secret in its environment, command or labels; the worker finds what overrides in a file."""
+    shown = stack.docker("inspect", *stack.compose("ps", "--all", "--quiet").split())
+    secret = {**stack.secrets, "the password of an overriding connection": OVERRIDING}
+    assert [name for name, value in secret.items() if value in shown] == []
+    assert stack.compose("exec", "-T", "worker-default", "python", "-c", LOOKED_UP).split()[-1] == "taxi_csv_archive"
+    say("docker inspect shows no secret; a worker looks up an overriding connection in its file")
 
 
 def safety(stack):
@@ -419,13 +438,20 @@ def browser(stack):
 
 
 def local_cloud(stack):
-    """The same flows with emulated GCS and BigQuery: a month in the bucket is loaded into BigQuery automatically."""
+    """The same flows with emulated GCS and BigQuery: a month in the bucket is loaded into BigQuery automatically.
+
+    The logs of its tasks are in the bucket too.
+    """
     month, follows = MONTHS[1], "etl_gcs_to_bq.any"
-    settings = ("deploy/local-cloud.env",)
+    settings = ("deploy/local-cloud.env", "deploy/remote-logging.env")
     stack.compose("up", "--build", "--detach", profile="local-cloud", settings=settings)
     wait_for("health", stack.is_healthy)
     before = datetime.now(UTC).isoformat()
-    stack.ends_well(stack.load(month, dag_id="etl_web_to_gcs"), "etl_web_to_gcs")
+    run_id = stack.load(month, dag_id="etl_web_to_gcs")
+    stack.ends_well(run_id, "etl_web_to_gcs")
+    task = stack.tasks("etl_web_to_gcs", run_id)[0]["task_id"]
+    log = f"dags/etl_web_to_gcs/dagRuns/{run_id}/taskInstances/{task}/logs/1?full_content=true"
+    wait_for("a log in the bucket", lambda: LOGS in json.dumps(stack.api("GET", log)["content"]))
 
     def started():
         runs = stack.api("GET", f"dags/{follows}/dagRuns?order_by=-id")["dag_runs"]
@@ -436,6 +462,7 @@ def local_cloud(stack):
     answer = json.loads(stack.compose("exec", "-T", "local-cloud", *asked, profile="local-cloud", settings=settings))
     rows = int(answer["rows"][0]["f"][0]["v"])
     assert rows == stack.expected(month), rows
+    say(f"local cloud: the API reads the log of {task} from {LOGS}")
     say(f"local cloud: a month went into the bucket, and from there automatically into BigQuery; {rows:,} rows")
 
 

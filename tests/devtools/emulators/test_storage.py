@@ -29,7 +29,7 @@ def test_an_object_comes_back_with_its_checksum(bucket, prefix):
 
 def test_an_object_that_is_not_there_is_said(bucket, prefix):
     assert bucket.get_blob(f"{prefix}nothing") is None
-    with pytest.raises(exceptions.NotFound):
+    with pytest.raises(exceptions.NotFound, match="No such object"):  # words that Airflow's upload of logs looks for
         bucket.blob(f"{prefix}nothing").download_as_bytes()
     with pytest.raises(exceptions.NotFound):
         bucket.blob(f"{prefix}nothing").delete()
