@@ -1,11 +1,13 @@
 # The images of the stack. `airflow` is the official Airflow image with the locked packages and this bundle:
 #   AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.11 make up   builds it from another tag
+#   TAXI_REQUIREMENTS=requirements-extra.txt make up              adds the providers for S3 and Kubernetes, and StatsD
 # The slim image has only Airflow, so the lock decides which other packages are installed.
 ARG AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.12
 ARG PYTHON_IMAGE=python:3.12.13-slim-bookworm
 
 FROM ${AIRFLOW_IMAGE} AS airflow
-COPY requirements.txt /tmp/
+ARG TAXI_REQUIREMENTS=requirements.txt
+COPY ${TAXI_REQUIREMENTS} /tmp/requirements.txt
 RUN pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: --requirement /tmp/requirements.txt
 # Without an airflow.cfg, Airflow would write one that freezes today's defaults.
 RUN mkdir -p /opt/airflow/duckdb /opt/airflow/lake /opt/airflow/scratch && touch /opt/airflow/airflow.cfg

@@ -34,7 +34,7 @@ $(if $(UNKNOWN),$(error unknown variable $(addsuffix =,$(UNKNOWN)); expected one
 # Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql sql doctor status prune catalog docs lock wheels clean up push digests down logs ps test-stack test-faults
+.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql sql doctor status prune catalog docs lock wheels newest-airflow layout test-chart clean up push digests down logs ps test-stack test-faults
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -141,6 +141,16 @@ lock: install ## compile the locks from their .in files, and list the wheels in 
 
 wheels: install ## let uv resolve the lock for each supported Python and platform, from wheels alone
 	@$(RUN) devtools.wheels
+
+newest-airflow: install ## try the bundle with the newest Airflow of the index, in a throw-away environment [ARGS=--prerelease]
+	@$(RUN) devtools.newest_airflow $(ARGS)
+
+test-chart: install ## render deploy/kubernetes with Helm and the official chart, and check it against the schema of Kubernetes
+	@mkdir -p .local && helm pull airflow --repo https://airflow.apache.org --version 1.22.0 --destination .local
+	@AIRFLOW_CHART=.local/airflow-1.22.0.tgz $(RUN) pytest tests/deploy/test_helm_values.py $(ARGS)
+
+layout: install ## write the bundle as a managed Airflow wants it [ARGS="astro|composer|mwaa FOLDER"]
+	@$(RUN) devtools.layouts $(ARGS)
 
 # .venv/requirements-dev.txt is a copy of the lock, written when the installation is complete: without it the installation
 # starts again, and if it differs from the lock, the packages are updated.

@@ -25,10 +25,12 @@ class _Page:
 
 @cache
 def _import_page() -> Any:
-    # The API server does not load Dag bundles, so `include` is found beside this folder. Do this nowhere else: a task
-    # must import the `include` of its own bundle, which may have another version.
+    # The API server does not load Dag bundles, so `include` is found beside this folder, or in the copy for a web
+    # server that gets only the plugins. Do this nowhere else: a task must import the `include` of its own bundle, which
+    # may have another version.
     here = Path(__file__).resolve().parent
-    sys.path.extend(str(folder) for folder in (here, here.parent) if str(folder) not in sys.path)
+    folders = (here, here.parent, here / "taxi_bundle")
+    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
     from taxi_page.app import app
 
     return app

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-FLOWS = Path(__file__).resolve().parents[2] / "dags"
+_BUNDLE = Path(__file__).resolve().parents[2]
+# Where the root of the bundle is the folder of Dag files, `include` lies among them (devtools/layouts.py).
+FLOWS = _BUNDLE / "dags" if (_BUNDLE / "dags").is_dir() else _BUNDLE
 
 
 def _flow(name: str) -> str:

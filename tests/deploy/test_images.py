@@ -11,6 +11,7 @@ from devtools import digests
 
 ROOT = Path(__file__).resolve().parents[2]
 EMULATORS = ROOT / "devtools" / "emulators"
+LOCKS = {"requirements.txt", "requirements-extra.txt"}  # that TAXI_REQUIREMENTS chooses from
 
 
 def stages():
@@ -43,7 +44,7 @@ def imported(path):
 def test_the_image_of_the_stack_has_the_bundle_alone():
     bundle = {".airflowignore", "dags", "deploy/*.py", "deploy/local-cloud.sh", "include", "plugins"}
 
-    assert copied("airflow") == {"requirements.txt"} | bundle
+    assert copied("airflow") == {"${TAXI_REQUIREMENTS}"} | bundle
 
 
 def test_the_image_of_the_local_cloud_has_the_emulators_alone():
@@ -58,9 +59,9 @@ def test_the_build_context_has_what_the_images_copy_and_nothing_else():
 
     assert patterns[0] == "*"
     assert patterns[-1] == "**/__pycache__"
-    in_emulators = {"devtools/emulators/requirements.txt"}
+    in_emulators, chosen = {"devtools/emulators/requirements.txt"}, {"${TAXI_REQUIREMENTS}"}
     assert {pattern.removeprefix("!") for pattern in patterns[1:-1]} == (
-        copied("airflow") | copied("local-cloud") - in_emulators
+        copied("airflow") - chosen | LOCKS | copied("local-cloud") - in_emulators
     )
 
 
@@ -77,6 +78,17 @@ def test_an_image_installs_a_lock_by_its_hashes_from_wheels_alone():
 
     assert len(installed) == len(stages())
     assert [line for line in installed if "--no-deps --require-hashes --only-binary :all: " not in line] == []
+
+
+def test_the_lock_of_the_image_can_be_chosen_and_is_the_small_one_by_default():
+    [default] = [line for line in stages()["airflow"] if line.startswith("ARG TAXI_REQUIREMENTS=")]
+    built = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]["secrets"]["build"]["args"]
+    small, large = ((ROOT / name).read_text() for name in sorted(LOCKS, reverse=True))
+
+    assert default == "ARG TAXI_REQUIREMENTS=requirements.txt"
+    assert built["TAXI_REQUIREMENTS"] == "${TAXI_REQUIREMENTS:-requirements.txt}"
+    extra = ("apache-airflow-providers-cncf-kubernetes==", "apache-airflow-providers-amazon", "statsd==")
+    assert [name for name in extra if name not in large or name in small] == []
 
 
 def test_every_image_is_named_by_an_exact_version_and_is_the_same_in_both_files():
