@@ -31,9 +31,9 @@ MIGRATE = """
 import runpy, sys
 from pathlib import Path
 from airflow.__main__ import main
-script, password = sys.argv[1:]
+script, *passwords = sys.argv[1:]
 for _ in range(2):
-    sys.argv = [script, password]
+    sys.argv = [script, *passwords]
     runpy.run_path(script, run_name="__main__")
 sys.argv = ["airflow", "dags", "reserialize"]
 main()
@@ -46,9 +46,18 @@ def airflow(tmp_path_factory, postgres_server):
     settings = {"AIRFLOW__CORE__AUTH_MANAGER": FAB, "AIRFLOW__CORE__FERNET_KEY": FERNET_KEY}
     airflow = Airflow(home, postgres_server, publisher="http://127.0.0.1:9", deployments=[], **settings)
     (home / "password").write_text(PASSWORD)
+    (home / "password of metrics").write_text(a("Viewer"))
     with (home / "migrate.log").open("w") as log:
         subprocess.run(
-            [sys.executable, "-P", "-c", MIGRATE, ROOT / "deploy/migrate.py", home / "password"],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                MIGRATE,
+                ROOT / "deploy/migrate.py",
+                home / "password",
+                home / "password of metrics",
+            ],
             env=airflow.environment | {"TAXI_WAREHOUSE": json.dumps(BLOCK), "TAXI_LAKE": "file:///lake"},
             cwd=home,
             stdout=log,
