@@ -27,7 +27,8 @@ def served(samples):
     port = exporter.serve(answering, "127.0.0.1")
     text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).raise_for_status().text
     found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return {(sample.name, *sample.labels.values()): sample.value for sample in found}
+    labels = {gauge.name: gauge.labels for gauge in exporter.GAUGES}
+    return {(each.name, *(each.labels[name] for name in labels[each.name])): each.value for each in found}
 
 
 @pytest.fixture
