@@ -14,11 +14,11 @@ import argparse
 import logging
 import os
 import shutil
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from datetime import UTC, datetime, time
 from itertools import groupby
 from pathlib import Path
-from threading import Event
+from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -78,13 +78,18 @@ def main() -> None:
     served = Served()
     port = serve(served, options.host, options.port)
     print(f"metrics are at http://{options.host}:{port}/metrics, until Ctrl-C", flush=True)
-    pause = Event()
-    while True:
-        try:
-            served.samples = tuple(look(dict(options.disk)))
-        except Exception:  # the next look may succeed; until then the moment of the last one tells
-            log.exception("exporter: the look failed, and the metrics stay as they are")
-        pause.wait(options.every)
+    with suppress(KeyboardInterrupt):
+        while True:
+            look_again(served, dict(options.disk))
+            sleep(options.every)
+
+
+def look_again(served: Served, disks: Mapping[str, Path]) -> None:
+    """Look, and serve what is found. If that fails, what was found before stays, with the moment of that look."""
+    try:
+        served.samples = tuple(look(disks))
+    except Exception:
+        log.exception("exporter: the look failed, and the metrics stay as they are")
 
 
 def serve(served: Served, host: str, port: int = 0) -> int:

@@ -78,6 +78,16 @@ def test_of_a_target_that_does_not_answer_nothing_is_said(deployment, api, monke
     assert served(exporter.of_target(overview(POSTGRES, api))) == {("taxi_target_answers", "postgres"): 0}
 
 
+def test_a_look_that_fails_leaves_what_was_found_before(deployment, monkeypatch):
+    found = exporter.Served()
+    found.samples = [(exporter.LOOKED, (), 1.0)]
+    monkeypatch.setenv("AIRFLOW_CONN_TAXI_GCP", "{")
+
+    exporter.look_again(found, {"wrong": None})
+
+    assert found.samples == [(exporter.LOOKED, (), 1.0)]
+
+
 def test_without_the_list_of_published_months_none_is_said_to_wait(loaded, api, monkeypatch, tmp_path):
     (tmp_path / "a lake" / "published").mkdir()
     (tmp_path / "a lake" / "published" / "official.json").write_text("{")
