@@ -11,6 +11,7 @@ SUPPORTED := Python 3.11, 3.12, 3.13 or 3.14
 IS_SUPPORTED := import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())
 COMPOSE = COMPOSE_PROFILES='$(PROFILES)' docker compose -f docker-compose.yaml $(if $(DEV),-f deploy/dev.yaml) \
 	--env-file .env $(if $(findstring local-cloud,$(PROFILES)),--env-file deploy/local-cloud.env) \
+	$(if $(findstring metrics,$(PROFILES)),--env-file deploy/metrics/metrics.env) \
 	$(if $(wildcard $(DIGESTS)),--env-file $(DIGESTS))
 DIGESTS := deploy/digests.env
 STACK := docker compose --profile '*'
@@ -34,7 +35,7 @@ $(if $(UNKNOWN),$(error unknown variable $(addsuffix =,$(UNKNOWN)); expected one
 # Airflow starts many processes. Without bytecode each of them would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql sql doctor status prune catalog docs lock wheels newest-airflow layout test-chart clean up push digests down logs ps test-stack test-faults
+.PHONY: help install demo ui test lint lint-page bench bench-backfill bench-history psql sql doctor status metrics prune catalog docs lock wheels newest-airflow layout test-chart clean up push digests down logs ps test-stack test-faults
 
 help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -91,6 +92,9 @@ doctor: ## check this machine, .env, and that sources, lake, warehouse and cloud
 status: install ## list which months are loaded, and whether they are up to date [ARGS="--target lake --json"]
 	@$(RUN) devtools.run status $(ARGS)
 
+metrics: install ## serve the state of the months as metrics for Prometheus, until Ctrl-C (docs/watching.md) [ARGS="--port 9465"]
+	@$(RUN) devtools.run metrics $(ARGS)
+
 prune: install ## delete the bytes of old editions in raw/ [ARGS="--keep 2 --dry-run"]
 	@$(RUN) devtools.run prune $(ARGS)
 
@@ -103,7 +107,7 @@ docs: install ## write docs/dags.md, docs/catalog.md and docs/architecture.md fr
 	@$(RUN) devtools.catalog_docs --markdown > docs/catalog.md
 	@$(RUN) devtools.import_graph
 
-up: ## build and start the stack in Docker, and wait until it is healthy (docs/stack.md) [PROFILES=tools,local-cloud] [DEV=1] [ARGS=...]
+up: ## build and start the stack in Docker, and wait until it is healthy (docs/stack.md) [PROFILES=tools,local-cloud,metrics] [DEV=1] [ARGS=...]
 	@$(STACK) rm --force secrets >/dev/null 2>&1 || true
 	@$(COMPOSE) up $(if $(TAXI_PULL_POLICY),--no-build,--build) --detach --wait --wait-timeout '$(UP_WITHIN_SECONDS)' $(ARGS) || { $(STACK) logs --no-log-prefix --tail 3 secrets migrate; exit 1; }
 	@$(STACK) logs --no-log-prefix --tail 1 migrate | sed -n 's/^blocks: //p'

@@ -28,6 +28,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "FLOWER_PASSWORD": lambda: secrets.token_hex(18),
     "JWT_SECRET": lambda: secrets.token_hex(64),
     "METADATA_PASSWORD": lambda: secrets.token_hex(32),
+    "METRICS_PASSWORD": lambda: secrets.token_hex(18),
     "PGADMIN_PASSWORD": lambda: secrets.token_hex(18),
     "REDIS_PASSWORD": lambda: secrets.token_hex(32),
     "WAREHOUSE_ADMIN_PASSWORD": lambda: secrets.token_hex(32),
@@ -45,7 +46,7 @@ OF_THE_FILE_BACKEND = {
     "connections_file_path": "/run/secrets/connections.json",
     "variables_file_path": "/run/secrets/variables.json",
 }
-RUNS_FLOWS = ("api-server", "cli", "dag-processor", "scheduler", "triggerer", "worker")
+RUNS_FLOWS = ("api-server", "cli", "dag-processor", "scheduler", "taxi-exporter", "triggerer", "worker")
 
 # By volume and file. A service mounts the volume of its name, and all workers mount `worker`. docs/stack.md tells which
 # container of Airflow needs which secret.
@@ -69,12 +70,17 @@ FILES = {
     "migrate/admin_password": "{ADMIN_PASSWORD}",
     "migrate/blocks": "{BLOCKS}",
     "migrate/fernet_key": "{FERNET_KEY}",
+    "migrate/metrics_password": "{METRICS_PASSWORD}",
     "migrate/pgpass": METADATA_LOGIN,
     "scheduler/broker_url": BROKER_URL,
     "scheduler/fernet_key": "{FERNET_KEY}",
     "scheduler/jwt_secret": "{JWT_SECRET}",
     "scheduler/pgpass": METADATA_LOGIN,
     "scheduler/result_backend": RESULT_BACKEND,
+    "taxi-exporter/cloud_key": "{CLOUD_KEY}",
+    "taxi-exporter/fernet_key": "{FERNET_KEY}",
+    "taxi-exporter/metrics_password": "{METRICS_PASSWORD}",
+    "taxi-exporter/pgpass": METADATA_LOGIN + WAREHOUSE_LOGIN,
     "triggerer/api_secret_key": "{API_SECRET_KEY}",
     "triggerer/fernet_key": "{FERNET_KEY}",
     "triggerer/pgpass": METADATA_LOGIN,

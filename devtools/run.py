@@ -93,12 +93,14 @@ def main(arguments: Sequence[str]) -> NoReturn:
                 _become_sql(rest)
             case ["answers", *rest]:
                 _become_program("include.orchestration.answers", rest)
+            case ["metrics", *rest]:
+                _become_program("include.orchestration.exporter", rest)
             case ["prune", *rest]:
                 _become_program("include.orchestration.editions", rest)
             case ["keep-warehouse"]:
                 _keep_warehouse()
             case _:
-                sys.exit("usage: python -m devtools.run airflow|answers|psql|sql|status|prune [ARGUMENT ...]")
+                sys.exit("usage: python -m devtools.run airflow|answers|metrics|psql|sql|status|prune [ARGUMENT ...]")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 

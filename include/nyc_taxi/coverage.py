@@ -85,6 +85,13 @@ class Cell:
     load: Load | None = None
     attempt: Attempt | None = None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the target lacks what is published: the month is not loaded, or was republished since."""
+        if self.publication is None:
+            return False
+        return self.load is None or _is_replaced(self.load, self.publication)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -139,6 +146,22 @@ def rows_by_year(cells: Iterable[Cell]) -> dict[tuple[str, int], Rows]:
         if cell.load is not None:
             year = cell.file.service, cell.file.month.year
             found[year] = found.get(year, Rows()) + Rows(cell.load.rows_read, cell.load.rows_loaded)
+    return found
+
+
+def newest(cells: Iterable[Cell]) -> dict[str, Month]:
+    """The newest loaded month of each service that has any."""
+    return {cell.file.service: cell.file.month for cell in sorted(cells, key=lambda cell: cell.file) if cell.load}
+
+
+def backlog(cells: Iterable[Cell]) -> Counter[str]:
+    """How many months of each service are due, from the first month on that is loaded; none without a loaded month."""
+    found: Counter[str] = Counter()
+    begun = set()
+    for cell in sorted(cells, key=lambda cell: cell.file):
+        if cell.load:
+            begun.add(cell.file.service)
+        found[cell.file.service] += cell.is_due and cell.file.service in begun
     return found
 
 

@@ -79,6 +79,10 @@ class AirflowApi:
         self._client = client
         self._runs_per_page = runs_per_page
 
+    def close(self) -> None:
+        """Close the client."""
+        self._client.close()
+
     def runs(
         self, dag_ids: Collection[str], states: Sequence[str], *, most: int, ended_since: datetime | None = None
     ) -> list[DagRun]:

@@ -9,6 +9,7 @@ of its runs writes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, cast
 
 from airflow.sdk import Asset, get_current_context
@@ -79,13 +80,19 @@ class Lineage(NamedTuple):
 
 
 def announced(result: Result) -> Result:
-    """Put the month of a task's result, which names its `file`, on the task's asset events; returns the result."""
+    """Put the month of a task's result, which names its `file`, on the task's asset events; returns the result.
+
+    The task's metrics are sent here too, as each task that reads or writes months comes by once, at its end.
+    """
+    from include.orchestration import figures
+
     context = get_current_context()
     file = TripFile.parse(str(result["file"]))
     for asset in context["task"].outlets:
         event = context["outlet_events"][asset]
         event.extra = cast("dict[str, Any]", dict(result))
         event.add_partitions(partition_key(asset, file))
+    figures.emit(result, (datetime.now(UTC) - context["ti"].start_date).total_seconds())
     return result
 
 

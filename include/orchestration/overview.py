@@ -38,7 +38,8 @@ _Known = TypeVar("_Known")
 class Overview:
     """The cells of a target, and a sentence about each part that did not answer.
 
-    If the target does not answer, no cell is loaded; without `runs_are_known`, none is running or failed.
+    If the target does not answer, no cell is loaded. Without `runs_are_known`, none is running or failed, and without
+    `published_are_known` none is published or republished.
     """
 
     target: Target[Any, Any]
@@ -46,6 +47,7 @@ class Overview:
     problems: tuple[str, ...]
     target_answers: bool
     runs_are_known: bool
+    published_are_known: bool
 
 
 def overview(target: Target[Any, Any], api: AirflowApi | None) -> Overview:
@@ -75,7 +77,14 @@ def overview(target: Target[Any, Any], api: AirflowApi | None) -> Overview:
         )
     published, absent = listed or ({}, {})
     cells = coverage.coverage(published, loads or {}, runs or {}, Month.of(datetime.now(UTC)), absent)
-    return Overview(target, cells, tuple(problems), target_answers=loads is not None, runs_are_known=runs is not None)
+    return Overview(
+        target,
+        cells,
+        tuple(problems),
+        target_answers=loads is not None,
+        runs_are_known=runs is not None,
+        published_are_known=listed is not None,
+    )
 
 
 def held(target: Target[Any, Any]) -> dict[TripFile, Load]:

@@ -68,7 +68,7 @@ def main() -> None:
 
     api = None
     try:
-        api = _logged_in(os.environ)
+        api = logged_in(os.environ)
     except AirflowUnavailable as error:
         print(f"Running and failed loads are not shown: {error}", file=sys.stderr)
     seen = overview(targets.get(options.target), api)
@@ -120,8 +120,8 @@ def _month_lines(seen: Overview) -> list[str]:
     return lines
 
 
-def _logged_in(environment: Mapping[str, str]) -> AirflowApi:
-    """The API server that the environment names.
+def logged_in(environment: Mapping[str, str]) -> AirflowApi:
+    """Log in to the API server that the environment names.
 
     Raises:
         AirflowUnavailable: no server answers there, or it refuses the login.

@@ -281,7 +281,7 @@ def load(
                 loaded = place.append_month(client, file, lake, table=table, run=run)
             else:
                 loaded = place.replace_month(client, file, lake, table=table, found=found, run=run, force=force)
-        return _loaded(file, loaded.table, loaded.rows_loaded, loaded.outcome)
+        return _loaded(file, place, loaded.table, loaded.rows_loaded, loaded.outcome)
 
     try:
         try:
@@ -292,7 +292,7 @@ def load(
             return load_once()
     except Superseded as newer:
         log.warning("%s", newer)
-        return _loaded(file, table, 0, "superseded")
+        return _loaded(file, place, table, 0, "superseded")
 
 
 @reported
@@ -344,8 +344,14 @@ def _land_again(file: TripFile, lake: Lake, claim: Claim) -> None:
     )
 
 
-def _loaded(file: TripFile, table: targets.Table, rows: int, outcome: str) -> Loaded:
-    return {"file": file.name, "table": str(table), "rows_loaded": rows, "outcome": outcome}
+def _loaded(file: TripFile, place: targets.Target[Any, Any], table: targets.Table, rows: int, outcome: str) -> Loaded:
+    return {
+        "file": file.name,
+        "target": place.name,
+        "table": str(table),
+        "rows_loaded": rows,
+        "outcome": outcome,
+    }
 
 
 def _landed(file: TripFile, landed: landing.Landed, outcome: str = "landed") -> Landed:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from include.nyc_taxi import Month, TripFile, coverage, publications, targets
-from include.nyc_taxi.coverage import State
 from include.orchestration import alerts, connections, steps
 from include.orchestration.editions import republished
 from include.orchestration.retries import reported
@@ -62,7 +61,8 @@ def report(scope: Scope, *, survey: Surveyed | None, chosen: Sequence[str], aler
     cells = _compare(scope)
     due = {cell.file.name for cell in _due(cells)}
     loaded = [name for name in chosen if name not in due]
-    newest = {service: _newest(cells, service) for service in scope.services}
+    loaded_months = coverage.newest(cells)
+    newest = {service: loaded_months.get(service) for service in scope.services}
     line = (
         f"loaded {len(loaded)} of {len(chosen)} files ({', '.join(loaded) or 'none'}); {len(due)} remaining; "
         f"newest: {', '.join(f'{service} {month}' for service, month in newest.items())}"
@@ -92,12 +92,8 @@ def _compare(scope: Scope) -> list[Cell]:
 
 def _due(cells: Iterable[Cell]) -> list[Cell]:
     """The months that are published, and not loaded or republished since; the newest first."""
-    due = [cell for cell in cells if cell.state in (State.PUBLISHED, State.STALE)]
+    due = [cell for cell in cells if cell.is_due]
     return sorted(due, key=lambda cell: cell.file.month, reverse=True)
-
-
-def _newest(cells: Iterable[Cell], service: str) -> Month | None:
-    return max((cell.file.month for cell in cells if cell.load and cell.file.service == service), default=None)
 
 
 def _alert_if_old(newest: Mapping[str, Month | None], oldest_good: Month) -> None:

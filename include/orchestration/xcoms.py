@@ -52,6 +52,7 @@ class Loaded(TypedDict):
     """A month in a target."""
 
     file: str
+    target: str
     table: str
     rows_loaded: int
     outcome: str

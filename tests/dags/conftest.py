@@ -5,6 +5,7 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pyarrow as pa
@@ -15,7 +16,7 @@ from pyarrow import compute, parquet
 from devtools.generator import write_month
 from devtools.servers.publisher import Publisher
 from include.nyc_taxi import TripFile, catalog
-from tests.dags.runs import publish_at
+from tests.dags.runs import checked, publish_at
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = {"nyc-taxi": ROOT, "tests": ROOT / "tests" / "dags" / "bundle", "examples": ROOT / "docs" / "examples"}
@@ -166,3 +167,41 @@ def errors(airflow_database):
 @pytest.fixture
 def dags_by_id(airflow_database, bag):
     return bag("nyc-taxi").dags
+
+
+@pytest.fixture(scope="module")
+def client(airflow_database):
+    """Airflow's API server, in this process, over the metadata database of the tests without their runs."""
+    from airflow.api_fastapi.app import create_app
+    from fastapi.testclient import TestClient
+
+    with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
+        while runs := checked(client.get("/api/v2/dags/~/dagRuns", params={"limit": 100}))["dag_runs"]:
+            for run in runs:
+                path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{quote(run['dag_run_id'])}"
+                client.delete(path).raise_for_status()
+        yield client
+
+
+@pytest.fixture
+def api(client):
+    from include.orchestration.airflow_api import AirflowApi
+
+    return AirflowApi(client)
+
+
+@pytest.fixture
+def ran(client, deployment):
+    """Creates a run of `ingest_data`, with a state that a person may give it; all of them are deleted afterwards."""
+    created = []
+
+    def ran(state, conf=None, **keys):
+        body = {"conf": conf or {}, "logical_date": None} | keys
+        run = checked(client.post("/api/v2/dags/ingest_data/dagRuns", json=body))["dag_run_id"]
+        created.append(run)
+        checked(client.patch(f"/api/v2/dags/ingest_data/dagRuns/{run}", json={"state": state}))
+        return run
+
+    yield ran
+    for run in created:
+        client.delete(f"/api/v2/dags/ingest_data/dagRuns/{run}").raise_for_status()

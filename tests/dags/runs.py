@@ -1,10 +1,15 @@
-"""What a finished run tells."""
+"""What a finished run and Airflow's API tell."""
 
 import json
 
 
 def publish_at(monkeypatch, base_url):
     monkeypatch.setenv("AIRFLOW_CONN_TAXI_SOURCE", json.dumps({"conn_type": "http", "host": base_url}))
+
+
+def checked(answer):
+    assert answer.is_success, answer.text
+    return answer.json()
 
 
 def states(run):

@@ -260,6 +260,7 @@ def test_a_run_that_somebody_overtook_ends_green_and_changes_nothing(
     assert finished.state == "success"
     assert result(finished, "load_data") == {
         "file": FILE.name,
+        "target": "postgres",
         "table": "public.green_taxi_trips",
         "rows_loaded": 0,
         "outcome": "superseded",

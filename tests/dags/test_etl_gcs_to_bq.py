@@ -81,6 +81,7 @@ def test_month_goes_from_the_lake_into_bigquery(run, publish, lake, client, capl
     assert row[0] == generated.rows - generated.without_passengers
     assert result(finished, "write_bq") == {
         "file": FILE.name,
+        "target": "bigquery",
         "table": "nyc_taxi.green_trips",
         "rows_loaded": row[0],
         "outcome": "replaced",

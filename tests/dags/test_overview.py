@@ -3,11 +3,9 @@
 import json
 import os
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
 import pytest
-from fastapi.testclient import TestClient
 from psycopg.errors import QueryCanceled, ReadOnlySqlTransaction
 
 from include.nyc_taxi import Month, TripFile, targets
@@ -16,50 +14,11 @@ from include.nyc_taxi.lake import data_key
 from include.orchestration import connections, overview, status
 from include.orchestration.airflow_api import AirflowApi
 from include.orchestration.attempts import FLOWS_OF_SEVERAL_MONTHS, LOADING_TASK, attempts
+from tests.dags.runs import checked
 
 POSTGRES = targets.get("postgres")
 GREEN = TripFile("green", Month(2024, 1))
 ASKS_FOR_GREEN = {"colour": "green", "year": 2024, "month": 1}
-
-
-@pytest.fixture(scope="module")
-def client(airflow_database):
-    """Airflow's API server, in this process, over the metadata database of the tests without their runs."""
-    from airflow.api_fastapi.app import create_app
-
-    with TestClient(create_app(apps="core"), base_url="http://localhost") as client:
-        while runs := checked(client.get("/api/v2/dags/~/dagRuns", params={"limit": 100}))["dag_runs"]:
-            for run in runs:
-                path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{quote(run['dag_run_id'])}"
-                client.delete(path).raise_for_status()
-        yield client
-
-
-@pytest.fixture
-def api(client):
-    return AirflowApi(client)
-
-
-@pytest.fixture
-def ran(client, deployment):
-    """Creates a run of `ingest_data`, with a state that a person may give it; all of them are deleted afterwards."""
-    created = []
-
-    def ran(state, conf=None, **keys):
-        body = {"conf": conf or {}, "logical_date": None} | keys
-        run = checked(client.post("/api/v2/dags/ingest_data/dagRuns", json=body))["dag_run_id"]
-        created.append(run)
-        checked(client.patch(f"/api/v2/dags/ingest_data/dagRuns/{run}", json={"state": state}))
-        return run
-
-    yield ran
-    for run in created:
-        client.delete(f"/api/v2/dags/ingest_data/dagRuns/{run}").raise_for_status()
-
-
-def checked(answer):
-    assert answer.is_success, answer.text
-    return answer.json()
 
 
 @pytest.mark.parametrize(

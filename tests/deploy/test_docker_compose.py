@@ -27,13 +27,25 @@ OF_AIRFLOW = [
 # By Airflow's security model, whose table has its servers and workers. The others are ours.
 NEEDED_BY = {
     "api_secret_key": {"api-server", "scheduler", "triggerer", *WORKERS},
-    "fernet_key": {"api-server", "scheduler", "dag-processor", "triggerer", *WORKERS, "cli", "migrate"},
-    "cloud_key": {"api-server", *WORKERS, "cli"},
+    "fernet_key": {
+        "api-server",
+        "scheduler",
+        "dag-processor",
+        "triggerer",
+        *WORKERS,
+        "cli",
+        "migrate",
+        "taxi-exporter",
+    },
+    "cloud_key": {"api-server", *WORKERS, "cli", "taxi-exporter"},
     "jwt_secret": {"api-server", "scheduler"},
-    "metadata login": {"api-server", "scheduler", "dag-processor", "triggerer", "cli", "maintenance", "migrate"},
+    "metadata login": {
+        *("api-server", "scheduler", "dag-processor", "triggerer", "cli", "maintenance", "migrate", "taxi-exporter")
+    },
     "broker_url": {"scheduler", *WORKERS, "flower"},
     "result_backend": {"scheduler", *WORKERS, "flower"},
     "admin_password": {"cli", "migrate"},
+    "metrics_password": {"migrate", "taxi-exporter"},
 }
 
 # Documented together: each overrides the block of its name.
@@ -327,7 +339,7 @@ def test_a_pushed_image_can_be_run_without_a_build():
 def test_services_that_read_the_lake_mount_it():
     with_lake = {name for name, service in SERVICES.items() if any("/lake" in v for v in service.get("volumes", ()))}
 
-    assert with_lake == {"api-server", "cli", "worker-default", "worker-demo"}
+    assert with_lake == {"api-server", "cli", "taxi-exporter", "worker-default", "worker-demo"}
 
 
 def test_services_that_open_the_duckdb_file_mount_its_folder_which_the_image_has():
@@ -340,7 +352,7 @@ def test_services_that_open_the_duckdb_file_mount_its_folder_which_the_image_has
         if volume.startswith("duckdb:")
     }
 
-    assert mounts.pop("api-server") == f"{folder}:ro"
+    assert mounts.pop("api-server") == mounts.pop("taxi-exporter") == f"{folder}:ro"
     assert mounts == dict.fromkeys(("cli", "worker-default", "worker-demo"), folder)
     assert f"mkdir -p {folder} " in (ROOT / "Dockerfile").read_text(), "else the volume belongs to root"
 
@@ -348,13 +360,15 @@ def test_services_that_open_the_duckdb_file_mount_its_folder_which_the_image_has
 def test_credentials_for_google_are_mounted_read_only_where_the_lake_is_read_or_written():
     services = yaml.safe_load((ROOT / "deploy" / "google.yaml").read_text())["services"]
 
-    assert services.keys() == {"api-server", "cli", "worker-default", "worker-demo"}
+    assert services.keys() == {"api-server", "cli", "taxi-exporter", "worker-default", "worker-demo"}
     for service in services.values():
         (mount,) = service["volumes"]
         assert mount.endswith(f":{service['environment']['GOOGLE_APPLICATION_CREDENTIALS']}:ro")
 
 
-@pytest.mark.parametrize("profiles", ["", "tools", "local-cloud", "debug", "tools,local-cloud,debug"])
+@pytest.mark.parametrize(
+    "profiles", ["", "tools", "local-cloud", "metrics", "debug", "tools,local-cloud,metrics,debug"]
+)
 def test_compose_reads_every_profile(profiles):
     client = shutil.which("docker")
     if client is None or subprocess.run([client, "compose", "version"], capture_output=True, check=False).returncode:

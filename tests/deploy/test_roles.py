@@ -31,9 +31,9 @@ MIGRATE = """
 import runpy, sys
 from pathlib import Path
 from airflow.__main__ import main
-script, password, blocks = sys.argv[1:]
+script, *files = sys.argv[1:]
 for _ in range(2):
-    sys.argv = [script, password, blocks]
+    sys.argv = [script, *files]
     runpy.run_path(script, run_name="__main__")
 sys.argv = ["airflow", "dags", "reserialize"]
 main()
@@ -46,10 +46,12 @@ def airflow(tmp_path_factory, postgres_server):
     settings = {"AIRFLOW__CORE__AUTH_MANAGER": FAB, "AIRFLOW__CORE__FERNET_KEY": FERNET_KEY}
     airflow = Airflow(home, postgres_server, publisher="http://127.0.0.1:9", deployments=[], **settings)
     (home / "password").write_text(PASSWORD)
+    (home / "password of metrics").write_text(a("Viewer"))
     (home / "blocks").write_text(json.dumps({"TAXI_WAREHOUSE": json.dumps(BLOCK), "TAXI_LAKE": "file:///lake"}))
+    files = [home / name for name in ("password", "password of metrics", "blocks")]
     with (home / "migrate.log").open("w") as log:
         subprocess.run(
-            [sys.executable, "-P", "-c", MIGRATE, ROOT / "deploy/migrate.py", home / "password", home / "blocks"],
+            [sys.executable, "-P", "-c", MIGRATE, ROOT / "deploy/migrate.py", *files],
             env=airflow.environment,
             cwd=home,
             stdout=log,

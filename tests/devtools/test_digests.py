@@ -29,7 +29,8 @@ def test_every_official_image_gets_its_digest_under_the_setting_that_compose_rea
     digests.main()
 
     assert file.read_text().splitlines()[1:] == [f"{name}={IMAGES[name]}@{OF_THE_LIST}" for name in sorted(IMAGES)]
-    assert IMAGES.keys() == {"AIRFLOW_IMAGE", "PGADMIN_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE", "REDIS_IMAGE"}
+    names = ("AIRFLOW", "PGADMIN", "POSTGRES", "PROMETHEUS", "PYTHON", "REDIS", "STATSD_EXPORTER")
+    assert IMAGES.keys() == {f"{name}_IMAGE" for name in names}
 
 
 def test_an_engine_without_buildx_pulls_the_image(docker):

@@ -106,6 +106,18 @@ def test_a_loaded_month_counts_as_loaded_whatever_runs_or_failed_since(last):
     assert sum(counts[state] for state in (State.FAILED, State.RUNNING)) == bool(last)
 
 
+def test_the_backlog_of_a_service_begins_at_its_first_loaded_month():
+    """Months before are not wanted, and nobody waits for a service of which nothing is loaded."""
+    months = [replace(JANUARY, month=JANUARY.month + later) for later in range(-1, 3)]
+    others = [replace(file, service="yellow") for file in months]
+    published = {file: Publication(file, '"2"', None, 100, AFTER) for file in months + others}
+
+    cells = coverage.coverage(published, {JANUARY: LOAD}, {JANUARY: attempt("failed")}, Month(2024, 4)).values()
+
+    assert coverage.backlog(cells) == {"green": 3, "yellow": 0, "fhv": 0, "fhvhv": 0}
+    assert coverage.newest(cells) == {"green": Month(2024, 1)}
+
+
 def test_every_service_has_a_cell_for_every_month_and_for_what_lies_beyond():
     beyond = TripFile("green", Month(2024, 3))
 

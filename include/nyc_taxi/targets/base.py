@@ -93,6 +93,14 @@ class Target(ABC, Generic[Client, TableT]):
         """What its connection, or the lake's Variable, says of a place in a folder; None if it needs a server."""
         return None
 
+    def bytes_held(self, client: Client) -> int | None:  # noqa: ARG002 - some have no disk to watch
+        """How many bytes it takes, of months and of all else that is with them; None if nobody need watch that."""
+        return None
+
+    def folder(self, client: Client) -> Path | None:  # noqa: ARG002 - most are not on this machine
+        """The folder of this machine that it grows in; None if it is elsewhere."""
+        return None
+
     @abstractmethod
     def check(self, client: Client, lake: Lake, table: TableT, service: str) -> str:
         """See that the target can be reached and may load a service into the table; returns where it is, in words.

@@ -89,6 +89,14 @@ class DuckDB(Target["DatabaseFile", "Table"]):
 
         return ledger.loads(client, lambda service: str(self.default_table(service, namespace)))
 
+    def bytes_held(self, client: DatabaseFile) -> int:
+        """The bytes of the file; 0 before a first load."""
+        return client.path.stat().st_size if client.path.exists() else 0
+
+    def folder(self, client: DatabaseFile) -> Path:
+        """The folder of the file."""
+        return client.path.parent
+
     def replace_zones(self, client: DatabaseFile, lake: Lake) -> ZonesLoaded:
         """Replace the table `taxi_zones` and the views that join it to trips, in one transaction."""
         from include.nyc_taxi.targets.duckdb import zones

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from include.nyc_taxi.targets.base import Target, ZonesLoaded
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from include.nyc_taxi.lake import Lake
     from include.nyc_taxi.precedence import Claim, Run
     from include.nyc_taxi.targets.lake.loads import Footers
     from include.nyc_taxi.targets.ledger import Loaded
     from include.nyc_taxi.targets.loads import Load
     from include.nyc_taxi.trip_file import TripFile
+
+
+ZONES = ("raw", "data", "rejects", "zones")
 
 
 class Folder(NamedTuple):
@@ -85,6 +87,14 @@ class InLake(Target["Lake", Folder]):
     def own_loads(self, client: Lake, namespace: str | None = None) -> dict[TripFile, Load]:
         """All of `loads`: the lake has one folder per service."""
         return self.loads(client, namespace)
+
+    def bytes_held(self, client: Lake) -> int:
+        """The bytes of every object in a zone of the lake."""
+        return sum(stamp.bytes for zone in ZONES for stamp in client.listed(zone).values())
+
+    def folder(self, client: Lake) -> Path | None:
+        """The lake's folder; None if it is in a bucket."""
+        return Path(client.root) if client.is_local else None
 
     def replace_zones(self, client: Lake, lake: Lake) -> ZonesLoaded:  # noqa: ARG002 - its own is the lake
         """See that the zones lie there undamaged, as landing has left them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from include.nyc_taxi.targets.base import Target, ZonesLoaded
 from include.nyc_taxi.targets.postgres.table import Table
@@ -90,6 +90,13 @@ class Postgres(Target["psycopg.Connection[Any]", Table]):
         from include.nyc_taxi.targets.postgres import ledger
 
         return ledger.loads(client, namespace or self.default_namespace)
+
+    def bytes_held(self, client: psycopg.Connection[Any]) -> int:
+        """The bytes of the database."""
+        from include.nyc_taxi.targets.postgres.server import questions, text, value
+
+        with questions(client):
+            return cast("int", value(client, text("database_bytes")))
 
     def replace_zones(self, client: psycopg.Connection[Any], lake: Lake) -> ZonesLoaded:
         """Replace the table `taxi_zones` and the views that join it to trips, each in one transaction."""
