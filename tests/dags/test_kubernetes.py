@@ -129,6 +129,11 @@ def test_a_pod_holds_no_secret_and_writes_only_to_its_volumes(pods):
     for pod in pods.values():
         [container] = pod["spec"]["containers"]
         values = {env["name"]: env.get("value", "") for env in container["env"]}
-        assert [name for name in values if name.startswith("AIRFLOW_CONN_") or "SECRET" in name or "KEY" in name] == []
-        assert {mount["name"] for mount in container["volumeMounts"]} == {"logs", "scratch", "tmp"}
+        assert [name for name in values if name.startswith("AIRFLOW_CONN_") or "KEY" in name] == []
+        assert "envFrom" not in container
+        assert {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")} == {
+            "logs",
+            "scratch",
+            "tmp",
+        }
         assert values["TMPDIR"] in {mount["mountPath"] for mount in container["volumeMounts"]}

@@ -67,7 +67,11 @@ def test_the_pod_of_a_task_is_that_of_the_template_without_the_chart(rendered):
     theirs, expected = pod["spec"]["containers"][0], ours["spec"]["containers"][0]
     assert (theirs["image"], theirs["resources"]) == (expected["image"], expected["resources"])
     assert pod["spec"]["securityContext"] == ours["spec"]["securityContext"]
-    assert theirs["envFrom"] == expected["envFrom"]
+    [connections] = [mount for mount in expected["volumeMounts"] if mount["name"] == "connections"]
+    assert connections in theirs["volumeMounts"]
+    assert [volume for volume in ours["spec"]["volumes"] if volume["name"] == "connections"] == [
+        volume for volume in pod["spec"]["volumes"] if volume["name"] == "connections"
+    ]
 
 
 @needs_helm
@@ -97,6 +101,7 @@ def test_all_of_airflow_runs_without_rights_and_reads_secrets_by_their_names(ren
         assert pod["securityContext"]["runAsNonRoot"] is True, name
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, (name, container["name"])
+            assert "nyc-taxi-connections" not in str((container.get("env"), container.get("envFrom"))), name
 
 
 @needs_helm
