@@ -31,7 +31,13 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".local" / "test-stack"
 PROJECT = "nyc-taxi-test"
 ONCE = {"migrate", "secrets"}
-PORTS = {"API_PORT": 18980, "FLOWER_PORT": 15955, "PGADMIN_PORT": 15950, "WAREHOUSE_PORT": 15932}
+PORTS = {
+    "API_PORT": 18980,
+    "FLOWER_PORT": 15955,
+    "PGADMIN_PORT": 15950,
+    "WAREHOUSE_PORT": 15932,
+    "PROMETHEUS_PORT": 15990,
+}
 SECRETS = KEPT / "secrets"
 LARGE = "yellow_tripdata_2023-01"
 MONTHS = [f"green_tripdata_2024-{month:02}" for month in range(1, 13)]
@@ -437,6 +443,28 @@ def browser(stack):
     say(f"screenshots of Airflow, its coverage page, Flower and pgAdmin: {KEPT.relative_to(ROOT)}/*.png")
 
 
+def metrics(stack):
+    """Prometheus knows the rows of a load and the months that are loaded, and no alert says that a part is down."""
+    profile = {"profile": "metrics", "settings": ("deploy/metrics/metrics.env",)}
+    stack.compose("up", "--build", "--detach", **profile)
+    wait_for("health", stack.is_healthy)
+    stack.ends_well(stack.load(MONTHS[2], force=True))
+    stack.compose("restart", "taxi-exporter", **profile)  # it looks at its start, and then every five minutes
+
+    def asked(query):
+        answer = httpx.get(f"{stack.url('PROMETHEUS_PORT')}/api/v1/query", params={"query": query}, timeout=60)
+        return [float(each["value"][1]) for each in answer.raise_for_status().json()["data"]["result"]]
+
+    rows = wait_for("the rows of the load", lambda: asked('airflow_taxi_rows_loaded{target="postgres"}'))
+    assert sum(rows) == stack.expected(MONTHS[2]), rows
+    [[held]] = stack.query("SELECT count(DISTINCT file_month) FROM green_taxi_trips")
+    loaded = 'taxi_months{target="postgres",service="green",state="loaded"}'
+    wait_for("the months", lambda: asked(loaded) == [held])
+    down = asked('ALERTS{alertstate="firing",alertname=~".*Down"}')
+    assert not down, down
+    say(f"Prometheus knows of {rows[0]:,.0f} loaded rows and of {held} loaded months; no part is down")
+
+
 def local_cloud(stack):
     """The same flows with emulated GCS and BigQuery: a month in the bucket is loaded into BigQuery automatically.
 
@@ -498,7 +526,20 @@ def costs(stack):
         say(f"{service}: up to {rows:,} rows per load, up to {rate:,.0f} rows/s")
 
 
-STEPS = (start, safety, browser, crash, warm_shutdown, kills, restart_engine, scale, costs, local_cloud, git_bundle)
+STEPS = (
+    start,
+    safety,
+    browser,
+    crash,
+    warm_shutdown,
+    kills,
+    restart_engine,
+    scale,
+    costs,
+    metrics,
+    local_cloud,
+    git_bundle,
+)
 
 
 def main():
