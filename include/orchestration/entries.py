@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _BUNDLE = Path(__file__).resolve().parents[2]
-# Where the root of the bundle is the folder of Dag files, `include` lies among them (devtools/layouts.py).
+# Where the root of the bundle is the folder of Dag files, `include` lies among them.
 FLOWS = _BUNDLE / "dags" if (_BUNDLE / "dags").is_dir() else _BUNDLE
 
 

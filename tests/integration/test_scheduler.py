@@ -175,12 +175,10 @@ def test_servers_listen_on_loopback_alone(airflow, postgres_server):
     parents = [psutil.Process(pid) for pid in started]
     processes = parents + [child for parent in parents for child in parent.children(recursive=True)]
 
-    listening = [
-        found.laddr
-        for process in processes
-        for found in process.net_connections()
-        if found.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # a task, which has ended meanwhile
+            listening += [found.laddr for found in process.net_connections() if found.status == psutil.CONN_LISTEN]
 
     assert {airflow.port, postgres_server.port} <= {address.port for address in listening}
     assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}

@@ -165,6 +165,19 @@ def test_reader_of_an_object_that_is_replaced_never_gets_a_mixture(s3: Lake):
             reader.read()
 
 
+def test_object_that_another_run_creates_while_it_is_read_was_not_there(s3: Lake):
+    events = s3.fs.client.meta.events
+
+    def create(**_: Any) -> None:
+        events.unregister("after-call.s3.GetObject", create)
+        put(s3, b"rows")
+
+    events.register("after-call.s3.GetObject", create)
+
+    assert s3.read(KEY) is None
+    assert s3.read(KEY) == b"rows"
+
+
 def test_what_a_killed_process_staged_is_deleted_after_a_day(s3: Lake, monkeypatch: pytest.MonkeyPatch):
     put(s3, b"half", ".staging/killed/part")
     put(s3, b"rows", ".staging/alive/part")

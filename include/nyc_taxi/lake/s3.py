@@ -177,7 +177,8 @@ class S3(Store):
             answer = self._client.get_object(**self._place(key), **_condition(state))
         except self.fs.client_error as error:
             if is_refused(error):
-                raise self._changed(key) if self._head(key) else FileNotFoundError(self.url(key)) from error
+                is_gone = isinstance(state, Anything) or self._head(key) is None
+                raise FileNotFoundError(self.url(key)) if is_gone else self._changed(key) from error
             raise
         if not answer["ContentLength"]:
             raise FileNotFoundError(self.url(key))

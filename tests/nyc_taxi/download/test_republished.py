@@ -243,6 +243,8 @@ def test_damaged_raw_bytes_are_set_aside_and_downloaded_again_without_force(
     publisher: Publisher, any_lake: Lake, harm: bytes, caplog: pytest.LogCaptureFixture
 ):
     first = fetch(publisher, any_lake)
+    if not harm and any_lake.url("").startswith("s3://"):
+        pytest.skip("in S3, an object without bytes counts as deleted")
     with any_lake.staged(first.key) as path:
         path.write_bytes(harm)
 
