@@ -94,6 +94,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
             case ["answers", *rest]:
                 _become_program("include.orchestration.answers", rest)
             case ["metrics", *rest]:
+                # At each look Airflow would warn of the underscore in the name of a connection type, which is its own.
+                os.environ.setdefault(NAMESPACE_LEVELS, "airflow.models.connection=ERROR")
                 _become_program("include.orchestration.exporter", rest)
             case ["prune", *rest]:
                 _become_program("include.orchestration.editions", rest)
