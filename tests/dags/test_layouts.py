@@ -11,6 +11,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from devtools.emulators import LocalCloud
+from devtools.generator.zone_files import lookup_bytes, shapes_bytes
 from devtools.layouts import COPY_FOR_THE_PAGE, LAYOUTS, requirements, write
 from devtools.newest_airflow import found_in
 from tests.dags.test_integrity import EXPECTED_DAGS
@@ -18,15 +20,38 @@ from tests.dags.test_integrity import EXPECTED_DAGS
 CHECK = Path(__file__).resolve().parents[2] / "devtools" / "bundle_check.py"
 GREEN = {"colour": "green", "year": 2024, "month": 1}
 FLOWS = {
-    "astro": {"ingest_data": GREEN, "flow_code": {}},
-    "composer": {"etl_web_to_duckdb": GREEN},
-    "mwaa": {"etl_web_to_gcs": GREEN},
+    "ingest_data": GREEN,
+    "etl_web_to_gcs": GREEN,
+    "etl_gcs_to_bq": GREEN,
+    "etl_web_to_duckdb": GREEN,
+    "etl_parent_flow": {"colour": ["green"], "year": 2024, "months": [1]},
+    "sync_published_months": {"colours": ["green"], "since": "2024-01"},
+    "ingest_taxi_zones": {},
+    "flow_code": {},
 }
 PLUGINS = ["taxi", "taxi_preload", "taxi_timetables"]
 
 
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    with LocalCloud(tmp_path_factory.mktemp("cloud")) as cloud, pytest.MonkeyPatch.context() as environment:
+        for name, value in cloud.environment.items():
+            environment.setenv(name, value)
+        yield
+
+
 @pytest.fixture
-def service(airflow_database, tmp_path, monkeypatch):
+def published(publish, tmp_path):
+    """A month of green, and the zones, at the publisher on loopback."""
+    publish("green_tripdata_2024-01", rows=100)
+    zones = tmp_path / "published" / "misc"
+    zones.mkdir()
+    (zones / "taxi_zone_lookup.csv").write_bytes(lookup_bytes())
+    (zones / "taxi_zones.zip").write_bytes(shapes_bytes())
+
+
+@pytest.fixture
+def service(airflow_database, cloud, tmp_path, monkeypatch):
     """Writes a layout, and lays it out and starts Python as the service does."""
 
     def start(name, flows):
@@ -62,15 +87,13 @@ def _path_of_the_image(name, home):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_layout_has_all_dags_and_plugins_and_runs_a_month(name, service, publish):
-    publish("green_tripdata_2024-01", rows=100)
-
-    home, found = service(name, FLOWS[name])
+def test_a_layout_has_all_dags_and_plugins_and_runs_each_flow(name, service, published):
+    home, found = service(name, FLOWS)
 
     assert (found["plugin_errors"], found["import_errors"]) == ({}, {})
     assert set(found["plugins"]) >= set(PLUGINS)
     assert set(found["dags"]) == EXPECTED_DAGS
-    assert {found[flow] for flow in FLOWS[name]} == {"success"}
+    assert {flow: found[flow] for flow in FLOWS} == dict.fromkeys(FLOWS, "success")
     used, of_the_page = LAYOUTS[name].include[0], LAYOUTS[name].include[-1]
     assert found["include"] == str(home / used / "__init__.py")
     assert found["include_of_the_page"] == str(home / of_the_page / "__init__.py")
