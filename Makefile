@@ -150,6 +150,7 @@ newest-airflow: install ## try the bundle with the newest Airflow of the index, 
 	@$(RUN) devtools.newest_airflow $(ARGS)
 
 test-chart: install ## render deploy/kubernetes with Helm and the official chart, and check it against the schema of Kubernetes
+	@command -v helm >/dev/null || { echo 'helm is missing; install it: https://helm.sh/docs/intro/install' >&2; exit 1; }
 	@mkdir -p .local && helm pull airflow --repo https://airflow.apache.org --version 1.22.0 --destination .local
 	@AIRFLOW_CHART=.local/airflow-1.22.0.tgz $(RUN) pytest tests/deploy/test_helm_values.py $(ARGS)
 

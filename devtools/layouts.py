@@ -55,13 +55,7 @@ LAYOUTS = {
     "astro": Layout(
         home="/usr/local/airflow",
         include=("include",),
-        files=(
-            (
-                "Dockerfile",
-                DOCKERFILE,
-            ),
-            ("packages.txt", ""),
-        ),
+        files=(("Dockerfile", DOCKERFILE), ("packages.txt", "")),
         documented="https://www.astronomer.io/docs/astro/create-project",
     ),
     "composer": Layout(
@@ -88,7 +82,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         write(LAYOUTS[arguments.layout], arguments.folder)
-    except FileExistsError as error:
+    except OSError as error:
         sys.exit(str(error))
     print(f"wrote {arguments.folder}, which becomes {LAYOUTS[arguments.layout].home}")
 

@@ -82,7 +82,7 @@ class _ConditionNotMetError(Exception):
 
 
 class _NoSuchObjectError(Exception):
-    """The object that a request downloads is missing. GCS says so in plain text, by which Airflow's log upload goes."""
+    """The object of a download does not exist. GCS says so in plain text, and Airflow's upload of logs looks for it."""
 
 
 @dataclass(frozen=True)

@@ -254,7 +254,10 @@ S3_CODES: Mapping[str, Fault] = {
     "AuthorizationHeaderMalformed": _OTHER_REGION,
     "BadDigest": _S3_BUSY,
     "ConditionalRequestConflict": _S3_CHANGED,
-    "EntityTooLarge": Fault(SetUpError, "S3 takes at most 5 GB in one request: no file of a month is as large"),
+    "EntityTooLarge": Fault(
+        SetUpError,
+        "S3 takes at most 5 GB in one request: look at the published file, as none is known to be that large",
+    ),
     "ExpiredToken": _NO_KEYS,
     "IllegalLocationConstraintException": _OTHER_REGION,
     "IncompleteBody": _S3_BUSY,

@@ -14,6 +14,7 @@ import argparse
 import logging
 import os
 import shutil
+import sys
 from contextlib import closing, nullcontext, suppress
 from datetime import UTC, datetime, time
 from itertools import groupby
@@ -76,7 +77,10 @@ def main() -> None:
     # Airflow's own commands set this, too: it makes Airflow look for connections and Variables in its database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     served = Served()
-    port = serve(served, options.host, options.port)
+    try:
+        port = serve(served, options.host, options.port)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"cannot serve metrics at {options.host}:{options.port}: {error}; choose another port with --port")
     print(f"metrics are at http://{options.host}:{port}/metrics, until Ctrl-C", flush=True)
     with suppress(KeyboardInterrupt):
         while True:
@@ -192,7 +196,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make metrics", description="Serve the state of the months as metrics.")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; only this machine by default")
     parser.add_argument("--port", type=int, default=9465)
-    parser.add_argument("--every", type=float, default=300, metavar="SECONDS", help="how often to look")
+    parser.add_argument("--every", type=_seconds, default=300, metavar="SECONDS", help="how often to look")
     parser.add_argument(
         "--disk",
         action="append",
@@ -202,6 +206,13 @@ def _options() -> argparse.Namespace:
         help="watch the disk of this folder too; can be given several times",
     )
     return parser.parse_args()
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
 
 
 def _disk(text: str) -> tuple[str, Path]:

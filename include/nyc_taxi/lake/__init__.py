@@ -68,9 +68,8 @@ __all__ = [
     "staging_keys",
 ]
 
-_LOCAL = "file"
 # What holds a lake, by the protocol of its URL: a module of this package and its class. `addresses.LAKES` has the URLs.
-_STORES = {_LOCAL: ("folder", "Folder"), "gs": ("bucket", "Bucket"), "s3": ("s3", "S3")}
+_STORES = {LAKES.folder: ("folder", "Folder"), "gs": ("bucket", "Bucket"), "s3": ("s3", "S3")}
 _UPDATES = 20
 
 
@@ -101,7 +100,7 @@ class Lake:
             SetUpError: the package that its protocol needs is not installed.
         """
         protocol, _, path = str(url).rpartition("://")
-        return cls(*_kind(protocol or _LOCAL, str(url)).opened(path))
+        return cls(*_kind(protocol or LAKES.folder, str(url)).opened(path))
 
     @property
     def fs(self) -> AbstractFileSystem:

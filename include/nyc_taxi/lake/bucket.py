@@ -170,7 +170,7 @@ def _stamp_of(info: Mapping[str, Any]) -> Stamp:
 
 
 def _condition(state: Replacing, name: str = "ifGenerationMatch") -> dict[str, str]:
-    """The parameter by which the bucket refuses a request if an object is in another state."""
+    """Return the parameter that makes the bucket refuse a request unless the object is in this state."""
     if isinstance(state, Anything):
         return {}
     return {name: "0" if state is None else state.version}

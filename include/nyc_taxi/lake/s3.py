@@ -260,7 +260,7 @@ def _stamp_of(entry: Mapping[str, Any]) -> Stamp:
 
 
 def _condition(state: Replacing) -> dict[str, str]:
-    """The parameter by which S3 refuses a request if an object is in another state."""
+    """Return the parameter that makes S3 refuse a request unless the object is in this state."""
     if isinstance(state, Anything):
         return {}
     return {"IfNoneMatch": "*"} if state is None else {"IfMatch": f'"{state.version}"'}
