@@ -15,30 +15,17 @@ _PORTS = {"http": 80, "https": 443}
 _EXPECTED_WEB = "expected a base URL such as https://host/path"
 
 
-class LakeUrls:
-    """The kinds of places that a lake can be in, by the protocols of their URLs."""
-
-    folder = "file"
-    buckets = ("gs", "s3")
-
-    @property
-    def protocols(self) -> tuple[str, ...]:
-        """The protocols, in the order in which people read of them."""
-        return (self.folder, *self.buckets)
-
-    @property
-    def beginnings(self) -> str:
-        """How a URL of a lake may begin, in words."""
-        return _either([f"{self.folder}:///", *(f"{protocol}://" for protocol in self.buckets)])
-
-    @property
-    def expected(self) -> str:
-        """What the Variable of a lake may be, in words."""
-        urls = [f"{protocol}://connection_id@bucket/prefix" for protocol in self.buckets]
-        return f"expected {_either([f'{self.folder}:///folder', *urls])}"
+def _either(texts: Iterable[str]) -> str:
+    *others, last = texts
+    return f"{', '.join(others)} or {last}"
 
 
-LAKES = LakeUrls()
+# The places that a lake can be in, by the protocols of their URLs.
+FOLDER, BUCKETS = "file", ("gs", "s3")
+LAKE_BEGINNINGS = _either((f"{FOLDER}:///", *(f"{protocol}://" for protocol in BUCKETS)))
+EXPECTED_LAKE = "expected " + _either(
+    (f"{FOLDER}:///folder", *(f"{protocol}://connection_id@bucket/prefix" for protocol in BUCKETS))
+)
 
 
 def shown(url: str, *, path: bool = True) -> str:
@@ -139,7 +126,7 @@ class LakeAddress(NamedTuple):
 
     path: str
     connection: str | None = None
-    protocol: str = LAKES.folder
+    protocol: str = FOLDER
 
 
 def parse_lake(url: str, by: str) -> LakeAddress:
@@ -153,16 +140,16 @@ def parse_lake(url: str, by: str) -> LakeAddress:
     """
     wrong = f"{by} is {shown_lake(url)!r}"
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in LAKES.protocols or url != url.strip() or not url.isprintable():
-        raise ValueError(f"{wrong}; {LAKES.expected}")
-    return _folder(rest, wrong) if scheme == LAKES.folder else _bucket(scheme, rest, wrong)
+    if not separator or scheme not in (FOLDER, *BUCKETS) or url != url.strip() or not url.isprintable():
+        raise ValueError(f"{wrong}; {EXPECTED_LAKE}")
+    return _folder(rest, wrong) if scheme == FOLDER else _bucket(scheme, rest, wrong)
 
 
 def shown_lake(url: str) -> str:
     """Return the URL of a lake without secrets. What stands before the @ of a bucket is a connection's name."""
     scheme, _, rest = url.partition("://")
     connection, at, bucket = rest.partition("?")[0].partition("@")
-    if scheme in LAKES.buckets and at and connection.replace("_", "").replace("-", "").isalnum():
+    if scheme in BUCKETS and at and connection.replace("_", "").replace("-", "").isalnum():
         return f"{scheme}://{connection}@{bucket}"
     return shown(url)
 
@@ -175,12 +162,12 @@ def _folder(path: str, wrong: str) -> LakeAddress:
             f"expected file:///{folder} or file:///{path}"
         )
     if not path.startswith("/"):
-        raise ValueError(f"{wrong}: the folder is not absolute; {LAKES.expected}")
+        raise ValueError(f"{wrong}: the folder is not absolute; {EXPECTED_LAKE}")
     parts = PurePosixPath(path).parts
     if len(parts) < 2 or path.startswith("//") or ".." in parts:  # noqa: PLR2004 - the root and a name
-        raise ValueError(f"{wrong}: names no folder; {LAKES.expected}")
+        raise ValueError(f"{wrong}: names no folder; {EXPECTED_LAKE}")
     if any(part.startswith("~") for part in parts):
-        raise ValueError(f"{wrong}: ~ is not expanded; write the folder in full: {LAKES.expected}")
+        raise ValueError(f"{wrong}: ~ is not expanded; write the folder in full: {EXPECTED_LAKE}")
     if "%" in path and unquote(path) != path:
         raise ValueError(f"{wrong}: write {unquote(path)!r} for {path!r}, as % does not encode characters here")
     return LakeAddress(path.rstrip("/"))
@@ -191,14 +178,10 @@ def _bucket(protocol: str, rest: str, wrong: str) -> LakeAddress:
     bucket, _, prefix = path.partition("/")
     is_name = bucket.replace("-", "").replace("_", "").replace(".", "").isalnum() and bucket.isascii()
     if not is_name or any(mark in rest for mark in "?#%~") or ":" in rest or "//" in f"/{prefix}":
-        raise ValueError(f"{wrong}: names no bucket and prefix; {LAKES.expected}")
+        raise ValueError(f"{wrong}: names no bucket and prefix; {EXPECTED_LAKE}")
     if at and not connection:
-        raise ValueError(f"{wrong}: names no connection before the @; {LAKES.expected}")
+        raise ValueError(f"{wrong}: names no connection before the @; {EXPECTED_LAKE}")
     return LakeAddress(path.rstrip("/"), connection or None, protocol)
-
-
-def _either(texts: list[str]) -> str:
-    return f"{', '.join(texts[:-1])} or {texts[-1]}"
 
 
 def _split_web(url: str) -> SplitResult:

@@ -14,7 +14,7 @@ from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from include.nyc_taxi import catalog, faults
-from include.nyc_taxi.addresses import LAKES, LakeAddress, check_web, parse_lake, shown_lake
+from include.nyc_taxi.addresses import EXPECTED_LAKE, LakeAddress, check_web, parse_lake, shown_lake
 from include.nyc_taxi.errors import LakeUnavailable, SetUpError, WarehouseRefused
 from include.nyc_taxi.lake import Lake
 
@@ -211,7 +211,7 @@ def lake() -> Lake:
     """
     url = Variable.get(LAKE_VARIABLE, default=None)
     if not url:
-        raise ValueError(f"Variable {LAKE_VARIABLE!r} is not set; {LAKES.expected}")
+        raise ValueError(f"Variable {LAKE_VARIABLE!r} is not set; {EXPECTED_LAKE}")
     address = parse_lake(str(url), f"Variable {LAKE_VARIABLE!r}")
     return _LAKES[address.protocol](address, shown_lake(str(url)))
 

@@ -26,7 +26,7 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from include.nyc_taxi.addresses import LAKES
+from include.nyc_taxi.addresses import FOLDER, LAKE_BEGINNINGS
 from include.nyc_taxi.errors import LakeChanged, LakeUnavailable
 from include.nyc_taxi.lake import months
 from include.nyc_taxi.lake.folder import Folder
@@ -68,8 +68,8 @@ __all__ = [
     "staging_keys",
 ]
 
-# What holds a lake, by the protocol of its URL: a module of this package and its class. `addresses.LAKES` has the URLs.
-_STORES = {LAKES.folder: ("folder", "Folder"), "gs": ("bucket", "Bucket"), "s3": ("s3", "S3")}
+# What holds a lake, by the protocol of its URL: a module of this package and its class. `addresses` has the protocols.
+_STORES = {FOLDER: ("folder", "Folder"), "gs": ("bucket", "Bucket"), "s3": ("s3", "S3")}
 _UPDATES = 20
 
 
@@ -100,7 +100,7 @@ class Lake:
             SetUpError: the package that its protocol needs is not installed.
         """
         protocol, _, path = str(url).rpartition("://")
-        return cls(*_kind(protocol or LAKES.folder, str(url)).opened(path))
+        return cls(*_kind(protocol or FOLDER, str(url)).opened(path))
 
     @property
     def fs(self) -> AbstractFileSystem:
@@ -295,6 +295,6 @@ def _store(fs: AbstractFileSystem | None, root: str) -> Store:
 
 def _kind(protocol: str, url: str) -> Any:  # noqa: ANN401 - a class of a store, which differ in what they take
     if protocol not in _STORES:
-        raise ValueError(f"lake {url}: expected {LAKES.beginnings}")
+        raise ValueError(f"lake {url}: expected {LAKE_BEGINNINGS}")
     module, name = _STORES[protocol]
     return getattr(import_module(f"{__name__}.{module}"), name)
