@@ -62,7 +62,7 @@ POINTS = [
 ]
 IN_EVERY_LAKE = [
     *((lake, *point) for lake in ("folder", "bucket") for point in POINTS),
-    *(("s3", point, "duckdb") for point in EVERYWHERE),
+    *(("s3", point, target) for point in EVERYWHERE for target in ("duckdb", "postgres")),
     *(("s3", point, "bigquery") for point in (BEFORE_UPLOAD, LOADED)),
 ]
 TARGETS = ["postgres", "bigquery", "duckdb"]
@@ -252,7 +252,7 @@ def test_process_that_is_stopped_and_wakes_after_a_newer_edition_was_brought_cha
 
 @pytest.mark.parametrize(
     ("lake", "target"),
-    [*((lake, target) for lake in ("folder", "bucket") for target in TARGETS), ("s3", "duckdb")],
+    [*((lake, target) for lake in ("folder", "bucket") for target in TARGETS), ("s3", "duckdb"), ("s3", "postgres")],
     indirect=["lake"],
 )
 def test_six_runs_at_once_with_three_editions_end_with_the_newest_everywhere(
