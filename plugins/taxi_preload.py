@@ -1,4 +1,6 @@
-"""Import the third-party modules that tasks use before tasks are forked, so that each task finds them imported.
+"""Prepare a process that forks tasks: it imports the third-party modules that tasks use, and runs as batch work.
+
+So each task finds the modules imported, and its slot is free as soon as it ends.
 
 It acts in the scheduler if its executor forks tasks, which is the LocalExecutor on Linux. A Celery worker does the same
 if `[celery] celery_config_options` is `taxi_celery.CONFIG`. Elsewhere tasks import what they use, as without this file.
@@ -51,6 +53,17 @@ GARBAGE_AFTER_OBJECTS = 50_000
 WITHOUT_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
+def run_as_batch() -> None:
+    """Tell Linux that this process and those that it forks are batch work, which wakes up without taking over a CPU.
+
+    Otherwise a supervisor, woken when its task closes the last socket, often takes the CPU from the task just before
+    that has exited, overlooks the exit, and keeps the task's slot until the next heartbeat.
+    """
+    with suppress(AttributeError, OSError):  # another system, or the policy is forbidden
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def preload() -> None:
     """Import the modules, except those that are not installed. No thread is started, and no connection opened."""
     found = {name: os.environ.get(name) for name in WITHOUT_THREADS}
@@ -73,6 +86,7 @@ def on_starting(component: object) -> None:
         gc.set_threshold(GARBAGE_AFTER_OBJECTS, 10, 10)
     elif sys.argv[1:2] == ["scheduler"] and _forks_tasks():
         preload()
+        run_as_batch()
 
 
 def _forks_tasks() -> bool:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ print(json.dumps({
     "loaded": sorted(set(sys.modules) - airflows),
     "threads": threading.active_count(),
     "system_threads": len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1,
+    "policy": os.sched_getscheduler(0) if sys.platform == "linux" else None,
     "left": sorted(name for name in taxi_preload.WITHOUT_THREADS if name in os.environ),
 }))
 """
@@ -48,6 +50,26 @@ def test_a_scheduler_that_forks_tasks_imports_third_party_modules_and_starts_not
     assert "duckdb" in found["loaded"]
     assert not [name for name in found["loaded"] if name.partition(".")[0] in {"include", "dags"}]
     assert (found["threads"], found["system_threads"], found["left"]) == (1, 1, [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such policy")
+@pytest.mark.parametrize(("component", "policy"), [("scheduler", "SCHED_BATCH"), ("api-server", "SCHED_OTHER")])
+def test_a_scheduler_that_forks_tasks_runs_as_batch(tmp_path, component, policy):
+    assert started(component, "LocalExecutor", tmp_path)["policy"] == getattr(os, policy)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such policy")
+def test_a_policy_that_somebody_chose_stays():
+    given = "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
+    code = f"import os, sys; sys.path.insert(0, 'plugins'); {given}; import taxi_preload; taxi_preload.run_as_batch()"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(os.sched_getscheduler(0) == os.SCHED_IDLE)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.split() == ["True"]
 
 
 @pytest.mark.parametrize(
