@@ -13,7 +13,6 @@ import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -23,9 +22,8 @@ from include.nyc_taxi.month import Month
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from importlib.resources.abc import Traversable
 
-FOLDER: Traversable = files(__package__)
+FOLDER = Path(__file__).parent
 PUBLISHED_FILES_VARIABLE = "TAXI_PUBLISHED_FILES"
 
 _Row = TypeVar("_Row")

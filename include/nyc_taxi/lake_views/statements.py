@@ -61,7 +61,7 @@ def zones(view: str, files: Sequence[str]) -> Statement:
 
 def statement(name: str, **parts: str) -> str:
     """The statement in `sql/{name}.sql`, with words of our own filled in."""
-    text = sql_file(__package__, f"{name}.sql")
+    text = sql_file(__file__, f"{name}.sql")
     for part, words in parts.items():
         text = text.replace(f"{{{part}}}", words)
     return text

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 
 @cache
-def sql_file(package: str, name: str) -> str:
-    """Read `sql/{name}` of a package, such as ``sql_file(__package__, "last_load.sql")``."""
-    return files(package).joinpath("sql", name).read_text(encoding="utf-8")
+def sql_file(module: str, name: str) -> str:
+    """Read `sql/{name}` beside a module, such as ``sql_file(__file__, "last_load.sql")``."""
+    return Path(module).with_name("sql").joinpath(name).read_text(encoding="utf-8")

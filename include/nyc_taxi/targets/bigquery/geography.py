@@ -27,7 +27,7 @@ def shape_of(client: bq.Client, column: str) -> str:
 
 def _is_known(client: bq.Client) -> bool:
     try:
-        client.query_and_wait(sql_file(__package__, "knows_geography.sql"))
+        client.query_and_wait(sql_file(__file__, "knows_geography.sql"))
     except api.BadRequest as error:
         if _FUNCTION not in str(error).upper():
             raise

@@ -67,7 +67,7 @@ def _as_it_should_be(client: bq.Client, view: Table, table: Table, service: str)
     columns = ",\n    ".join(
         f"CAST({each.column.name} AS {_TYPES[each.type]}) AS {each.name}" for each in catalog.service(service).published
     )
-    definition = sql_file(__package__, "published_view.sql").replace("{columns}", columns)
+    definition = sql_file(__file__, "published_view.sql").replace("{columns}", columns)
     wanted = bq.Table(view.reference(client))
     wanted.view_query = definition.replace("{table}", f"`{table.reference(client)}`").strip()
     wanted.description = shared.comment_of(service, wanted.view_query)

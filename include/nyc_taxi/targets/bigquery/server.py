@@ -38,7 +38,7 @@ def ask(client: bq.Client, name: str, table: Table, **values: Any) -> RowIterato
     types = {str: "STRING", int: "INT64"}
     parameters = [bq.ScalarQueryParameter(key, types.get(type(value), "DATE"), value) for key, value in values.items()]
     # The one name in it was checked when the Table was made.
-    statement = sql_file(__package__, f"{name}.sql").replace("{table}", f"`{table.reference(client)}`")
+    statement = sql_file(__file__, f"{name}.sql").replace("{table}", f"`{table.reference(client)}`")
     return client.query_and_wait(statement, job_config=bq.QueryJobConfig(query_parameters=parameters))
 
 

@@ -159,7 +159,7 @@ def _have_view(client: bq.Client, view: Table, description: str, query: str) -> 
 
 def _sql(name: str, **parts: str) -> str:
     """The query of a view in `sql/{name}.sql`, with names of our own filled in."""
-    text = sql_file(__package__, f"{name}.sql")
+    text = sql_file(__file__, f"{name}.sql")
     for part, words in parts.items():
         text = text.replace(f"{{{part}}}", words)
     return text.strip()

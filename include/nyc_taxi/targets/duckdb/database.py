@@ -161,7 +161,7 @@ def literal(text: str) -> str:
 
 def statement(name: str, table: Table | None = None, **parts: str) -> str:
     """The statement in `sql/{name}.sql`, with the table's name and other words of our own filled in."""
-    text = sql_file(__package__, f"{name}.sql")
+    text = sql_file(__file__, f"{name}.sql")
     for part, words in (parts | ({"table": table.identifier} if table else {})).items():
         text = text.replace(f"{{{part}}}", words)
     return text

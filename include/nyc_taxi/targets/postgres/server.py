@@ -82,7 +82,7 @@ def value(
 
 def text(name: str) -> LiteralString:
     """The statement in `sql/{name}.sql`."""
-    return sql_file(__package__, f"{name}.sql")
+    return sql_file(__file__, f"{name}.sql")
 
 
 def template(name: str) -> sql.SQL:
