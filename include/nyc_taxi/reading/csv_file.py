@@ -109,7 +109,7 @@ class CsvFile(PublishedFile):
                 column_names=self.names + padding,
                 skip_rows=1,
                 block_size=_BLOCK_BYTES,
-                # With threads it reads ahead by a block for each core, counts no rows in its errors, and is no faster.
+                # With threads it reads ahead by a block for each core, and counts no rows in its errors.
                 use_threads=False,
                 encoding=era.encoding,
             ),
