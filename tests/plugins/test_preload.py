@@ -72,6 +72,17 @@ def test_a_policy_that_somebody_chose_stays():
     assert ran.stdout.split() == ["True"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere tasks are not forked")
+@pytest.mark.parametrize("setting", ["AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"])
+def test_airflows_tables_are_mapped_if_tasks_look_connections_up_in_a_file(tmp_path, setting):
+    backend = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
+    settings = {setting: backend, f"{setting}_KWARGS": '{"connections_file_path": "/nowhere"}'}
+    mapped = {"airflow.models.renderedtifields", "airflow.models.trigger"}
+
+    assert mapped <= set(started("scheduler", "LocalExecutor", tmp_path, **settings)["loaded"])
+    assert not mapped & set(started("scheduler", "LocalExecutor", tmp_path)["loaded"])
+
+
 @pytest.mark.parametrize(
     ("component", "executor"),
     [("scheduler", "CeleryExecutor"), ("api-server", "LocalExecutor"), ("dag-processor", "LocalExecutor")],
