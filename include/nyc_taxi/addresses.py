@@ -74,10 +74,10 @@ class Address:
     def may_lead_to(self, url: str) -> bool:
         """Whether a request for this file may be redirected there: to its own host, or to one that is listed."""
         ours, theirs = urlsplit(self.url), urlsplit(url)
-        if ours.scheme == "https" and theirs.scheme != "https":
+        if theirs.scheme not in _WEB or (ours.scheme == "https" and theirs.scheme != "https"):
             return False
         host = _host(theirs)
-        if not self.redirect_hosts.isdisjoint((host, host_of(url))):
+        if not self.redirect_hosts.isdisjoint((host, _host_and_port(theirs))):
             return True
         is_same_port = _port(ours) == _port(theirs)
         is_upgrade = (_port(ours), _port(theirs)) == (_PORTS["http"], _PORTS["https"])
@@ -93,9 +93,7 @@ def host_of(url: str) -> str:
     >>> host_of("https://Example.org:443/a"), host_of("http://example.org:8000/a")
     ('example.org', 'example.org:8000')
     """
-    parts = _split_web(url)
-    is_usual = _port(parts) == _PORTS[parts.scheme]
-    return _host(parts) if is_usual else f"{_host(parts)}:{parts.port}"
+    return _host_and_port(_split_web(url))
 
 
 def under(base_url: str, path: str) -> str:
@@ -207,6 +205,11 @@ def _split_web(url: str) -> SplitResult:
 def _without_value(error: ValueError) -> str:
     """The complaint of the parser without the part of the URL that it quotes, which may be of a password."""
     return "its port is not a number up to 65535" if "ort" in str(error) else "it cannot be parsed"
+
+
+def _host_and_port(parts: SplitResult) -> str:
+    is_usual = _port(parts) == _PORTS[parts.scheme]
+    return _host(parts) if is_usual else f"{_host(parts)}:{parts.port}"
 
 
 def _host(parts: SplitResult) -> str:

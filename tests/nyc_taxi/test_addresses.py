@@ -115,6 +115,10 @@ def test_a_path_goes_before_a_signed_query():
         ("https://host/a", "http://cdn.test/a", False),
         ("https://host/a", "https://host.evil.test/a", False),
         ("https://host/a", "https://HOST/a", True),
+        ("https://host/a", "https://host/b#c", True),
+        ("http://host/a", "file://host/etc/passwd", False),
+        ("http://host/a", "file:///etc/passwd", False),
+        ("http://host/a", "ftp://cdn.test/a", False),
     ],
 )
 def test_redirects_stay_within_the_host_and_the_list(source, to, may):
