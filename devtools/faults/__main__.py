@@ -76,7 +76,7 @@ def _tried(faults: Sequence[Fault], arguments: argparse.Namespace) -> list[Outco
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m devtools.faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m devtools.faults", description="Try faults on the flows.")
     parser.add_argument("--list", action="store_true", help="name the faults, and try none")
     parser.add_argument("--short", action="store_true", help="try a few of each kind")
     parser.add_argument(

@@ -71,6 +71,10 @@ LOOKED_UP = """
 from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 print(*filter(None, (each.get_connection("taxi_csv_archive") for each in ensure_secrets_backend_loaded()[:1])))
 """
+POLICIES = """
+import os
+print(*{os.sched_getscheduler(int(process)) for process in os.listdir("/proc") if process.isdigit()})
+"""
 BLOCKS = {"taxi_source", "taxi_csv_mirror", "taxi_warehouse", "taxi_duckdb", "taxi_gcp"}
 
 began = time.monotonic()
@@ -225,6 +229,8 @@ def start(stack):
     wait_for("health", stack.is_healthy)
     say("every container is healthy")
     shows_no_secret(stack)
+    policies = stack.compose("exec", "-T", "worker-default", "python", "-c", POLICIES).split()
+    assert str(os.SCHED_BATCH) in policies, policies
     wait_for("the DAGs", lambda: {"flow_code", "ingest_data"} <= stack.dags())
     say("logged in to the REST API; it lists the DAGs")
     blocks = {each["connection_id"]: each for each in stack.api("GET", "connections")["connections"]}
