@@ -12,7 +12,7 @@ from include.nyc_taxi.errors import DamagedFile
 from include.nyc_taxi.reading.casting import wrong_type
 from include.nyc_taxi.reading.parquet_pages import Pages, pages
 from include.nyc_taxi.reading.plain import LONGEST_TEXT
-from include.nyc_taxi.reading.published import BLOCK_BYTES, PublishedFile
+from include.nyc_taxi.reading.published import PublishedFile
 from include.nyc_taxi.reading.schema import ARROW_TYPES
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.catalog import Column, Era
 
+_BUFFER_BYTES = 1 << 20
 _BATCH_ROWS = 1 << 16
 _BATCH_BYTES_A_COLUMN = 1 << 26
 _BYTE_ARRAY = "BYTE_ARRAY"
@@ -47,7 +48,7 @@ class ParquetFile(PublishedFile):
             # The publisher's files are one row group each: without a read buffer Arrow would hold whole columns.
             self.file = parquet.ParquetFile(
                 raw,
-                buffer_size=BLOCK_BYTES,
+                buffer_size=_BUFFER_BYTES,
                 pre_buffer=False,
                 read_dictionary=_texts(metadata),
                 coerce_int96_timestamp_unit="us",

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from include.nyc_taxi.catalog import Column, Era
 
-BLOCK_BYTES = 1 << 20
-
 
 class PublishedFile(ABC):
     """A file as the publisher wrote it: its column names, and its rows in types near the publisher's.
